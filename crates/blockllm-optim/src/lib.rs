@@ -1,0 +1,47 @@
+//! A sparse block-coordinate optimizer for any burn [`Module`](burn::module::Module) on any burn backend.
+//!
+//! At any time it trains a few blocks of parameters, masked inside to an exact budget; gradients exist only for
+//! those, a few probes and the always-trained blocks, optimizer state only for the trained entries
+//! (`BlockLLM`, arXiv 2406.17296).
+//!
+//! ```no_run
+//! use blockllm_optim::{BlockOptimizer, BlockOptimizerConfig, GradientsParams};
+//! use blockllm_policy::BlockLlmPolicy;
+//! # use burn::{module::Module, tensor::Tensor};
+//! # fn train<M: Module>(mut model: M, loss_of: impl Fn(&M) -> Tensor<1>) -> Result<(), Box<dyn std::error::Error>> {
+//!
+//! let config = BlockOptimizerConfig::new(0.95);
+//! let mut optimizer = BlockOptimizer::new(&model, config, BlockLlmPolicy::default())?;
+//! for _ in 0..100 {
+//!     model = optimizer.prepare(model, &loss_of)?; // gradients only where they are needed
+//!     let loss = loss_of(&model);
+//!     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+//!     model = optimizer.step(model, gradients, 1e-3)?.model;
+//!     optimizer.observe(loss.into_scalar())?; // may decide to select again
+//! }
+//! # Ok(()) }
+//! ```
+
+mod autodiff_context;
+mod block_optimizer;
+mod config;
+mod error;
+mod grad_norm;
+mod mask;
+mod parameters;
+mod selection_log;
+mod sparse_state;
+mod step;
+mod sweep;
+mod update;
+
+pub use block_optimizer::BlockOptimizer;
+pub use burn::optim::GradientsParams;
+pub use config::{BlockOptimizerConfig, MaskScope, NormKind, SweepMode};
+pub use error::OptimError;
+pub use mask::TopK;
+pub use parameters::{Parameter, parameters, set_trainable};
+pub use selection_log::SelectionEvent;
+pub use sparse_state::StateEstimate;
+pub use step::Step;
+pub use update::{AdamW, StepContext, UpdateRule};

@@ -1,0 +1,63 @@
+//! The parameters of any module: a list in visiting order, and which of them require gradients.
+use blockllm_policy::ParamInfo;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use std::collections::BTreeSet;
+
+/// A float parameter of a module.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Path and size.
+    pub info: ParamInfo,
+    /// Its id, by which gradients are found.
+    pub id: ParamId,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// All float parameters of `module`, in visiting order.
+pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut lister = Lister { path: Vec::new(), parameters: Vec::new() };
+    module.visit(&mut lister);
+    lister.parameters
+}
+
+/// Lets exactly the parameters in `ids` require gradients; dropout and other flags stay as they are.
+#[must_use]
+pub fn set_trainable<M: Module>(module: M, ids: &BTreeSet<ParamId>) -> M {
+    module.map(&mut Toggler { ids })
+}
+
+struct Lister {
+    path: Vec<String>,
+    parameters: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.base().dims().to_vec();
+        let numel = shape.iter().product::<usize>() as u64;
+        let info = ParamInfo::new(self.path.join("."), numel);
+        self.parameters.push(Parameter { info, id: param.id, shape });
+    }
+}
+
+struct Toggler<'a> {
+    ids: &'a BTreeSet<ParamId>,
+}
+
+impl ModuleMapper for Toggler<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let wanted = self.ids.contains(&param.id);
+        // A leaf that is as it should be stays: replacing it would only cost a graph node.
+        if param.base().is_require_grad() == wanted { param } else { param.set_require_grad(wanted) }
+    }
+}

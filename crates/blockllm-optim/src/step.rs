@@ -1,0 +1,75 @@
+//! One optimizer step over a module: gradients in, updated parameters out.
+use crate::autodiff_context::AutodiffContext;
+use crate::sparse_state::SparseState;
+use crate::UpdateRule;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// The outcome of a [`BlockOptimizer::step`](crate::BlockOptimizer::step).
+#[derive(Debug)]
+pub struct Step<M> {
+    /// The updated module.
+    pub model: M,
+    /// Global L2 norm of the trained blocks' gradients before clipping, still on the device: `[1]`.
+    pub grad_norm: Tensor<1>,
+}
+
+/// Applies an update rule to every parameter that has state.
+pub(crate) struct Updater<'a> {
+    pub rule: &'a dyn UpdateRule,
+    pub learning_rate: f64,
+    /// What every gradient is multiplied with: `[1]`.
+    pub clip: Option<Tensor<1>>,
+    pub gradients: GradientsParams,
+    pub index: &'a BTreeMap<ParamId, usize>,
+    pub states: &'a mut BTreeMap<usize, SparseState>,
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        let Some(state) = self.index.get(&param.id).and_then(|position| self.states.get_mut(position)) else {
+            return param;
+        };
+        let (id, tensor, mapper) = param.consume();
+        let context = AutodiffContext::capture(&tensor);
+        let weight = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let shape = weight.dims();
+        let numel = shape.iter().product::<usize>();
+        let mut gradient = gradient.reshape([numel]);
+        if let Some(clip) = &self.clip {
+            gradient = gradient * clip.clone();
+        }
+        let weight = state.apply(self.rule, self.learning_rate, weight.reshape([numel]), gradient);
+        Param::from_mapped_value(id, context.restore(weight.reshape(shape)), mapper)
+    }
+}
+
+/// The gradients of some parameters, each flattened to `[n_l]`, by position.
+pub(crate) fn flat_gradients<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+    index: &BTreeMap<ParamId, usize>,
+) -> BTreeMap<usize, Tensor<1>> {
+    let mut flattener = Flattener { gradients, index, flat: BTreeMap::new() };
+    module.visit(&mut flattener);
+    flattener.flat
+}
+
+struct Flattener<'a> {
+    gradients: &'a GradientsParams,
+    index: &'a BTreeMap<ParamId, usize>,
+    flat: BTreeMap<usize, Tensor<1>>,
+}
+
+impl ModuleVisitor for Flattener<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(&position) = self.index.get(&param.id) else { return };
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let numel = gradient.shape().num_elements();
+            self.flat.insert(position, gradient.reshape([numel]));
+        }
+    }
+}

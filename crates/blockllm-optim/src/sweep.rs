@@ -1,0 +1,38 @@
+//! The sweep: the first gradient norms, measured group by group over one batch (ALGORITHM, "Sweep").
+use crate::grad_norm::{self, SumsOfSquares};
+use crate::{SweepMode, set_trainable};
+use blockllm_policy::{Block, BlockId};
+use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// Runs `ceil(|C| / q)` backward passes, each with `q` neighbouring blocks unfrozen, and returns the module and
+/// the sum of squares of every candidate's gradient; parameters without a gradient count as zero.
+pub(crate) fn sweep<M: Module>(
+    mut module: M,
+    mode: SweepMode,
+    blocks: &[Block],
+    candidates: &[BlockId],
+    ids: &[ParamId],
+    index: &BTreeMap<ParamId, usize>,
+    loss_of: &mut impl FnMut(&M) -> Tensor<1>,
+) -> (M, SumsOfSquares) {
+    let group_size = match mode {
+        SweepMode::Grouped(blocks) => blocks,
+        SweepMode::Full => candidates.len(),
+    };
+    let mut sums = SumsOfSquares::new();
+    for group in candidates.chunks(group_size.max(1)) {
+        let params = || group.iter().flat_map(|id| blocks[id.0].params.iter().copied());
+        module = set_trainable(module, &params().map(|param| ids[param]).collect());
+        let loss = loss_of(&module);
+        let device = loss.device().without_autodiff();
+        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+        let measured = grad_norm::of_gradients(&module, &gradients, index);
+        let missing = params().filter(|param| !measured.contains_key(param));
+        sums.extend(missing.map(|param| (param, Tensor::zeros([1], &device))));
+        sums.extend(measured);
+    }
+    (module, sums)
+}

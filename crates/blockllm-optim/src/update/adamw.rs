@@ -1,0 +1,76 @@
+//! `AdamW`: Adam with decoupled weight decay (arXiv 1711.05101), on the trained entries only.
+use super::{StepContext, UpdateRule};
+use crate::OptimError;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// `m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr (m^ / (sqrt(v^) + eps) + decay w)`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta_1: f32,
+    /// Decay of the second moment.
+    pub beta_2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled decay, of the trained entries only.
+    pub weight_decay: f32,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl AdamW {
+    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+        let unit = |field, value: f32| {
+            if (0.0..1.0).contains(&value) {
+                return Ok(());
+            }
+            Err(OptimError::Setting { field, value: value.to_string(), mend: "use a number in [0, 1)" })
+        };
+        unit("beta_1", self.beta_1)?;
+        unit("beta_2", self.beta_2)?;
+        let not_negative = |field, value: f32| {
+            if value.is_finite() && value >= 0.0 {
+                return Ok(());
+            }
+            Err(OptimError::Setting { field, value: value.to_string(), mend: "use a number of 0 or more" })
+        };
+        not_negative("epsilon", self.epsilon)?;
+        not_negative("weight_decay", self.weight_decay)
+    }
+}
+
+impl UpdateRule for AdamW {
+    fn state_arrays(&self) -> usize {
+        2
+    }
+
+    fn update(
+        &self,
+        context: StepContext,
+        weight: Tensor<1>,
+        gradient: Tensor<1>,
+        state: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>) {
+        let [first, second]: [Tensor<1>; 2] =
+            state.try_into().expect("the optimizer keeps as many arrays as `state_arrays` says");
+        let (beta_1, beta_2) = (f64::from(self.beta_1), f64::from(self.beta_2));
+        let first = first.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+        let second = second.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
+        let step = context.state_step as f64;
+        let correction_1 = 1.0 - beta_1.powf(step);
+        let correction_2 = (1.0 - beta_2.powf(step)).sqrt();
+        let denominator = second.clone().sqrt().div_scalar(correction_2).add_scalar(self.epsilon);
+        let mut change =
+            (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
+        if self.weight_decay > 0.0 {
+            change = change - weight.mul_scalar(context.learning_rate * f64::from(self.weight_decay));
+        }
+        (change, vec![first, second])
+    }
+}

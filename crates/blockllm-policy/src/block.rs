@@ -1,0 +1,48 @@
+//! Parameters and the blocks they are grouped into (ALGORITHM, "Notation").
+use serde::{Deserialize, Serialize};
+
+/// A parameter tensor as the policy side sees it: a path and a size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamInfo {
+    /// Dotted path in the module tree, such as `model.layers.3.mlp.up_proj.weight`.
+    pub path: String,
+    /// Number of entries.
+    pub numel: u64,
+}
+
+impl ParamInfo {
+    /// A parameter at `path` with `numel` entries.
+    pub fn new(path: impl Into<String>, numel: u64) -> Self {
+        Self { path: path.into(), numel }
+    }
+}
+
+/// Position of a block in the partition; blocks are ordered as their first parameter is visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BlockId(pub usize);
+
+/// What may happen to a block during training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// In `C`: the policy decides.
+    #[default]
+    Candidate,
+    /// In `A`: trained at every step, charged to the budget first.
+    Always,
+    /// In `F`: never trained, not counted in the budget.
+    Never,
+}
+
+/// A set of parameters that is selected as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Name, unique within the partition.
+    pub name: String,
+    /// Indices into the parameter list the partition was made from, ascending.
+    pub params: Vec<usize>,
+    /// Number of entries `n_l`.
+    pub numel: u64,
+    /// Whether the policy may choose it.
+    pub role: Role,
+}

@@ -1,0 +1,225 @@
+//! How parameters are grouped into blocks, and which blocks are always or never trained.
+use crate::{Block, ParamInfo, PolicyError, Role};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rule from parameter path to block name.
+#[derive(Clone, Default)]
+pub enum Partition {
+    /// One block per parameter tensor: the paper's "layer".
+    #[default]
+    Tensor,
+    /// One block per module that owns parameters: `model.layers.0.self_attn.q_proj`.
+    Module,
+    /// One block per decoder layer (`BAdam`, LISA): the path up to the first number, else the owning module.
+    DecoderLayer,
+    /// A user's function from path to block name.
+    Custom(Arc<dyn Fn(&str) -> String + Send + Sync>),
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Partition {
+    /// A partition by the user's own function from parameter path to block name.
+    pub fn custom(block_of: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self::Custom(Arc::new(block_of))
+    }
+
+    /// The name used on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tensor => "tensor",
+            Self::Module => "module",
+            Self::DecoderLayer => "decoder-layer",
+            Self::Custom(_) => "custom",
+        }
+    }
+
+    /// The built-in partition of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn from_name(name: &str) -> Result<Self, PolicyError> {
+        match name {
+            "tensor" => Ok(Self::Tensor),
+            "module" => Ok(Self::Module),
+            "decoder-layer" => Ok(Self::DecoderLayer),
+            _ => Err(PolicyError::Setting {
+                field: "partition",
+                value: name.to_owned(),
+                mend: "use tensor, module or decoder-layer".to_owned(),
+            }),
+        }
+    }
+
+    /// Groups `params` into blocks, ordered by their first parameter; parameters of different roles never
+    /// share a block.
+    ///
+    /// # Errors
+    /// When there is no parameter, or a role pattern matches none.
+    pub fn blocks(&self, params: &[ParamInfo], roles: &Roles) -> Result<Vec<Block>, PolicyError> {
+        if params.is_empty() {
+            return Err(PolicyError::EmptyPartition);
+        }
+        roles.check(params)?;
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut index = BTreeMap::new();
+        for (param, info) in params.iter().enumerate() {
+            let role = roles.role(&info.path);
+            let mut name = self.block_name(&info.path);
+            if let Some(&block) = index.get(&name) {
+                let block: &mut Block = &mut blocks[block];
+                if block.role == role {
+                    block.params.push(param);
+                    block.numel += info.numel;
+                    continue;
+                }
+                name.clone_from(&info.path);
+            }
+            index.insert(name.clone(), blocks.len());
+            blocks.push(Block { name, params: vec![param], numel: info.numel, role });
+        }
+        Ok(blocks)
+    }
+
+    fn block_name(&self, path: &str) -> String {
+        match self {
+            Self::Tensor => path.to_owned(),
+            Self::Module => parent(path).to_owned(),
+            Self::DecoderLayer => decoder_layer(path).unwrap_or_else(|| parent(path)).to_owned(),
+            Self::Custom(block_of) => block_of(path),
+        }
+    }
+}
+
+/// The path without its last part.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(parent, _)| parent)
+}
+
+/// The path up to and with its first numeric part.
+fn decoder_layer(path: &str) -> Option<&str> {
+    let mut end = 0;
+    for part in path.split('.') {
+        end += part.len();
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(&path[..end]);
+        }
+        end += 1;
+    }
+    None
+}
+
+/// Path patterns for the always- and the never-trained parameters.
+///
+/// A pattern matches whole dotted parts, so `layers.1` does not match `layers.10.weight`:
+/// `lm_head` matches `lm_head.weight` and `model.lm_head.weight`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// `A`: trained at every step.
+    pub always: Vec<String>,
+    /// `F`: never trained; wins over `always`.
+    pub never: Vec<String>,
+}
+
+impl Roles {
+    /// The role of the parameter at `path`.
+    pub fn role(&self, path: &str) -> Role {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, path));
+        if any(&self.never) {
+            Role::Never
+        } else if any(&self.always) {
+            Role::Always
+        } else {
+            Role::Candidate
+        }
+    }
+
+    fn check(&self, params: &[ParamInfo]) -> Result<(), PolicyError> {
+        for pattern in self.always.iter().chain(&self.never) {
+            if !params.iter().any(|param| matches(pattern, &param.path)) {
+                return Err(PolicyError::UnmatchedRole {
+                    pattern: pattern.clone(),
+                    params: params.len(),
+                    first: params[0].path.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the dotted `pattern` stands in `path` on part boundaries.
+fn matches(pattern: &str, path: &str) -> bool {
+    format!(".{path}.").contains(&format!(".{pattern}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn params() -> Vec<ParamInfo> {
+        ["embed.weight", "layers.1.q.weight", "layers.1.q.bias", "layers.10.q.weight", "head.weight"]
+            .iter()
+            .map(|path| ParamInfo::new(*path, 10))
+            .collect()
+    }
+
+    fn names(partition: &Partition, roles: &Roles) -> Vec<String> {
+        partition.blocks(&params(), roles).unwrap().into_iter().map(|block| block.name).collect()
+    }
+
+    #[test]
+    fn each_partition_groups_as_it_says() {
+        let roles = Roles::default();
+        assert_eq!(names(&Partition::Tensor, &roles).len(), 5);
+        assert_eq!(names(&Partition::Module, &roles), ["embed", "layers.1.q", "layers.10.q", "head"]);
+        assert_eq!(names(&Partition::DecoderLayer, &roles), ["embed", "layers.1", "layers.10", "head"]);
+        let halves = Partition::custom(|path| if path.contains("layers") { "body" } else { "ends" }.into());
+        assert_eq!(names(&halves, &roles), ["ends", "body"]);
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_parts_only() {
+        let roles = Roles { always: vec!["layers.1".into()], never: vec!["embed".into()] };
+        assert_eq!(roles.role("layers.1.q.weight"), Role::Always);
+        assert_eq!(roles.role("layers.10.q.weight"), Role::Candidate);
+        assert_eq!(roles.role("embed.weight"), Role::Never);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_an_error() {
+        let roles = Roles { always: vec!["classifer".into()], never: vec![] };
+        let error = Partition::Tensor.blocks(&params(), &roles).unwrap_err().to_string();
+        assert!(error.contains("classifer") && error.contains("embed.weight"), "{error}");
+    }
+
+    #[test]
+    fn parameters_of_different_roles_never_share_a_block() {
+        let roles = Roles { always: vec!["bias".into()], never: vec![] };
+        let blocks = Partition::DecoderLayer.blocks(&params(), &roles).unwrap();
+        let bias = blocks.iter().find(|block| block.role == Role::Always).unwrap();
+        assert_eq!(bias.name, "layers.1.q.bias");
+    }
+
+    proptest! {
+        #[test]
+        fn a_partition_covers_every_parameter_once(groups in proptest::collection::vec(0usize..5, 1..40)) {
+            let params: Vec<_> = groups.iter().enumerate()
+                .map(|(i, group)| ParamInfo::new(format!("g{group}.p{i}"), i as u64 + 1)).collect();
+            for partition in [Partition::Tensor, Partition::Module, Partition::DecoderLayer] {
+                let blocks = partition.blocks(&params, &Roles::default()).unwrap();
+                let mut covered: Vec<_> = blocks.iter().flat_map(|block| block.params.clone()).collect();
+                covered.sort_unstable();
+                prop_assert_eq!(covered, (0..params.len()).collect::<Vec<_>>());
+                let entries: u64 = blocks.iter().map(|block| block.numel).sum();
+                prop_assert_eq!(entries, params.iter().map(|param| param.numel).sum::<u64>());
+            }
+        }
+    }
+}

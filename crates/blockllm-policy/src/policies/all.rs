@@ -1,0 +1,31 @@
+//! `all`: every block at every step; with sparsity 0 this is the dense optimizer.
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take};
+
+/// Selects every candidate, once.
+///
+/// *Rule:* all blocks, whole. *Source:* the control of every comparison. *Use it* for dense training with the
+/// same optimizer, and to check that sparsity 0 equals AdamW.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct All;
+
+impl Policy for All {
+    fn name(&self) -> &'static str {
+        "all"
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::None
+    }
+
+    fn take(&self) -> Take {
+        Take::Blocks(usize::MAX)
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        Ok(context.candidates.to_vec())
+    }
+
+    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
+        None
+    }
+}

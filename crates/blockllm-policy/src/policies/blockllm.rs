@@ -1,0 +1,75 @@
+//! `blockllm`, `blockllm-no-visits` and `suboptimal`: by gradient norm, selected again when the loss stalls.
+use super::at_least_one;
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
+
+/// How norms order the candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NormOrder {
+    /// `norm / f`, descending: the paper.
+    #[default]
+    LargestPerVisit,
+    /// `norm`, descending: the paper's ablation without visit frequency.
+    LargestIgnoringVisits,
+    /// `norm`, ascending: the paper's `BlockLLM-SubOPT`.
+    SmallestIgnoringVisits,
+}
+
+/// The paper's policy.
+///
+/// *Rule:* score `norm_l / f_l`, descending; again when the loss is no lower than the mean of the last
+/// `patience` losses. *Source:* `BlockLLM`, arXiv 2406.17296, algorithms 1 and 2; the other two orders are its
+/// ablations. *Settings:* `patience` `m`, [`NormOrder`]. *Use it* as the default, for pretraining and fine-tuning.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockLlmPolicy {
+    patience: usize,
+    order: NormOrder,
+}
+
+impl Default for BlockLlmPolicy {
+    fn default() -> Self {
+        Self { patience: 100, order: NormOrder::LargestPerVisit }
+    }
+}
+
+impl BlockLlmPolicy {
+    /// With patience `m`, in steps.
+    ///
+    /// # Errors
+    /// When `patience` is 0.
+    pub fn new(patience: usize) -> Result<Self, PolicyError> {
+        at_least_one("patience", patience as u64)?;
+        Ok(Self { patience, ..Self::default() })
+    }
+
+    /// With another order of the candidates.
+    #[must_use]
+    pub fn with_order(mut self, order: NormOrder) -> Self {
+        self.order = order;
+        self
+    }
+}
+
+impl Policy for BlockLlmPolicy {
+    fn name(&self) -> &'static str {
+        match self.order {
+            NormOrder::LargestPerVisit => "blockllm",
+            NormOrder::LargestIgnoringVisits => "blockllm-no-visits",
+            NormOrder::SmallestIgnoringVisits => "suboptimal",
+        }
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        context.ranked_by(|block| {
+            let norm = context.norm(self.name(), block)?;
+            Ok(match self.order {
+                NormOrder::LargestPerVisit => norm / context.visits.frequency(block),
+                NormOrder::LargestIgnoringVisits => norm,
+                NormOrder::SmallestIgnoringVisits => -norm,
+            })
+        })
+    }
+
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+        loss_patience(progress, self.patience)
+    }
+}

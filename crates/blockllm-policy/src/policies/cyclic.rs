@@ -1,0 +1,115 @@
+//! `cyclic`: the blocks in turn, every `k` steps (`BAdam`).
+use super::at_least_one;
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+/// The order of a cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CyclicOrder {
+    /// From the embeddings to the head.
+    #[default]
+    Ascending,
+    /// From the head to the embeddings.
+    Descending,
+    /// A new random order for each cycle.
+    Random,
+}
+
+/// Takes the blocks in turn.
+///
+/// *Rule:* the next blocks of the cycle, again every `interval` steps; either until the budget is met, or
+/// `blocks` whole ones. *Source:* `BAdam`, arXiv 2404.02827, with the decoder-layer partition and one block.
+/// *Use it* as the block coordinate descent baseline.
+#[derive(Clone, Debug)]
+pub struct Cyclic {
+    interval: u64,
+    order: CyclicOrder,
+    blocks: Option<usize>,
+    cycle: Vec<BlockId>,
+    next: usize,
+}
+
+impl Cyclic {
+    /// Moving on every `interval` steps; `blocks` whole blocks at a time, or the budget when `None`.
+    ///
+    /// # Errors
+    /// When a number is 0.
+    pub fn new(interval: u64, order: CyclicOrder, blocks: Option<usize>) -> Result<Self, PolicyError> {
+        at_least_one("blocks", blocks.unwrap_or(1) as u64)?;
+        let interval = at_least_one("interval", interval)?;
+        Ok(Self { interval, order, blocks, cycle: Vec::new(), next: 0 })
+    }
+
+    fn new_cycle(&mut self, candidates: &[BlockId], rng: &mut PolicyRng) {
+        self.cycle = candidates.to_vec();
+        self.next = 0;
+        match self.order {
+            CyclicOrder::Ascending => {}
+            CyclicOrder::Descending => self.cycle.reverse(),
+            CyclicOrder::Random => self.cycle.shuffle(rng),
+        }
+    }
+
+    fn is_enough(&self, context: &SelectContext<'_>, taken: &[BlockId]) -> bool {
+        match self.blocks {
+            Some(count) => taken.len() >= count,
+            None => {
+                taken.iter().map(|block| context.blocks[block.0].numel).sum::<u64>() >= context.budget
+            }
+        }
+    }
+}
+
+impl Policy for Cyclic {
+    fn name(&self) -> &'static str {
+        "cyclic"
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::None
+    }
+
+    fn take(&self) -> Take {
+        self.blocks.map_or(Take::Budget, Take::Blocks)
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        let mut taken: Vec<BlockId> = Vec::new();
+        while !self.is_enough(context, &taken) && taken.len() < context.candidates.len() {
+            if self.next >= self.cycle.len() {
+                self.new_cycle(context.candidates, rng);
+            }
+            let block = self.cycle[self.next];
+            // A selection that spans two cycles meets a block again: it stays in turn for the next one.
+            if taken.contains(&block) {
+                break;
+            }
+            taken.push(block);
+            self.next += 1;
+        }
+        let rest: Vec<_> = context.candidates.iter().copied().filter(|block| !taken.contains(block)).collect();
+        taken.extend(rest);
+        Ok(taken)
+    }
+
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+        every_k_steps(progress, self.interval)
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::json!({ "cycle": self.cycle, "next": self.next })
+    }
+
+    fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
+        let mismatch = || PolicyError::StateMismatch {
+            what: "policy state",
+            found: state.to_string(),
+            expected: "an object with `cycle` and `next`".into(),
+        };
+        self.cycle = serde_json::from_value(state["cycle"].clone()).map_err(|_| mismatch())?;
+        self.next = serde_json::from_value(state["next"].clone()).map_err(|_| mismatch())?;
+        Ok(())
+    }
+}

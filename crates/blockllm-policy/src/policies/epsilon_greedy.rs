@@ -1,0 +1,70 @@
+//! `epsilon-greedy`: by norm, but now and then at random (`AdaGradSelect`).
+use super::at_least_one;
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
+use rand::{RngExt, seq::SliceRandom};
+
+/// Explores with probability `epsilon`, which decays with every selection, and else exploits.
+///
+/// *Rule:* with probability `epsilon` a uniformly random order, else largest norm first; again when the loss
+/// stalls; `epsilon` is multiplied by `decay` at each selection. *Source:* `AdaGradSelect`, arXiv 2512.15764.
+/// *Use it* to ask whether early exploration pays.
+#[derive(Clone, Copy, Debug)]
+pub struct EpsilonGreedy {
+    patience: usize,
+    epsilon: f64,
+    decay: f64,
+}
+
+impl EpsilonGreedy {
+    /// Starting from `epsilon`, times `decay` at each selection.
+    ///
+    /// # Errors
+    /// When `patience` is 0, or `epsilon` or `decay` is outside `[0, 1]`.
+    pub fn new(patience: usize, epsilon: f64, decay: f64) -> Result<Self, PolicyError> {
+        for (field, value) in [("epsilon", epsilon), ("decay", decay)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(PolicyError::Setting {
+                    field,
+                    value: value.to_string(),
+                    mend: "use a number in [0, 1]".into(),
+                });
+            }
+        }
+        at_least_one("patience", patience as u64)?;
+        Ok(Self { patience, epsilon, decay })
+    }
+}
+
+impl Policy for EpsilonGreedy {
+    fn name(&self) -> &'static str {
+        "epsilon-greedy"
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        let explore = rng.random_bool(self.epsilon);
+        self.epsilon *= self.decay;
+        if explore {
+            let mut blocks = context.candidates.to_vec();
+            blocks.shuffle(rng);
+            return Ok(blocks);
+        }
+        context.ranked_by(|block| context.norm("epsilon-greedy", block))
+    }
+
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+        loss_patience(progress, self.patience)
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::json!({ "epsilon": self.epsilon })
+    }
+
+    fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
+        self.epsilon = state["epsilon"].as_f64().ok_or_else(|| PolicyError::StateMismatch {
+            what: "policy state",
+            found: state.to_string(),
+            expected: "an object with `epsilon`".into(),
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! `fixed`: a named set of blocks, never selected again.
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take};
+
+/// Selects the blocks of the given names, whole, once.
+///
+/// *Rule:* the named set. *Source:* a control. *Use it* to ask what a particular set of blocks is worth.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    blocks: Vec<String>,
+}
+
+impl Fixed {
+    /// The blocks of these names.
+    ///
+    /// # Errors
+    /// When the list is empty.
+    pub fn new(blocks: Vec<String>) -> Result<Self, PolicyError> {
+        if blocks.is_empty() {
+            return Err(PolicyError::Setting {
+                field: "blocks",
+                value: "[]".into(),
+                mend: "name at least one block".into(),
+            });
+        }
+        Ok(Self { blocks })
+    }
+}
+
+impl Policy for Fixed {
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::None
+    }
+
+    fn take(&self) -> Take {
+        Take::Blocks(self.blocks.len())
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        let find = |name: &String| {
+            let named = |id: &&BlockId| context.blocks[id.0].name == *name;
+            context.candidates.iter().find(named).copied().ok_or_else(|| PolicyError::Setting {
+                field: "blocks",
+                value: name.clone(),
+                mend: format!("no candidate has this name; there are {}", names(context)),
+            })
+        };
+        self.blocks.iter().map(find).collect()
+    }
+
+    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
+        None
+    }
+}
+
+fn names(context: &SelectContext<'_>) -> String {
+    let names: Vec<_> = context.candidates.iter().map(|id| context.blocks[id.0].name.as_str()).collect();
+    names.join(", ")
+}

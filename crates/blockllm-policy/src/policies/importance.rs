@@ -1,0 +1,50 @@
+//! `importance`: blocks drawn with a probability made of their norms (MISA).
+use super::at_least_one;
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, every_k_steps};
+use rand::RngExt;
+
+/// Draws blocks without replacement, with probability proportional to `norm^(1 / temperature)`.
+///
+/// *Rule:* the Gumbel-top-k order of `ln(norm) / temperature`, again every `interval` steps. *Source:* the idea
+/// of MISA (module-wise importance sampling). *Settings:* a high temperature nears `random`, a low one nears
+/// `blockllm-no-visits`. *Use it* where a greedy choice starves blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Importance {
+    interval: u64,
+    temperature: f64,
+}
+
+impl Importance {
+    /// Drawing again every `interval` steps.
+    ///
+    /// # Errors
+    /// When `interval` is 0 or `temperature` is not above 0.
+    pub fn new(interval: u64, temperature: f64) -> Result<Self, PolicyError> {
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(PolicyError::Setting {
+                field: "temperature",
+                value: temperature.to_string(),
+                mend: "use a number above 0; 1 draws in proportion to the norms".into(),
+            });
+        }
+        Ok(Self { interval: at_least_one("interval", interval)?, temperature })
+    }
+}
+
+impl Policy for Importance {
+    fn name(&self) -> &'static str {
+        "importance"
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        context.ranked_by(|block| {
+            let norm = context.norm("importance", block)?.max(f64::MIN_POSITIVE);
+            let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
+            Ok(norm.ln() / self.temperature - (-uniform.ln()).ln())
+        })
+    }
+
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+        every_k_steps(progress, self.interval)
+    }
+}

@@ -1,0 +1,40 @@
+//! `magnitude`: the blocks with the largest weights.
+use super::at_least_one;
+use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps};
+
+/// Selects by weight norm.
+///
+/// *Rule:* largest weight norm first, again every `interval` steps. *Source:* `BlockLLM`, section 2 (the
+/// magnitude pruning that motivates it). *Use it* as a baseline that needs no gradient to select.
+#[derive(Clone, Copy, Debug)]
+pub struct Magnitude {
+    interval: u64,
+}
+
+impl Magnitude {
+    /// Selecting again every `interval` steps.
+    ///
+    /// # Errors
+    /// When `interval` is 0.
+    pub fn new(interval: u64) -> Result<Self, PolicyError> {
+        Ok(Self { interval: at_least_one("interval", interval)? })
+    }
+}
+
+impl Policy for Magnitude {
+    fn name(&self) -> &'static str {
+        "magnitude"
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::WeightNorm
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        context.ranked_by(|block| context.norm("magnitude", block))
+    }
+
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+        every_k_steps(progress, self.interval)
+    }
+}

@@ -1,0 +1,172 @@
+//! The policy trait: which blocks next, is it time to select again, which blocks to probe.
+use crate::{Block, BlockId, PolicyError, Progress, Reason, Visits};
+
+/// The random numbers a policy draws from; seeded, portable and saved with the run.
+pub type PolicyRng = rand_chacha::ChaCha8Rng;
+
+/// What must be measured before a policy can rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Nothing: no sweep and no probes are run.
+    None,
+    /// Gradient norms of all candidates: a sweep before the first selection.
+    GradNorm,
+    /// Norms of the weights, measured at each selection.
+    WeightNorm,
+}
+
+/// How much of a ranking is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Until the budget is met; the crossing block is included and masked to the exact budget.
+    Budget,
+    /// This many blocks, whole, whatever the budget (`BAdam` trains one layer, LISA two).
+    Blocks(usize),
+}
+
+/// What a policy sees when it ranks the candidates.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectContext<'a> {
+    /// All blocks; index with a [`BlockId`].
+    pub blocks: &'a [Block],
+    /// The candidates `C`, in block order.
+    pub candidates: &'a [BlockId],
+    /// Latest norm of each block, as measured for the policy's [`Signal`]; `None` where never measured.
+    pub norms: &'a [Option<f64>],
+    /// Visit counts and frequencies.
+    pub visits: &'a Visits,
+    /// The blocks selected now, empty before the first selection.
+    pub selected: &'a [BlockId],
+    /// Entries that the selection must hold.
+    pub budget: u64,
+    /// Optimizer steps done.
+    pub step: u64,
+}
+
+impl SelectContext<'_> {
+    /// The norm of `block`.
+    ///
+    /// # Errors
+    /// When it was never measured.
+    pub fn norm(&self, policy: &str, block: BlockId) -> Result<f64, PolicyError> {
+        self.norms[block.0].ok_or_else(|| PolicyError::MissingNorm {
+            policy: policy.to_owned(),
+            block: self.blocks[block.0].name.clone(),
+        })
+    }
+
+    /// The candidates by `score`, highest first, ties in block order.
+    ///
+    /// # Errors
+    /// What `score` returns.
+    pub fn ranked_by(
+        &self,
+        mut score: impl FnMut(BlockId) -> Result<f64, PolicyError>,
+    ) -> Result<Vec<BlockId>, PolicyError> {
+        let mut scored = Vec::with_capacity(self.candidates.len());
+        for &block in self.candidates {
+            scored.push((score(block)?, block));
+        }
+        scored.sort_by(|(a, block_a), (b, block_b)| b.total_cmp(a).then(block_a.cmp(block_b)));
+        Ok(scored.into_iter().map(|(_, block)| block).collect())
+    }
+}
+
+/// What a policy sees when it chooses the probes of the next step.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeContext<'a> {
+    /// Candidates outside the selection, in block order.
+    pub unselected: &'a [BlockId],
+    /// The step at which each block was last measured; `None` where never.
+    pub measured_at: &'a [Option<u64>],
+    /// `p`: how many probes a step may run.
+    pub probes: usize,
+}
+
+/// A rule that chooses parameter blocks. It never sees a tensor.
+///
+/// Implement [`rank`](Policy::rank) and [`is_due`](Policy::is_due), and pass your struct by value: there is
+/// nothing to register.
+///
+/// ```
+/// use blockllm_policy::{
+///     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
+/// };
+///
+/// /// Smallest blocks first, again every 100 steps.
+/// struct SmallestFirst;
+///
+/// impl Policy for SmallestFirst {
+///     fn name(&self) -> &str {
+///         "smallest-first"
+///     }
+///     fn signal(&self) -> Signal {
+///         Signal::None
+///     }
+///     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+///         context.ranked_by(|block| Ok(-(context.blocks[block.0].numel as f64)))
+///     }
+///     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+///         every_k_steps(progress, 100)
+///     }
+/// }
+/// ```
+pub trait Policy: Send {
+    /// The name that logs and reports show.
+    fn name(&self) -> &str;
+
+    /// What must be measured for it; gradient norms unless it says otherwise.
+    fn signal(&self) -> Signal {
+        Signal::GradNorm
+    }
+
+    /// How much of the ranking is taken; the budget unless it says otherwise.
+    fn take(&self) -> Take {
+        Take::Budget
+    }
+
+    /// Which blocks next: candidates in order of preference. The selector takes from the front until the
+    /// budget is met, so the ranking must be long enough and name no block twice.
+    ///
+    /// # Errors
+    /// When a norm it needs is missing.
+    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError>;
+
+    /// Is it time to select again? Asked once after every optimizer step.
+    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason>;
+
+    /// Which blocks to probe in the next step: by default the least recently measured ones when the policy
+    /// ranks by gradient norms, none otherwise.
+    fn probes(&mut self, context: &ProbeContext<'_>, rng: &mut PolicyRng) -> Vec<BlockId> {
+        let _ = rng;
+        if self.signal() == Signal::GradNorm { least_recently_measured(context) } else { Vec::new() }
+    }
+
+    /// What it must remember across a resume; nothing by default.
+    fn state(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Takes back what [`state`](Policy::state) gave.
+    ///
+    /// # Errors
+    /// When the state is of another policy.
+    fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
+        if state.is_null() {
+            return Ok(());
+        }
+        Err(PolicyError::StateMismatch {
+            what: "policy state",
+            found: state.to_string(),
+            expected: format!("none (policy `{}` keeps no state)", self.name()),
+        })
+    }
+}
+
+/// The `p` least recently measured blocks outside the selection, never measured ones first, ties in block order.
+pub fn least_recently_measured(context: &ProbeContext<'_>) -> Vec<BlockId> {
+    let mut blocks = context.unselected.to_vec();
+    blocks.sort_by_key(|block| (context.measured_at[block.0], *block));
+    blocks.truncate(context.probes);
+    blocks
+}
