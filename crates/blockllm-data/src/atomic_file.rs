@@ -1,0 +1,55 @@
+//! Writing a file so that a reader sees the old content or the new, never a part.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+
+/// Writes `bytes` to a temporary name beside `path`, syncs it, and renames it; missing folders are made.
+///
+/// # Errors
+/// [`DataError::Io`] when the folder cannot be made or the file cannot be written, synced or renamed.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(DataError::io("make the folder", folder))?;
+    }
+    let temporary = temporary_name(path);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|source| {
+            // The half-written file is of no use to anybody; the error that matters is the first one.
+            fs::remove_file(&temporary).ok();
+            DataError::Io {
+                action: "write",
+                path: path.to_path_buf(),
+                source,
+            }
+        })
+}
+
+/// Beside the target, since a rename is atomic only within one file system.
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_no_temporary_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file.json");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! A batch of token rows on the host, with labels that are already shifted.
+//!
+//! Shape legend: `B` rows, `T` positions a row.
+
+use crate::packing::Row;
+
+/// The label of a position that has nothing to predict; the loss skips it. PyTorch's and Hugging Face's
+/// value.
+pub const IGNORE_INDEX: i32 = -100;
+
+/// The segment of a padding position. Real segments count from 0 in each row.
+pub const PADDING_SEGMENT: i32 = -1;
+
+/// `batch_size` rows of `seq_len` tokens, row-major.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LmBatch {
+    /// `B`: the rows. Smaller than the setting only in the last batch of a validation pass.
+    pub batch_size: usize,
+    /// `T`: the positions of every row, padding included.
+    pub seq_len: usize,
+    /// Token ids, `[B, T]`.
+    pub input_ids: Vec<i32>,
+    /// `labels[b][t]` is the token that follows `input_ids[b][t]`, or [`IGNORE_INDEX`], `[B, T]`.
+    pub labels: Vec<i32>,
+    /// Packed rows only: which document of its row a token belongs to, from 0, or [`PADDING_SEGMENT`], `[B,
+    /// T]`.
+    pub segment_ids: Option<Vec<i32>>,
+}
+
+impl LmBatch {
+    /// Stacks rows of the same length.
+    ///
+    /// # Panics
+    /// When rows differ in length, or only some of them carry segments.
+    pub fn from_rows(rows: Vec<Row>, seq_len: usize) -> Self {
+        let batch_size = rows.len();
+        let mut input_ids = Vec::with_capacity(batch_size * seq_len);
+        let mut labels = Vec::with_capacity(batch_size * seq_len);
+        let mut segment_ids = rows
+            .first()
+            .and_then(|row| row.segment_ids.as_ref().map(|_| Vec::new()));
+        for row in rows {
+            assert_eq!(
+                row.input_ids.len(),
+                seq_len,
+                "every row of a batch has seq_len positions"
+            );
+            assert_eq!(
+                row.segment_ids.is_some(),
+                segment_ids.is_some(),
+                "a batch has one layout"
+            );
+            input_ids.extend(row.input_ids);
+            labels.extend(row.labels);
+            if let (Some(all), Some(of_row)) = (segment_ids.as_mut(), row.segment_ids) {
+                all.extend(of_row);
+            }
+        }
+        Self {
+            batch_size,
+            seq_len,
+            input_ids,
+            labels,
+            segment_ids,
+        }
+    }
+
+    /// The positions that the loss counts: labels that are not [`IGNORE_INDEX`].
+    pub fn label_tokens(&self) -> usize {
+        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+    }
+
+    /// The input positions that are not padding.
+    pub fn input_tokens(&self) -> usize {
+        match &self.segment_ids {
+            Some(segments) => segments
+                .iter()
+                .filter(|&&segment| segment != PADDING_SEGMENT)
+                .count(),
+            // Without segments a row is one document at its left, and only its last token has no label.
+            None => self
+                .labels
+                .chunks(self.seq_len.max(1))
+                .map(padded_row_tokens)
+                .sum(),
+        }
+    }
+}
+
+fn padded_row_tokens(labels: &[i32]) -> usize {
+    labels
+        .iter()
+        .rposition(|&label| label != IGNORE_INDEX)
+        .map_or(0, |last| last + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_counts_neither_as_input_nor_as_label() {
+        let row = Row {
+            input_ids: vec![5, 6, 0, 0],
+            labels: vec![6, IGNORE_INDEX, -100, -100],
+            segment_ids: None,
+        };
+        let batch = LmBatch::from_rows(vec![row.clone(), row], 4);
+        assert_eq!((batch.label_tokens(), batch.input_tokens()), (2, 4));
+    }
+
+    #[test]
+    fn a_packed_row_counts_every_token_that_has_a_segment() {
+        let row = Row {
+            input_ids: vec![5, 9, 6, 0],
+            labels: vec![9, -100, -100, -100],
+            segment_ids: Some(vec![0, 0, 1, PADDING_SEGMENT]),
+        };
+        let batch = LmBatch::from_rows(vec![row], 4);
+        assert_eq!((batch.label_tokens(), batch.input_tokens()), (1, 3));
+    }
+}

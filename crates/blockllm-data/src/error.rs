@@ -1,0 +1,198 @@
+//! The one error type of this crate: every variant says where, what was expected, what was found and what to
+//! do.
+
+use std::path::PathBuf;
+
+/// What can go wrong between a folder of text and a batch of tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The operating system refused to read or write a path.
+    #[error("cannot {action} {}: {source}. Check that the path exists and that its permissions allow it", path.display())]
+    Io {
+        /// What was being done: `open`, `read`, `write`, ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A data folder was given in which no shard was found.
+    #[error(
+        "no data shard found for {}: looked for {expected} in {}. Give the folder that holds C4's shards, \
+         or no folder at all to train on the embedded default corpus",
+        path.display(), list(looked_in)
+    )]
+    NoShards {
+        /// The folder that was given.
+        path: PathBuf,
+        /// The file name patterns that were looked for.
+        expected: &'static str,
+        /// The folders that were looked into, in order.
+        looked_in: Vec<PathBuf>,
+    },
+
+    /// A shard has no document in it.
+    #[error("{} holds no document: expected at least one JSON object a line. Download the shard again, or remove it", path.display())]
+    EmptyShard {
+        /// The shard.
+        path: PathBuf,
+    },
+
+    /// A gzip shard ends before its compressed stream does.
+    #[error("{}, after line {line}: the gzip stream ends too early, so the file is truncated. Download the shard again", path.display())]
+    TruncatedShard {
+        /// The shard.
+        path: PathBuf,
+        /// The last whole line that was read, counted from 1 (0: none).
+        line: u64,
+    },
+
+    /// A shard cannot be decompressed.
+    #[error("{}, after line {line}: expected a gzip stream, found {found}. Download the shard again", path.display())]
+    CorruptShard {
+        /// The shard.
+        path: PathBuf,
+        /// The last whole line that was read, counted from 1 (0: none).
+        line: u64,
+        /// What the decompressor said.
+        found: String,
+    },
+
+    /// A line of a shard is not a JSON object.
+    #[error("{}, line {line}: expected one JSON object a line, found {found}. Mend or remove the line, or download the shard again", path.display())]
+    NotJson {
+        /// The shard.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What the parser said.
+        found: String,
+    },
+
+    /// A line of a shard has no string named `text`.
+    #[error(
+        "{}, line {line}: expected a string field `text` as in C4, found {found}. \
+         Rename the field that holds the document to `text`",
+        path.display()
+    )]
+    NoText {
+        /// The shard.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What the parser said.
+        found: String,
+    },
+
+    /// A split has no document that gives a token.
+    #[error(
+        "the {split} documents of {corpus} give no token: expected at least one document with text. {mend}"
+    )]
+    EmptySplit {
+        /// `train` or `validation`.
+        split: &'static str,
+        /// The corpus, as [`crate::Corpus::describe`] names it.
+        corpus: String,
+        /// What to do.
+        mend: &'static str,
+    },
+
+    /// `cargo metadata` did not give the folders of the locked dependencies.
+    #[error(
+        "cannot list the locked dependencies of {}: {found}. Run `cargo fetch --locked` there once while the network \
+         is reachable, or give a folder of C4 shards",
+        path.display()
+    )]
+    CargoMetadata {
+        /// The workspace in which cargo ran.
+        path: PathBuf,
+        /// What cargo said.
+        found: String,
+    },
+
+    /// The tokenizer library refused a file, a text or a list of ids.
+    #[error(
+        "tokenizer {tokenizer}: {found}. Expected a `tokenizer.json` of Hugging Face's tokenizers, version 1.0"
+    )]
+    Tokenizer {
+        /// The tokenizer's path, or how it was made.
+        tokenizer: String,
+        /// What the library said.
+        found: String,
+    },
+
+    /// A tokenizer has no token that ends a document.
+    #[error(
+        "tokenizer {tokenizer} has no end-of-document token: expected one of {expected}. \
+         Add one of them to `added_tokens` in the tokenizer's file"
+    )]
+    NoEndToken {
+        /// The tokenizer's path, or how it was made.
+        tokenizer: String,
+        /// The names that were looked for.
+        expected: String,
+    },
+
+    /// A tokenizer can produce ids that the model has no embedding for.
+    #[error(
+        "tokenizer {tokenizer} has a vocabulary of {found}, but the model's `vocab_size` is {expected}. \
+         Set the model's `vocab_size` to at least {found}, or choose the model's own tokenizer"
+    )]
+    VocabularyTooLarge {
+        /// The tokenizer's path, or how it was made.
+        tokenizer: String,
+        /// The model's vocabulary.
+        expected: usize,
+        /// The tokenizer's vocabulary: its largest id + 1.
+        found: usize,
+    },
+
+    /// A setting is outside its range.
+    #[error("`{field}` is {found}: expected {expected}. Change it in the data settings")]
+    Config {
+        /// The setting's name.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// The values that are allowed.
+        expected: &'static str,
+    },
+
+    /// A cursor was made by other settings or other data.
+    #[error(
+        "this run's data order is {expected}, the checkpoint's cursor belongs to {found}: the batches would not \
+         continue. Resume with the corpus, tokenizer and data settings that the run started with"
+    )]
+    CursorMismatch {
+        /// The fingerprint of the settings and data at hand.
+        expected: String,
+        /// The fingerprint in the cursor.
+        found: String,
+    },
+
+    /// The thread that prepares batches is gone.
+    #[error(
+        "the data thread has stopped ({found}): no further batch can come. Start a new loader from the last cursor"
+    )]
+    LoaderStopped {
+        /// Why, as far as it is known.
+        found: &'static str,
+    },
+}
+
+impl DataError {
+    /// Wraps an I/O error with what was being done and where.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

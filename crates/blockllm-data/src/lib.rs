@@ -1,0 +1,61 @@
+//! Text pipelines for language-model training: corpora, tokenizers, packing, shuffling and prefetched
+//! batches.
+//!
+//! The way of the data: [`Corpus`] (C4 shards, or the embedded default) -> [`DocumentStream`] (epochs,
+//! shuffled) -> [`Tokenizer`] (memoized by a [`TokenStore`]) -> [`Packer`] (rows) -> [`LmBatch`] ->
+//! [`Loader`] (a thread beside training). Everything here lives on the host: this crate knows no tensor
+//! library.
+//!
+//! The order of batches is a function of (corpus, tokenizer, [`LoaderConfig`]) alone, and a [`Cursor`]
+//! continues it exactly where it was.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use blockllm_data::{Corpus, Loader, LoaderConfig, Tokenizer};
+//!
+//! let texts: Vec<String> = (0..40).map(|i| format!("Document {i} says that the weather is
+//! fine.")).collect(); let corpus = Corpus::from_documents("weather", texts.clone(), vec![]); let tokenizer =
+//! Arc::new(Tokenizer::train_byte_level_bpe(texts, 300)?); let config = LoaderConfig { batch_size: 4,
+//! seq_len: 16, ..LoaderConfig::default() }; let mut loader = Loader::new(corpus, tokenizer, config)?; let
+//! batch = loader.next_batch()?; assert_eq!(batch.input_ids.len(), 4 * 16);
+//! # Ok::<(), blockllm_data::DataError>(())
+//! ```
+
+pub mod atomic_file;
+pub mod batch;
+pub mod batch_stream;
+pub mod bpe;
+pub mod corpus;
+pub mod cursor;
+pub mod dependency_docs;
+pub mod document_stream;
+pub mod documents;
+pub mod error;
+pub mod hashing;
+pub mod loader;
+pub mod loader_config;
+pub mod manifest;
+pub mod packing;
+pub mod shard_reader;
+pub mod shards;
+pub mod shuffle;
+pub mod token_store;
+pub mod tokenizer;
+pub mod validation;
+
+pub use batch::{IGNORE_INDEX, LmBatch, PADDING_SEGMENT};
+pub use batch_stream::BatchStream;
+pub use corpus::{Corpus, CorpusKind};
+pub use cursor::Cursor;
+pub use dependency_docs::DependencyDocsConfig;
+pub use document_stream::DocumentStream;
+pub use documents::{Document, DocumentId, Documents, Split};
+pub use error::DataError;
+pub use loader::Loader;
+pub use loader_config::LoaderConfig;
+pub use manifest::DataManifest;
+pub use packing::{Layout, Packer, Row};
+pub use shards::ShardSet;
+pub use token_store::TokenStore;
+pub use tokenizer::Tokenizer;
+pub use validation::validation_batches;

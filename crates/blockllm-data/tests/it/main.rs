@@ -1,0 +1,7 @@
+//! Tests of the whole data pipeline, from files to batches.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod corpus;
+mod fixtures;
+mod loader;
+mod tokenizer;

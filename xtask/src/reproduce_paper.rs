@@ -1,0 +1,233 @@
+//! `cargo xtask reproduce-paper`: builds the runner for the device that is here, then runs an experiment with it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::ValueEnum;
+
+use crate::device::{Device, DeviceChoice, Machine};
+use crate::process;
+use crate::runner_json::executable_in;
+use crate::workspace;
+
+const RUNNER: &str = "blockllm-experiments";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask reproduce-paper
+      C4 pretraining at the quick scale on whatever device is here, on text that needs no download;
+      the report is out/report.md
+  cargo xtask reproduce-paper --data ~/c4/en --methods adamw,blockllm:0.5,blockllm:0.9 --seeds 3
+      three methods, three seeds each, on your own C4 shards (c4-train.*.json.gz, c4-validation.*.json.gz)
+  cargo xtask reproduce-paper --scale paper --device cuda --resume
+      the paper's own sizes on an NVIDIA GPU, going on from the last checkpoint
+  cargo xtask reproduce-paper -- --help
+      what else the runner takes; everything after `--` is handed to it";
+
+/// Run an experiment of the paper and write its report
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The experiment to run
+    #[arg(long, default_value = "c4", value_name = "NAME")]
+    pub experiment: String,
+    /// How long the runs are
+    #[arg(long, value_enum, default_value_t = Scale::Quick)]
+    pub scale: Scale,
+    /// Where to train
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// The methods to compare, such as adamw,blockllm:0.5 (BlockLLM with sparsity 0.5) [default: the experiment's own]
+    #[arg(long, value_name = "LIST")]
+    pub methods: Option<String>,
+    /// How many seeds each method is run with [default: the scale's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub seeds: Option<u32>,
+    /// A folder with the training text [default: the documentation of this workspace's dependencies]
+    #[arg(long, value_name = "DIR", value_parser = existing_folder)]
+    pub data: Option<PathBuf>,
+    /// The folder for run records and the report
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// Optimizer steps of each run, instead of the scale's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// Go on from the last checkpoints under --out
+    #[arg(long)]
+    pub resume: bool,
+    /// Further arguments for the runner
+    #[arg(last = true, value_name = "ARGS")]
+    pub more: Vec<String>,
+}
+
+/// How much of the paper a run repeats.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Minutes on two CPU cores
+    Quick,
+    /// Hours on a desktop
+    Cpu,
+    /// The paper's models, steps and batch sizes, for a GPU
+    Paper,
+}
+
+impl Scale {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Cpu => "cpu",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// Builds the runner and runs it with this process's stdin, stdout and stderr.
+pub fn run(args: &Args) -> Result<()> {
+    let (device, reason) = args.device.resolve(Machine::look);
+    println!("device: {} ({reason})", device.name());
+    println!(
+        "building the runner for {}: {}",
+        device.name(),
+        device.build_time()
+    );
+    let runner = build(device).with_context(|| build_hint(device))?;
+    let report = args.out.join("report.md");
+    println!(
+        "running {} at the {} scale; the report will be {}",
+        args.experiment,
+        args.scale.name(),
+        report.display()
+    );
+    process::run(Command::new(runner).args(runner_args(args, device)))
+}
+
+fn build(device: Device) -> Result<PathBuf> {
+    let mut command = workspace::cargo("build");
+    command.args([
+        "--release",
+        "--package",
+        RUNNER,
+        "--bin",
+        RUNNER,
+        "--no-default-features",
+    ]);
+    command.args([
+        "--features",
+        device.features(),
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let mut executable = None;
+    process::run_reading(&mut command, |line| {
+        executable = executable_in(line, RUNNER).or(executable.take());
+    })?;
+    executable.ok_or_else(|| anyhow!("cargo built `{RUNNER}` but did not say where"))
+}
+
+fn build_hint(device: Device) -> String {
+    match device {
+        Device::Flex => "the runner could not be built".to_owned(),
+        Device::Cuda | Device::Wgpu => format!(
+            "the runner could not be built for {}; `--device flex` needs neither GPU nor driver",
+            device.name()
+        ),
+    }
+}
+
+/// The runner's own command line.
+fn runner_args(args: &Args, device: Device) -> Vec<String> {
+    let mut words = vec![args.experiment.clone()];
+    let mut flag = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+    flag("scale", args.scale.name().to_owned());
+    flag("device", device.name().to_owned());
+    flag("out", args.out.display().to_string());
+    if let Some(methods) = &args.methods {
+        flag("methods", methods.clone());
+    }
+    if let Some(seeds) = args.seeds {
+        flag("seeds", seeds.to_string());
+    }
+    if let Some(data) = &args.data {
+        flag("data", data.display().to_string());
+    }
+    if let Some(steps) = args.steps {
+        flag("steps", steps.to_string());
+    }
+    if args.resume {
+        words.push("--resume".to_owned());
+    }
+    words.extend(args.more.iter().cloned());
+    words
+}
+
+/// Refuses a folder that is not there before minutes go into a build; gives its absolute path.
+fn existing_folder(value: &str) -> Result<PathBuf, String> {
+    let path = Path::new(value);
+    if path.is_file() {
+        return Err("this is a file: give the folder that it lies in".to_owned());
+    }
+    path.canonicalize()
+        .map_err(|error| format!("no folder can be read there: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn words(line: &[&str]) -> String {
+        let args = Line::try_parse_from([&["reproduce-paper"], line].concat())
+            .unwrap()
+            .args;
+        runner_args(&args, Device::Flex).join(" ")
+    }
+
+    #[test]
+    fn without_arguments_the_runner_gets_the_defaults() {
+        assert_eq!(words(&[]), "c4 --scale quick --device flex --out out");
+    }
+
+    #[test]
+    fn what_was_given_reaches_the_runner_and_the_rest_is_handed_on() {
+        let given = words(&[
+            "--methods",
+            "adamw,blockllm:0.5",
+            "--seeds",
+            "2",
+            "--steps",
+            "9",
+            "--resume",
+            "--",
+            "-v",
+        ]);
+        let expected = "c4 --scale quick --device flex --out out --methods adamw,blockllm:0.5 --seeds 2 --steps 9 --resume -v";
+        assert_eq!(given, expected);
+    }
+
+    #[test]
+    fn the_data_folder_is_resolved_against_the_callers_folder() {
+        let here = std::env::current_dir().unwrap();
+        assert!(words(&["--data", "src"]).ends_with(&format!("--data {}/src", here.display())));
+    }
+
+    #[test]
+    fn a_file_is_not_taken_for_a_data_folder() {
+        let message = existing_folder("Cargo.toml").unwrap_err();
+        assert!(message.contains("give the folder"), "{message}");
+    }
+
+    #[test]
+    fn no_seed_at_all_is_refused() {
+        let refused = Line::try_parse_from(["reproduce-paper", "--seeds", "0"])
+            .err()
+            .unwrap();
+        assert!(refused.to_string().contains("--seeds"), "{refused}");
+    }
+}

@@ -1,0 +1,20 @@
+//! Where the workspace is, and the cargo that builds it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The workspace's root: cargo tells it at run time, and the place of compilation is the fallback.
+pub fn root() -> PathBuf {
+    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest_dir = manifest_dir.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    manifest_dir
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The cargo that started this program, run in the workspace's root.
+pub fn cargo(verb: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(verb).current_dir(root());
+    command
+}
