@@ -1,0 +1,78 @@
+//! The runner's command line.
+use crate::registry;
+use blockllm_train::{DeviceChoice, Method};
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  blockllm-experiments c4
+      AdamW beside BlockLLM on the embedded default text, in minutes; the report is out/report.md
+  blockllm-experiments c4 --data ../shared/data --methods adamw@1e-3,blockllm:0.9@3e-3 --seeds 3
+      your own C4 shards, your own learning rates, mean and spread over three seeds
+  blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95 --resume
+      three policies at the same budget; runs that are complete are not run again";
+
+/// Runs an experiment of the paper and writes its report.
+#[derive(Parser, Clone, Debug)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// The experiment
+    #[arg(value_parser = PossibleValuesParser::new(registry::names()))]
+    pub experiment: String,
+    /// How long the runs are
+    #[arg(long, value_enum, default_value_t = Scale::Quick)]
+    pub scale: Scale,
+    /// Where to train: flex, wgpu or cuda, as far as they are built in
+    #[arg(long, default_value = "flex")]
+    pub device: DeviceChoice,
+    /// What to compare, as NAME[:SPARSITY][@LEARNING_RATE] with NAME `adamw` or a policy
+    #[arg(long, value_delimiter = ',', value_parser = Method::parse, value_name = "LIST")]
+    pub methods: Vec<Method>,
+    /// How many seeds each method is run with
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: u64,
+    /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines; the documentation of the locked dependencies
+    /// without it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The folder for run records and the report
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Optimizer steps, instead of the scale's
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// A preset (tiny, 60m, 130m, 350m, 1b, 7b), instead of the scale's
+    #[arg(long)]
+    pub model: Option<String>,
+    /// A tokenizer.json; a byte-level BPE is trained on the corpus without it
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Steps without a falling loss before blocks are selected again, or steps between selections, instead of the
+    /// scale's
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub patience: Option<u64>,
+    /// Rank blocks by this norm of their gradients
+    #[arg(long, value_parser = ["rms", "grad"], default_value = "rms")]
+    pub norm: String,
+    /// Micro-batches per optimizer step
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub grad_accum_steps: u64,
+    /// Do not run again what is complete under --out
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// How much of the paper a run repeats.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Minutes on two CPU cores
+    Quick,
+    /// Hours on a desktop
+    Cpu,
+    /// The paper's models, steps and batch sizes, for a GPU
+    Paper,
+}

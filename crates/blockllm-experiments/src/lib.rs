@@ -1,0 +1,10 @@
+//! The paper's experiments: each a function from options to run folders and a report.
+
+pub mod c4;
+pub mod cli;
+pub mod paper;
+pub mod registry;
+pub mod report;
+pub mod summary;
+
+pub use cli::{Cli, Scale};

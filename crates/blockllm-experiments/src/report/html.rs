@@ -1,0 +1,112 @@
+//! A page as one self-contained HTML file: a small template, the tables, and the plots inlined.
+
+use std::fmt::Write as _;
+
+use super::page::{Page, QUOTED_LABEL, Section};
+
+const STYLE: &str = "\
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.5rem 0 1rem; }
+th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
+th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
+.number { text-align: right; }
+.quoted { border-left: 4px solid #b58900; background: #fdf8e8; padding: 0.5rem 1rem; margin: 1.5rem 0; }
+figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { color: #555; }
+pre { background: #f4f4f4; padding: 0.7rem 1rem; overflow-x: auto; }
+";
+
+/// The whole page.
+pub fn page(page: &Page) -> String {
+    let title = escape(&page.title);
+    let mut text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    for section in &page.sections {
+        push_section(&mut text, section);
+    }
+    text + "</body>\n</html>\n"
+}
+
+/// Text that means nothing but itself in HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+fn push_section(text: &mut String, section: &Section) {
+    // Writing to a string cannot fail.
+    let _ = match section {
+        Section::Heading(title) => writeln!(text, "<h2>{}</h2>", escape(title)),
+        Section::Text(words) => writeln!(text, "<p>{}</p>", escape(words)),
+        Section::Code(lines) => writeln!(text, "<pre>{}</pre>", escape(lines.trim_end())),
+        Section::Table { caption, table } => {
+            writeln!(
+                text,
+                "<p>{}</p>\n<div class=\"scroll\">{}</div>",
+                escape(caption),
+                table.to_html()
+            )
+        }
+        Section::Figure(figure) => {
+            let caption = escape(&figure.caption);
+            writeln!(
+                text,
+                "<figure>\n{}\n<figcaption>{caption}</figcaption>\n</figure>",
+                inlined(&figure.svg)
+            )
+        }
+        Section::Quoted {
+            caption,
+            source,
+            table,
+            notes,
+        } => {
+            let (caption, source) = (escape(caption), escape(source));
+            let notes = notes
+                .iter()
+                .fold(String::new(), |all, note| all + "<p>" + &escape(note) + "</p>\n");
+            writeln!(
+                text,
+                "<aside class=\"quoted\">\n<p><strong>{QUOTED_LABEL}</strong> {caption}. Source: {source}.</p>\n\
+                 <div class=\"scroll\">{}</div>\n{notes}</aside>",
+                table.to_html()
+            )
+        }
+    };
+}
+
+/// An SVG without its XML head, which may not stand inside HTML.
+fn inlined(svg: &str) -> &str {
+    svg.find("<svg").map_or("", |start| svg[start..].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(escape("a < b & \"c\""), "a &lt; b &amp; &quot;c&quot;");
+        let page = Page {
+            title: "<script>".to_owned(),
+            sections: vec![Section::Text("1 < 2".to_owned())],
+        };
+        let html = page.to_html();
+        assert!(
+            html.contains("<h1>&lt;script&gt;</h1>") && html.contains("<p>1 &lt; 2</p>"),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn the_xml_head_of_a_plot_is_left_out() {
+        assert_eq!(inlined("<?xml version=\"1.0\"?>\n<svg></svg>\n"), "<svg></svg>");
+        assert_eq!(inlined("not a picture"), "");
+    }
+}

@@ -1,0 +1,74 @@
+//! Settings of a training run.
+use crate::{Schedule, TrainError};
+use serde::{Deserialize, Serialize};
+
+/// How long and how fast a run trains; what is trained is the [`Method`](crate::Method)'s matter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Micro-batches per optimizer step; their gradients are averaged by counted tokens.
+    pub grad_accum_steps: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Its course.
+    pub schedule: Schedule,
+    /// Global gradient norm that is clipped to; none when absent.
+    pub max_grad_norm: Option<f64>,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Optimizer steps between evaluations; 0 evaluates only before and after.
+    pub evaluate_every: u64,
+    /// Seed of initial weights, data order and policy.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 600,
+            grad_accum_steps: 1,
+            learning_rate: 1e-3,
+            schedule: Schedule::default(),
+            max_grad_norm: Some(1.0),
+            weight_decay: 0.0,
+            evaluate_every: 0,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// Names the field that is out of its range.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let refuse = |field, value: String, mend: &str| {
+            Err(TrainError::Setting {
+                field,
+                value,
+                mend: mend.to_owned(),
+            })
+        };
+        if self.steps == 0 {
+            return refuse("steps", "0".into(), "train at least one step");
+        }
+        if self.grad_accum_steps == 0 {
+            return refuse(
+                "grad_accum_steps",
+                "0".into(),
+                "use at least one micro-batch per step",
+            );
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return refuse(
+                "learning_rate",
+                self.learning_rate.to_string(),
+                "use a positive number such as 1e-3",
+            );
+        }
+        self.schedule.validate()
+    }
+}

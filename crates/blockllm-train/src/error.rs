@@ -1,0 +1,69 @@
+//! What can go wrong in a run.
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// An error of the trainer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data side refused.
+    #[error(transparent)]
+    Data(#[from] blockllm_data::DataError),
+    /// The model side refused.
+    #[error(transparent)]
+    Model(#[from] blockllm_model::ModelError),
+    /// The optimizer refused, or training diverged.
+    #[error(transparent)]
+    Optim(#[from] blockllm_optim::OptimError),
+    /// The policy side refused.
+    #[error(transparent)]
+    Policy(#[from] blockllm_policy::PolicyError),
+    /// A setting is out of its range.
+    #[error("`{field}` is {value}: {mend}")]
+    Setting {
+        /// The setting's name.
+        field: &'static str,
+        /// The value given.
+        value: String,
+        /// What to do.
+        mend: String,
+    },
+    /// A file of the run could not be written or read.
+    #[error("{}: {source}; is the folder writable, and is there room on the disk?", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A record of a run is not what this version writes.
+    #[error("{}: {message}; delete the file, or run without --resume", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Two folders of one run differ in configuration.
+    #[error("{} holds a run with another configuration ({what}): choose another --out, or delete it", path.display())]
+    OtherRun {
+        /// The run's folder.
+        path: PathBuf,
+        /// The field that differs.
+        what: String,
+    },
+    /// The device failed.
+    #[error("reading {what} from the device failed: {message}")]
+    Device {
+        /// What was read.
+        what: &'static str,
+        /// The device's message.
+        message: String,
+    },
+    /// No batch has a label.
+    #[error("{what} holds no token to predict: give longer documents")]
+    NoLabels {
+        /// Which batches.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,32 @@
+//! The trainer: methods, schedules, evaluation, measured memory and run records.
+//!
+//! A run is a function of (config, seed, data): [`train`] takes an [`Objective`] (what a loss is), a source of
+//! batches and a [`Method`] (what is trained), and tells a [`RunObserver`] everything that a report needs.
+
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod language_modeling;
+pub mod memory;
+pub mod method;
+pub mod objective;
+pub mod progress;
+pub mod records;
+pub mod run_folder;
+pub mod schedule;
+pub mod trainer;
+
+pub use config::TrainConfig;
+pub use device::DeviceChoice;
+pub use error::TrainError;
+pub use evaluate::{Evaluation, evaluate};
+pub use language_modeling::LanguageModeling;
+pub use memory::{CountingAllocator, MemoryMeter, MemoryReport};
+pub use method::Method;
+pub use objective::Objective;
+pub use progress::Progress;
+pub use records::{EvaluationRecord, Record, RunObserver, RunResult, StepRecord};
+pub use run_folder::RunFolder;
+pub use schedule::{Schedule, ScheduleKind};
+pub use trainer::{Setup, Trained, train};

@@ -1,0 +1,128 @@
+//! The meter of a run: baseline, peak, and the parts that the peak is made of.
+use super::CountingAllocator;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// Where measured bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemorySource {
+    /// The counting allocator: live heap bytes above those at the start of the run.
+    CountingAllocator,
+    /// The device's memory pool: bytes reserved, above those at the start of the run.
+    DevicePool,
+    /// Neither is there: only the counted tensors are known.
+    Unmeasured,
+}
+
+/// Optimizer state: what the tensors hold beside what the formula says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateBytes {
+    /// Counted from the tensors held.
+    pub measured: u64,
+    /// By the formula of ALGORITHM ("State").
+    pub estimated: u64,
+}
+
+/// Memory of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// Where the peak was measured.
+    pub source: MemorySource,
+    /// The most bytes that were live at once.
+    pub peak_bytes: u64,
+    /// Weights: counted from the parameters.
+    pub weights_bytes: u64,
+    /// Gradients: the most that existed at once, counted from the parameters that required them.
+    pub gradients_bytes: u64,
+    /// Optimizer state, at its largest.
+    pub optimizer_state_bytes: StateBytes,
+    /// What remains of the peak: activations, and temporaries of forward, backward and update.
+    pub activations_bytes: u64,
+}
+
+/// Measures one run on one device.
+#[derive(Debug)]
+pub struct MemoryMeter {
+    device: Device,
+    source: MemorySource,
+    baseline: u64,
+    pool_peak: u64,
+}
+
+impl MemoryMeter {
+    /// Starts measuring: whatever is live now is not the run's. Start it before the model is made.
+    pub fn start(device: &Device) -> Self {
+        let device = device.clone().without_autodiff();
+        device.memory_cleanup();
+        let source = match device.memory_pool_usage() {
+            Some(_) => MemorySource::DevicePool,
+            None if CountingAllocator::live_bytes() > 0 => MemorySource::CountingAllocator,
+            None => MemorySource::Unmeasured,
+        };
+        CountingAllocator::reset_peak();
+        let mut meter = Self {
+            device,
+            source,
+            baseline: 0,
+            pool_peak: 0,
+        };
+        meter.baseline = meter.live_bytes();
+        meter
+    }
+
+    /// Where the bytes come from.
+    pub fn source(&self) -> MemorySource {
+        self.source
+    }
+
+    /// Looks at the pool; the heap needs no looking, its peak is kept by the allocator.
+    pub fn sample(&mut self) {
+        if self.source == MemorySource::DevicePool {
+            self.pool_peak = self.pool_peak.max(self.live_bytes());
+        }
+    }
+
+    /// The run's bytes now.
+    pub fn current_bytes(&self) -> u64 {
+        self.live_bytes().saturating_sub(self.baseline)
+    }
+
+    /// The run's peak so far.
+    pub fn peak_bytes(&self) -> u64 {
+        let peak = match self.source {
+            MemorySource::CountingAllocator => CountingAllocator::peak_bytes(),
+            MemorySource::DevicePool => self.pool_peak,
+            MemorySource::Unmeasured => 0,
+        };
+        peak.saturating_sub(self.baseline)
+    }
+
+    /// The peak with its parts; they add up to it.
+    pub fn report(&self, weights_bytes: u64, gradients_bytes: u64, state: StateBytes) -> MemoryReport {
+        let counted = weights_bytes + gradients_bytes + state.measured;
+        let peak_bytes = match self.source {
+            MemorySource::Unmeasured => counted,
+            _ => self.peak_bytes(),
+        };
+        MemoryReport {
+            source: self.source,
+            peak_bytes,
+            weights_bytes,
+            gradients_bytes,
+            optimizer_state_bytes: state,
+            activations_bytes: peak_bytes.saturating_sub(counted),
+        }
+    }
+
+    fn live_bytes(&self) -> u64 {
+        match self.source {
+            MemorySource::CountingAllocator => CountingAllocator::live_bytes(),
+            MemorySource::DevicePool => self
+                .device
+                .memory_pool_usage()
+                .map_or(0, |usage| usage.bytes_reserved),
+            MemorySource::Unmeasured => 0,
+        }
+    }
+}
