@@ -4,8 +4,8 @@ use crate::sparse_state::SparseState;
 use crate::step::{Step, Updater, flat_gradients};
 use crate::sweep::sweep;
 use crate::{
-    BlockOptimizerConfig, MaskScope, OptimError, Parameter, SelectionEvent, TopK, UpdateRule, mask, parameters,
-    set_trainable,
+    BlockOptimizerConfig, MaskScope, OptimError, Parameter, SelectionEvent, TopK, UpdateRule, mask,
+    parameters, set_trainable,
 };
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal, Visits};
 use burn::module::{Module, ParamId};
@@ -58,10 +58,16 @@ impl BlockOptimizer {
     ) -> Result<Self, OptimError> {
         config.validate()?;
         let parameters = parameters(module);
-        let infos: Vec<_> = parameters.iter().map(|parameter| parameter.info.clone()).collect();
+        let infos: Vec<_> = parameters
+            .iter()
+            .map(|parameter| parameter.info.clone())
+            .collect();
         let blocks = config.partition.blocks(&infos, &config.roles)?;
         let selector = Selector::new(blocks, config.selector(), policy)?;
-        let always = selector.blocks().iter().filter(|block| block.role == Role::Always);
+        let always = selector
+            .blocks()
+            .iter()
+            .filter(|block| block.role == Role::Always);
         Ok(Self {
             always: always.flat_map(|block| block.params.iter().copied()).collect(),
             index: grad_norm::positions(&parameters),
@@ -100,8 +106,14 @@ impl BlockOptimizer {
         for block in self.probes.iter().chain(&self.selector.selected().to_vec()) {
             self.selector.note_measured(*block);
         }
-        let trainable = self.trained_params().into_iter().chain(self.params_of(&self.probes));
-        Ok(set_trainable(module, &trainable.map(|param| self.parameters[param].id).collect()))
+        let trainable = self
+            .trained_params()
+            .into_iter()
+            .chain(self.params_of(&self.probes));
+        Ok(set_trainable(
+            module,
+            &trainable.map(|param| self.parameters[param].id).collect(),
+        ))
     }
 
     /// Updates the trained entries. `gradients` are those of the loss whose forward ran on the prepared module,
@@ -119,7 +131,9 @@ impl BlockOptimizer {
         let sums = grad_norm::of_gradients(&module, &gradients, &self.index);
         let trained = self.trained_params();
         if let Some(param) = trained.iter().find(|param| !sums.contains_key(param)) {
-            return Err(OptimError::MissingGradient { path: self.parameters[*param].info.path.clone() });
+            return Err(OptimError::MissingGradient {
+                path: self.parameters[*param].info.path.clone(),
+            });
         }
         if let Some(keep) = self.unmasked.take() {
             self.make_masks(&module, &gradients, keep)?;
@@ -128,7 +142,12 @@ impl BlockOptimizer {
         self.sums.extend(sums);
         let clip = self.config.max_grad_norm.map(|max| {
             // `torch.nn.utils.clip_grad_norm_` adds the same 1e-6.
-            grad_norm.clone().add_scalar(1e-6).recip().mul_scalar(max).clamp_max(1.0)
+            grad_norm
+                .clone()
+                .add_scalar(1e-6)
+                .recip()
+                .mul_scalar(max)
+                .clamp_max(1.0)
         });
         let mut updater = Updater {
             rule: &self.config.update,
@@ -138,7 +157,10 @@ impl BlockOptimizer {
             index: &self.index,
             states: &mut self.states,
         };
-        Ok(Step { model: module.map(&mut updater), grad_norm })
+        Ok(Step {
+            model: module.map(&mut updater),
+            grad_norm,
+        })
     }
 
     /// Tells the loss of the step (mean over the micro-batches); returns the reason if it makes the next
@@ -149,7 +171,10 @@ impl BlockOptimizer {
     pub fn observe(&mut self, loss: impl Into<f64>) -> Result<Option<Reason>, OptimError> {
         let loss = loss.into();
         if !loss.is_finite() {
-            return Err(OptimError::BadLoss { step: self.selector.step() + 1, loss });
+            return Err(OptimError::BadLoss {
+                step: self.selector.step() + 1,
+                loss,
+            });
         }
         let due = self.selector.observe(loss);
         self.pending = due.or(self.pending);
@@ -168,7 +193,11 @@ impl BlockOptimizer {
 
     /// Names of the selected blocks, in block order.
     pub fn selected_blocks(&self) -> Vec<&str> {
-        self.selector.selected().iter().map(|id| self.selector.block(*id).name.as_str()).collect()
+        self.selector
+            .selected()
+            .iter()
+            .map(|id| self.selector.block(*id).name.as_str())
+            .collect()
     }
 
     /// The selection side: blocks, budget, visits.
@@ -204,7 +233,10 @@ impl BlockOptimizer {
 
     /// Entries whose gradients exist in the current step: `S`, `P` and `A`.
     pub fn gradient_entries(&self) -> u64 {
-        let params = self.trained_params().into_iter().chain(self.params_of(&self.probes));
+        let params = self
+            .trained_params()
+            .into_iter()
+            .chain(self.params_of(&self.probes));
         params.map(|param| self.parameters[param].info.numel).sum()
     }
 
@@ -212,8 +244,15 @@ impl BlockOptimizer {
         let ids: Vec<_> = self.parameters.iter().map(|parameter| parameter.id).collect();
         let candidates = self.selector.candidates();
         let blocks = self.selector.blocks();
-        let (module, sums) =
-            sweep(module, self.config.sweep, blocks, &candidates, &ids, &self.index, loss_of);
+        let (module, sums) = sweep(
+            module,
+            self.config.sweep,
+            blocks,
+            &candidates,
+            &ids,
+            &self.index,
+            loss_of,
+        );
         self.sums = sums;
         for block in candidates {
             self.selector.note_measured(block);
@@ -271,17 +310,23 @@ impl BlockOptimizer {
         for (param, mask) in selected.chain(always) {
             let numel = self.parameters[param].info.numel;
             // `A` keeps the state it has.
-            self.states.entry(param).or_insert_with(|| SparseState::new(&mask, numel, arrays, &device));
+            self.states
+                .entry(param)
+                .or_insert_with(|| SparseState::new(&mask, numel, arrays, &device));
         }
         Ok(())
     }
 
     fn params_of<'a>(&'a self, blocks: &'a [BlockId]) -> impl Iterator<Item = usize> + 'a {
-        blocks.iter().flat_map(|id| self.selector.block(*id).params.iter().copied())
+        blocks
+            .iter()
+            .flat_map(|id| self.selector.block(*id).params.iter().copied())
     }
 
     fn trained_params(&self) -> BTreeSet<usize> {
-        self.params_of(self.selector.selected()).chain(self.always.iter().copied()).collect()
+        self.params_of(self.selector.selected())
+            .chain(self.always.iter().copied())
+            .collect()
     }
 }
 

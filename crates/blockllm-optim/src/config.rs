@@ -132,7 +132,10 @@ impl BlockOptimizerConfig {
                 mend: "unfreeze at least one block per pass",
             });
         }
-        if let Some(norm) = self.max_grad_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+        if let Some(norm) = self
+            .max_grad_norm
+            .filter(|norm| !(norm.is_finite() && *norm > 0.0))
+        {
             return Err(OptimError::Setting {
                 field: "max_grad_norm",
                 value: norm.to_string(),

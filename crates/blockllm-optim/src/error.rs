@@ -34,7 +34,9 @@ pub enum OptimError {
         path: String,
     },
     /// The loss is not a number.
-    #[error("the loss at step {step} is {loss}: training has diverged; lower the learning rate or clip the gradients")]
+    #[error(
+        "the loss at step {step} is {loss}: training has diverged; lower the learning rate or clip the gradients"
+    )]
     BadLoss {
         /// The step.
         step: u64,

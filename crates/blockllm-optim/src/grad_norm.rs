@@ -14,7 +14,11 @@ pub(crate) fn of_gradients<M: Module>(
     gradients: &GradientsParams,
     index: &BTreeMap<ParamId, usize>,
 ) -> SumsOfSquares {
-    let mut visitor = GradientSums { gradients, index, sums: SumsOfSquares::new() };
+    let mut visitor = GradientSums {
+        gradients,
+        index,
+        sums: SumsOfSquares::new(),
+    };
     module.visit(&mut visitor);
     visitor.sums
 }
@@ -25,7 +29,11 @@ pub(crate) fn of_weights<M: Module>(
     params: &BTreeSet<usize>,
     index: &BTreeMap<ParamId, usize>,
 ) -> SumsOfSquares {
-    let mut visitor = WeightSums { params, index, sums: SumsOfSquares::new() };
+    let mut visitor = WeightSums {
+        params,
+        index,
+        sums: SumsOfSquares::new(),
+    };
     module.visit(&mut visitor);
     visitor.sums
 }
@@ -37,25 +45,39 @@ pub(crate) fn read_back(sums: &SumsOfSquares) -> Result<BTreeMap<usize, f64>, Op
     }
     let data = Tensor::cat(sums.values().cloned().collect(), 0)
         .try_into_data()
-        .map_err(|error| OptimError::Device { what: "gradient norms", message: error.to_string() })?;
+        .map_err(|error| OptimError::Device {
+            what: "gradient norms",
+            message: error.to_string(),
+        })?;
     let values: Vec<f64> = data.iter::<f64>().collect();
     Ok(sums.keys().copied().zip(values).collect())
 }
 
 /// The global L2 norm over the parameters in `params`, on the device: `[1]`; `None` when there are none.
 pub(crate) fn global(sums: &SumsOfSquares, params: &BTreeSet<usize>) -> Option<Tensor<1>> {
-    let mut wanted = sums.iter().filter(|(param, _)| params.contains(param)).map(|(_, sum)| sum.clone());
+    let mut wanted = sums
+        .iter()
+        .filter(|(param, _)| params.contains(param))
+        .map(|(_, sum)| sum.clone());
     let first = wanted.next()?;
     Some(wanted.fold(first, |total, sum| total + sum).sqrt())
 }
 
 /// Which position each parameter id has.
 pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
-    parameters.iter().enumerate().map(|(position, parameter)| (parameter.id, position)).collect()
+    parameters
+        .iter()
+        .enumerate()
+        .map(|(position, parameter)| (parameter.id, position))
+        .collect()
 }
 
 fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let tensor = if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(DType::F32) };
+    let tensor = if tensor.dtype() == DType::F32 {
+        tensor
+    } else {
+        tensor.cast(DType::F32)
+    };
     tensor.square().sum()
 }
 
@@ -67,7 +89,9 @@ struct GradientSums<'a> {
 
 impl ModuleVisitor for GradientSums<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(&position) = self.index.get(&param.id) else { return };
+        let Some(&position) = self.index.get(&param.id) else {
+            return;
+        };
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             self.sums.insert(position, sum_of_squares(gradient));
         }
@@ -82,10 +106,16 @@ struct WeightSums<'a> {
 
 impl ModuleVisitor for WeightSums<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(&position) = self.index.get(&param.id) else { return };
+        let Some(&position) = self.index.get(&param.id) else {
+            return;
+        };
         if self.params.contains(&position) {
             let weight = param.base();
-            let weight = if weight.is_autodiff() { weight.inner() } else { weight };
+            let weight = if weight.is_autodiff() {
+                weight.inner()
+            } else {
+                weight
+            };
             self.sums.insert(position, sum_of_squares(weight));
         }
     }

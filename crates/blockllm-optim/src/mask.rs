@@ -22,21 +22,30 @@ pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<TopK>,
         return Ok(vec![TopK::All; gradients.len()]);
     }
     let data = read_back(gradients)?;
-    let slices: Vec<&[f32]> =
-        data.iter().map(|data| data.as_slice::<f32>().expect("the gradients were cast to f32")).collect();
+    let slices: Vec<&[f32]> = data
+        .iter()
+        .map(|data| data.as_slice::<f32>().expect("the gradients were cast to f32"))
+        .collect();
     let mut threshold = threshold_of(&slices, keep);
     Ok(slices.iter().map(|slice| pick(slice, &mut threshold)).collect())
 }
 
 fn read_back(gradients: Vec<Tensor<1>>) -> Result<Vec<TensorData>, OptimError> {
     let register = |transaction: Transaction, gradient: Tensor<1>| {
-        transaction.register(if gradient.dtype() == DType::F32 { gradient } else { gradient.cast(DType::F32) })
+        transaction.register(if gradient.dtype() == DType::F32 {
+            gradient
+        } else {
+            gradient.cast(DType::F32)
+        })
     };
     gradients
         .into_iter()
         .fold(Transaction::default(), register)
         .try_execute()
-        .map_err(|error| OptimError::Device { what: "gradients for the mask", message: error.to_string() })
+        .map_err(|error| OptimError::Device {
+            what: "gradients for the mask",
+            message: error.to_string(),
+        })
 }
 
 /// The `k`-th largest magnitude, and how many entries equal to it are kept.
@@ -54,8 +63,13 @@ fn magnitude(value: f32) -> u32 {
 
 fn threshold_of(slices: &[&[f32]], keep: u64) -> Threshold {
     let (high, remaining) = bin_of(slices, keep, |bits| Some(bits >> 16));
-    let (low, ties) = bin_of(slices, remaining, |bits| (bits >> 16 == high).then_some(bits & 0xffff));
-    Threshold { bits: high << 16 | low, ties }
+    let (low, ties) = bin_of(slices, remaining, |bits| {
+        (bits >> 16 == high).then_some(bits & 0xffff)
+    });
+    Threshold {
+        bits: high << 16 | low,
+        ties,
+    }
 }
 
 /// The bin of the `keep`-th largest key, and how many of that bin are still to be kept.
@@ -87,7 +101,11 @@ fn pick(slice: &[f32], threshold: &mut Threshold) -> TopK {
             kept.push(index as i32);
         }
     }
-    if kept.len() == slice.len() { TopK::All } else { TopK::Some(kept) }
+    if kept.len() == slice.len() {
+        TopK::All
+    } else {
+        TopK::Some(kept)
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +115,14 @@ mod tests {
 
     fn largest_of(values: &[&[f32]], keep: u64) -> Vec<TopK> {
         let device = Device::flex();
-        largest(values.iter().map(|values| Tensor::from_floats(*values, &device)).collect(), keep).unwrap()
+        largest(
+            values
+                .iter()
+                .map(|values| Tensor::from_floats(*values, &device))
+                .collect(),
+            keep,
+        )
+        .unwrap()
     }
 
     fn count(masks: &[TopK], values: &[&[f32]]) -> usize {
@@ -126,13 +151,20 @@ mod tests {
 
     #[test]
     fn the_threshold_equals_that_of_a_full_sort() {
-        let values: Vec<f32> = (0..5000).map(|i: i32| ((i * 7919) % 4999) as f32 * 1e-7 - 2e-4).collect();
+        let values: Vec<f32> = (0..5000)
+            .map(|i: i32| ((i * 7919) % 4999) as f32 * 1e-7 - 2e-4)
+            .collect();
         let mut sorted: Vec<u32> = values.iter().map(|value| magnitude(*value)).collect();
         sorted.sort_unstable_by(|a, b| b.cmp(a));
         for keep in [1usize, 17, 2500, 4999] {
-            let TopK::Some(kept) = &largest_of(&[&values], keep as u64)[0] else { panic!("not all are kept") };
+            let TopK::Some(kept) = &largest_of(&[&values], keep as u64)[0] else {
+                panic!("not all are kept")
+            };
             assert_eq!(kept.len(), keep);
-            assert!(kept.iter().all(|&index| magnitude(values[index as usize]) >= sorted[keep - 1]));
+            assert!(
+                kept.iter()
+                    .all(|&index| magnitude(values[index as usize]) >= sorted[keep - 1])
+            );
         }
     }
 }

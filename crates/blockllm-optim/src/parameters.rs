@@ -17,7 +17,10 @@ pub struct Parameter {
 
 /// All float parameters of `module`, in visiting order.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
-    let mut lister = Lister { path: Vec::new(), parameters: Vec::new() };
+    let mut lister = Lister {
+        path: Vec::new(),
+        parameters: Vec::new(),
+    };
     module.visit(&mut lister);
     lister.parameters
 }
@@ -46,7 +49,11 @@ impl ModuleVisitor for Lister {
         let shape = param.base().dims().to_vec();
         let numel = shape.iter().product::<usize>() as u64;
         let info = ParamInfo::new(self.path.join("."), numel);
-        self.parameters.push(Parameter { info, id: param.id, shape });
+        self.parameters.push(Parameter {
+            info,
+            id: param.id,
+            shape,
+        });
     }
 }
 
@@ -58,6 +65,10 @@ impl ModuleMapper for Toggler<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let wanted = self.ids.contains(&param.id);
         // A leaf that is as it should be stays: replacing it would only cost a graph node.
-        if param.base().is_require_grad() == wanted { param } else { param.set_require_grad(wanted) }
+        if param.base().is_require_grad() == wanted {
+            param
+        } else {
+            param.set_require_grad(wanted)
+        }
     }
 }

@@ -26,7 +26,9 @@ pub struct SelectionEvent {
 impl SelectionEvent {
     pub(crate) fn new(selection: &Selection, selector: &Selector) -> Self {
         let names = |ids: &[blockllm_policy::BlockId]| {
-            ids.iter().map(|id| selector.block(*id).name.clone()).collect::<Vec<_>>()
+            ids.iter()
+                .map(|id| selector.block(*id).name.clone())
+                .collect::<Vec<_>>()
         };
         Self {
             step: selector.step(),

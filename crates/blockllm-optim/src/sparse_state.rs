@@ -62,14 +62,21 @@ impl SparseState {
             TopK::All => numel,
             TopK::Some(kept) => kept.len() as u64,
         };
-        let estimate = StateEstimate { numel, trained, arrays: arrays as u64 };
+        let estimate = StateEstimate {
+            numel,
+            trained,
+            arrays: arrays as u64,
+        };
         let zeros = |len: u64| Tensor::<1>::zeros([len as usize], (device, DType::F32));
         let (form, arrays) = match mask {
             TopK::All => (Form::Whole, (0..arrays).map(|_| zeros(numel)).collect()),
             TopK::Some(kept) if estimate.compact_bytes() < estimate.dense_bytes() => {
                 let data = TensorData::new(kept.clone(), [kept.len()]);
                 let indices = Tensor::from_data(data, (device, DType::I32));
-                (Form::Compact(Box::new(indices)), (0..arrays).map(|_| zeros(trained)).collect())
+                (
+                    Form::Compact(Box::new(indices)),
+                    (0..arrays).map(|_| zeros(trained)).collect(),
+                )
             }
             TopK::Some(kept) => {
                 let mut first = vec![EXCLUDED; numel as usize];
@@ -81,7 +88,13 @@ impl SparseState {
                 (Form::Dense, std::iter::once(first).chain(rest).collect())
             }
         };
-        Self { form, arrays, numel, trained, steps: 0 }
+        Self {
+            form,
+            arrays,
+            numel,
+            trained,
+            steps: 0,
+        }
     }
 
     /// The updated weight: trained entries changed by `rule`, all others the same bits.
@@ -96,7 +109,10 @@ impl SparseState {
         gradient: Tensor<1>,
     ) -> Tensor<1> {
         self.steps += 1;
-        let context = StepContext { learning_rate, state_step: self.steps };
+        let context = StepContext {
+            learning_rate,
+            state_step: self.steps,
+        };
         let state = std::mem::take(&mut self.arrays);
         let (weight, state) = match &self.form {
             Form::Whole => {
@@ -109,7 +125,10 @@ impl SparseState {
                 let trained = weight.clone().select(0, indices.clone());
                 let gradient = gradient.select(0, indices.clone());
                 let (change, state) = rule.update(context, trained, gradient, state);
-                (weight.select_assign(0, indices, change, IndexingUpdateOp::Add), state)
+                (
+                    weight.select_assign(0, indices, change, IndexingUpdateOp::Add),
+                    state,
+                )
             }
         };
         self.arrays = state;
@@ -127,12 +146,21 @@ impl SparseState {
             Form::Compact(indices) => bytes_of(indices.dims()[0], indices.dtype()),
             Form::Whole | Form::Dense => 0,
         };
-        indices + self.arrays.iter().map(|array| bytes_of(array.dims()[0], array.dtype())).sum::<u64>()
+        indices
+            + self
+                .arrays
+                .iter()
+                .map(|array| bytes_of(array.dims()[0], array.dtype()))
+                .sum::<u64>()
     }
 
     /// What [`bytes`](Self::bytes) should be.
     pub(crate) fn estimate(&self) -> StateEstimate {
-        StateEstimate { numel: self.numel, trained: self.trained, arrays: self.arrays.len() as u64 }
+        StateEstimate {
+            numel: self.numel,
+            trained: self.trained,
+            arrays: self.arrays.len() as u64,
+        }
     }
 }
 

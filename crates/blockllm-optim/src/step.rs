@@ -1,7 +1,7 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
+use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
 use crate::sparse_state::SparseState;
-use crate::UpdateRule;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -29,13 +29,23 @@ pub(crate) struct Updater<'a> {
 
 impl ModuleMapper for Updater<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
-        let Some(state) = self.index.get(&param.id).and_then(|position| self.states.get_mut(position)) else {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return param;
+        };
+        let Some(state) = self
+            .index
+            .get(&param.id)
+            .and_then(|position| self.states.get_mut(position))
+        else {
             return param;
         };
         let (id, tensor, mapper) = param.consume();
         let context = AutodiffContext::capture(&tensor);
-        let weight = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let weight = if tensor.is_autodiff() {
+            tensor.inner()
+        } else {
+            tensor
+        };
         let shape = weight.dims();
         let numel = shape.iter().product::<usize>();
         let mut gradient = gradient.reshape([numel]);
@@ -53,7 +63,11 @@ pub(crate) fn flat_gradients<M: Module>(
     gradients: &GradientsParams,
     index: &BTreeMap<ParamId, usize>,
 ) -> BTreeMap<usize, Tensor<1>> {
-    let mut flattener = Flattener { gradients, index, flat: BTreeMap::new() };
+    let mut flattener = Flattener {
+        gradients,
+        index,
+        flat: BTreeMap::new(),
+    };
     module.visit(&mut flattener);
     flattener.flat
 }
@@ -66,7 +80,9 @@ struct Flattener<'a> {
 
 impl ModuleVisitor for Flattener<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(&position) = self.index.get(&param.id) else { return };
+        let Some(&position) = self.index.get(&param.id) else {
+            return;
+        };
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             let numel = gradient.shape().num_elements();
             self.flat.insert(position, gradient.reshape([numel]));

@@ -20,7 +20,12 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -30,7 +35,11 @@ impl AdamW {
             if (0.0..1.0).contains(&value) {
                 return Ok(());
             }
-            Err(OptimError::Setting { field, value: value.to_string(), mend: "use a number in [0, 1)" })
+            Err(OptimError::Setting {
+                field,
+                value: value.to_string(),
+                mend: "use a number in [0, 1)",
+            })
         };
         unit("beta_1", self.beta_1)?;
         unit("beta_2", self.beta_2)?;
@@ -38,7 +47,11 @@ impl AdamW {
             if value.is_finite() && value >= 0.0 {
                 return Ok(());
             }
-            Err(OptimError::Setting { field, value: value.to_string(), mend: "use a number of 0 or more" })
+            Err(OptimError::Setting {
+                field,
+                value: value.to_string(),
+                mend: "use a number of 0 or more",
+            })
         };
         not_negative("epsilon", self.epsilon)?;
         not_negative("weight_decay", self.weight_decay)
@@ -57,17 +70,21 @@ impl UpdateRule for AdamW {
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
-        let [first, second]: [Tensor<1>; 2] =
-            state.try_into().expect("the optimizer keeps as many arrays as `state_arrays` says");
+        let [first, second]: [Tensor<1>; 2] = state
+            .try_into()
+            .expect("the optimizer keeps as many arrays as `state_arrays` says");
         let (beta_1, beta_2) = (f64::from(self.beta_1), f64::from(self.beta_2));
         let first = first.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
         let second = second.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
         let step = context.state_step as f64;
         let correction_1 = 1.0 - beta_1.powf(step);
         let correction_2 = (1.0 - beta_2.powf(step)).sqrt();
-        let denominator = second.clone().sqrt().div_scalar(correction_2).add_scalar(self.epsilon);
-        let mut change =
-            (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
+        let denominator = second
+            .clone()
+            .sqrt()
+            .div_scalar(correction_2)
+            .add_scalar(self.epsilon);
+        let mut change = (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
         if self.weight_decay > 0.0 {
             change = change - weight.mul_scalar(context.learning_rate * f64::from(self.weight_decay));
         }
