@@ -1,0 +1,17 @@
+//! Hugging Face folders: `config.json` and safetensors, in one file or in shards, both ways.
+//!
+//! [`WeightFolder`] reads single tensors and [`module`] puts them into any burn module; [`save`] goes the other
+//! way. Only `pretrained.rs` knows of Llama, so another architecture needs no more than its own such file.
+
+mod dtype;
+mod folder;
+mod index;
+pub mod module;
+mod pretrained;
+pub mod save;
+mod transpose;
+
+pub use dtype::WeightDtype;
+pub use folder::WeightFolder;
+pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};
+pub use save::SaveOptions;

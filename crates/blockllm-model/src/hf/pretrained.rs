@@ -1,0 +1,91 @@
+//! Llama folders: `config.json` and weights, under the names that transformers gives them.
+
+use std::fs;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::dtype::WeightDtype;
+use super::folder::WeightFolder;
+use super::module::{load_module, module_tensors};
+use super::save::{SaveOptions, save_tensors, write_text};
+use crate::ModelError;
+use crate::llama::{LlamaConfig, LlamaForCausalLM, with_torch_dtype};
+
+/// The configuration file of a folder.
+const CONFIG: &str = "config.json";
+
+/// Loads a Llama from a Hugging Face folder, its weights in f32 whatever their format on disk.
+///
+/// All parameters require gradients when `device` is an autodiff device.
+///
+/// # Errors
+///
+/// When a file is missing or corrupt, the configuration is none of a plain Llama, or the weights do not belong to
+/// it; the error names file, field or tensor, and what to do.
+pub fn load_pretrained(dir: &Path, device: &Device) -> Result<(LlamaForCausalLM, LlamaConfig), ModelError> {
+    load_pretrained_as(dir, WeightDtype::F32, device)
+}
+
+/// [`load_pretrained`] with the weights in another number format, which the device must support.
+///
+/// # Errors
+///
+/// As [`load_pretrained`].
+pub fn load_pretrained_as(
+    dir: &Path,
+    dtype: WeightDtype,
+    device: &Device,
+) -> Result<(LlamaForCausalLM, LlamaConfig), ModelError> {
+    let path = dir.join(CONFIG);
+    if !path.is_file() {
+        return Err(ModelError::MissingFile {
+            path,
+            expected: "a Hugging Face folder holds it".to_owned(),
+            mend: "name a folder that Hugging Face's `save_pretrained` has written".to_owned(),
+        });
+    }
+    let config = LlamaConfig::from_file(&path)?;
+    let mut folder = WeightFolder::open(dir)?;
+    let model = load_module(
+        config.init_lazy(0, device),
+        &mut folder,
+        dtype.into(),
+        &str::to_owned,
+    )?;
+    folder.finish(|key| {
+        let tied_head = config.tie_word_embeddings && key == "lm_head.weight";
+        tied_head || key.ends_with("rotary_emb.inv_freq")
+    })?;
+    Ok((model, config))
+}
+
+/// Saves a Llama as a Hugging Face folder in f32, in shards above 5 GB.
+///
+/// Adapters, such as LoRA's, are merged into the weights.
+///
+/// # Errors
+///
+/// When the folder cannot be written.
+pub fn save_pretrained(model: &LlamaForCausalLM, config: &LlamaConfig, dir: &Path) -> Result<(), ModelError> {
+    save_pretrained_with(model, config, dir, &SaveOptions::default())
+}
+
+/// [`save_pretrained`] with another number format or shard size.
+///
+/// # Errors
+///
+/// As [`save_pretrained`].
+pub fn save_pretrained_with(
+    model: &LlamaForCausalLM,
+    config: &LlamaConfig,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), ModelError> {
+    fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
+    let tensors = module_tensors(&model.clone().materialize(), &str::to_owned);
+    save_tensors(tensors, dir, options)?;
+    let text = with_torch_dtype(&config.to_json(), options.dtype.torch_name());
+    write_text(&dir.join(CONFIG), &text)
+}

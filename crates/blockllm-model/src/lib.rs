@@ -1,0 +1,24 @@
+//! Llama for burn: equal to transformers' in every logit and gradient, loading and saving its folders.
+//!
+//! A model is a [`llama::LlamaConfig`] (a preset, or a Hugging Face `config.json`) and the
+//! [`llama::LlamaForCausalLM`] made from it. The path of every parameter, as a burn `ModuleVisitor` sees it,
+//! is its Hugging Face key, so that blocks can be named the same way everywhere.
+//!
+//! Shape legend of the whole crate: `B` batch, `T` sequence, `S` keys attended to, `D` hidden, `H` query heads,
+//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary.
+//!
+//! ```
+//! use blockllm_model::llama::LlamaConfig;
+//!
+//! let config = LlamaConfig::preset("60m")?;
+//! assert_eq!(config.num_parameters(), 58_073_600);
+//! # Ok::<(), blockllm_model::ModelError>(())
+//! ```
+
+pub mod error;
+pub mod hf;
+pub mod llama;
+pub mod loss;
+
+pub use error::ModelError;
+pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};

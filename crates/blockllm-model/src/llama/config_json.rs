@@ -1,0 +1,257 @@
+//! `config.json` as transformers 4 and 5 write it, both ways.
+//!
+//! Version 4 keeps `rope_theta` beside `rope_scaling`, version 5 puts both into `rope_parameters`. We read either
+//! and write both, so that either version reads what we write.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::config::LlamaConfig;
+use super::rope::RopeScaling;
+use super::rope_json::RopeJson;
+use crate::ModelError;
+
+/// The keys of `config.json` that concern a Llama model; all others are passed over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LlamaConfigJson {
+    architectures: Option<Vec<String>>,
+    model_type: Option<String>,
+    vocab_size: Option<usize>,
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    hidden_act: Option<String>,
+    max_position_embeddings: Option<usize>,
+    max_sequence_length: Option<usize>,
+    initializer_range: Option<f64>,
+    rms_norm_eps: Option<f64>,
+    tie_word_embeddings: Option<bool>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<RopeJson>,
+    rope_parameters: Option<RopeJson>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    bos_token_id: Option<i64>,
+    eos_token_id: Option<OneOrMany>,
+    pad_token_id: Option<i64>,
+    #[serde(skip_deserializing)]
+    torch_dtype: Option<String>,
+}
+
+/// A token, or several of them: Llama 3 has more than one end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(i64),
+    Many(Vec<i64>),
+}
+
+impl LlamaConfig {
+    /// Reads and validates a Hugging Face `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no JSON, lacks a size, or describes a model that is no plain Llama.
+    pub fn from_file(path: &Path) -> Result<Self, ModelError> {
+        let text = fs::read_to_string(path).map_err(ModelError::io(path, "read"))?;
+        let json: LlamaConfigJson = serde_json::from_str(&text).map_err(|error| ModelError::Json {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+            mend: "mend the line, or fetch config.json again".to_owned(),
+        })?;
+        json.into_config(&path.display().to_string())
+    }
+
+    /// The text of a `config.json` that transformers 4 and 5 both read.
+    pub fn to_json(&self) -> String {
+        let json = LlamaConfigJson::from(self.clone());
+        serde_json::to_string_pretty(&json)
+            .expect("a struct of numbers, strings and lists is always valid JSON")
+    }
+}
+
+impl TryFrom<LlamaConfigJson> for LlamaConfig {
+    type Error = ModelError;
+
+    fn try_from(json: LlamaConfigJson) -> Result<Self, ModelError> {
+        json.into_config("model config")
+    }
+}
+
+impl LlamaConfigJson {
+    /// Parses the raw keys into a valid configuration.
+    fn into_config(self, origin: &str) -> Result<LlamaConfig, ModelError> {
+        self.refuse_other_models(origin)?;
+        let need = |field: &str, value: Option<usize>| {
+            let mend = format!("add `{field}` to the file");
+            value.ok_or_else(|| ModelError::config(origin, field, "a number", "missing", mend))
+        };
+        let hidden_size = need("hidden_size", self.hidden_size)?;
+        let heads = need("num_attention_heads", self.num_attention_heads)?;
+        if self.head_dim.is_none() && (heads == 0 || !hidden_size.is_multiple_of(heads)) {
+            let mend = "choose a width that the heads divide, or give `head_dim`";
+            let expected = format!("a multiple of {heads} heads");
+            return Err(ModelError::config(
+                origin,
+                "hidden_size",
+                expected,
+                hidden_size,
+                mend,
+            ));
+        }
+        let config = LlamaConfig {
+            vocab_size: need("vocab_size", self.vocab_size)?,
+            hidden_size,
+            intermediate_size: need("intermediate_size", self.intermediate_size)?,
+            num_hidden_layers: need("num_hidden_layers", self.num_hidden_layers)?,
+            num_attention_heads: heads,
+            num_key_value_heads: self.num_key_value_heads.unwrap_or(heads),
+            head_dim: self.head_dim.unwrap_or_else(|| hidden_size / heads),
+            max_position_embeddings: self
+                .max_position_embeddings
+                .or(self.max_sequence_length)
+                .unwrap_or(2048),
+            rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: self.rope_theta(),
+            rope_scaling: self.rope_scaling(origin)?,
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
+            initializer_range: self.initializer_range.unwrap_or(0.02),
+            bos_token_id: self.bos_token_id.and_then(token),
+            eos_token_id: self.eos_token_id.map(OneOrMany::into_tokens).unwrap_or_default(),
+            pad_token_id: self.pad_token_id.and_then(token),
+        };
+        config.validate_as(origin)?;
+        Ok(config)
+    }
+
+    /// Refuses what this implementation would silently compute otherwise than transformers.
+    fn refuse_other_models(&self, origin: &str) -> Result<(), ModelError> {
+        let refuse = |field: &str, expected: &str, found: &dyn ToString, mend: &str| {
+            Err(ModelError::config(
+                origin,
+                field,
+                expected,
+                found.to_string(),
+                mend,
+            ))
+        };
+        if let Some(kind) = self.model_type.as_deref().filter(|kind| *kind != "llama") {
+            return refuse("model_type", "llama", &kind, "use a Llama model");
+        }
+        // GaLore's own files spell it `LLaMAForCausalLM`.
+        let llama = |name: &String| name.eq_ignore_ascii_case("LlamaForCausalLM");
+        if let Some(names) = self
+            .architectures
+            .as_ref()
+            .filter(|names| !names.iter().any(llama))
+        {
+            return refuse(
+                "architectures",
+                "LlamaForCausalLM",
+                &names.join(", "),
+                "use a Llama language model",
+            );
+        }
+        if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
+            return refuse(
+                "hidden_act",
+                "silu",
+                &act,
+                "use a model with SwiGLU feed-forward layers",
+            );
+        }
+        for (field, value) in [
+            ("attention_bias", self.attention_bias),
+            ("mlp_bias", self.mlp_bias),
+        ] {
+            if value == Some(true) {
+                return refuse(field, "false", &true, "use a model without biases");
+            }
+        }
+        Ok(())
+    }
+
+    /// The rotary base, from where either version keeps it.
+    fn rope_theta(&self) -> f64 {
+        let nested = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        nested.or(self.rope_theta).unwrap_or(10_000.0)
+    }
+
+    /// The rotary scaling, from where either version keeps it.
+    fn rope_scaling(&self, origin: &str) -> Result<RopeScaling, ModelError> {
+        let found = self
+            .rope_parameters
+            .as_ref()
+            .map(|rope| ("rope_parameters", rope));
+        match found.or(self.rope_scaling.as_ref().map(|rope| ("rope_scaling", rope))) {
+            None => Ok(RopeScaling::Default),
+            Some((field, rope)) => rope.scaling(origin, field),
+        }
+    }
+}
+
+impl From<LlamaConfig> for LlamaConfigJson {
+    fn from(config: LlamaConfig) -> Self {
+        let scaled = config.rope_scaling != RopeScaling::Default;
+        let mut ends: Vec<i64> = config.eos_token_id.iter().copied().map(i64::from).collect();
+        Self {
+            architectures: Some(vec!["LlamaForCausalLM".to_owned()]),
+            model_type: Some("llama".to_owned()),
+            vocab_size: Some(config.vocab_size),
+            hidden_size: Some(config.hidden_size),
+            intermediate_size: Some(config.intermediate_size),
+            num_hidden_layers: Some(config.num_hidden_layers),
+            num_attention_heads: Some(config.num_attention_heads),
+            num_key_value_heads: Some(config.num_key_value_heads),
+            head_dim: Some(config.head_dim),
+            hidden_act: Some("silu".to_owned()),
+            max_position_embeddings: Some(config.max_position_embeddings),
+            max_sequence_length: None,
+            initializer_range: Some(config.initializer_range),
+            rms_norm_eps: Some(config.rms_norm_eps),
+            tie_word_embeddings: Some(config.tie_word_embeddings),
+            rope_theta: Some(config.rope_theta),
+            rope_scaling: scaled.then(|| RopeJson::new(&config.rope_scaling, None)),
+            rope_parameters: Some(RopeJson::new(&config.rope_scaling, Some(config.rope_theta))),
+            attention_bias: Some(false),
+            mlp_bias: Some(false),
+            bos_token_id: config.bos_token_id.map(i64::from),
+            eos_token_id: match ends.len() {
+                0 => None,
+                1 => ends.pop().map(OneOrMany::One),
+                _ => Some(OneOrMany::Many(ends)),
+            },
+            pad_token_id: config.pad_token_id.map(i64::from),
+            torch_dtype: Some("float32".to_owned()),
+        }
+    }
+}
+
+impl OneOrMany {
+    /// The tokens, without the negative numbers by which some files say "none".
+    fn into_tokens(self) -> Vec<u32> {
+        match self {
+            Self::One(id) => token(id).into_iter().collect(),
+            Self::Many(ids) => ids.into_iter().filter_map(token).collect(),
+        }
+    }
+}
+
+/// A token, or nothing where the file says "none" by a negative number.
+fn token(id: i64) -> Option<u32> {
+    u32::try_from(id).ok()
+}
+
+/// Sets `torch_dtype` in the text of a `config.json`.
+pub(crate) fn with_torch_dtype(text: &str, dtype: &str) -> String {
+    let mut json: Value = serde_json::from_str(text).expect("the text was written by `to_json`");
+    json["torch_dtype"] = dtype.into();
+    serde_json::to_string_pretty(&json).expect("a JSON value is always valid JSON")
+}

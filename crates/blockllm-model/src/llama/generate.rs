@@ -1,0 +1,168 @@
+//! Text generation, token by token, with or without a cache of keys and values.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::causal_lm::LlamaForCausalLM;
+use super::kv_cache::KvCache;
+use super::sampling;
+use crate::ModelError;
+
+/// How tokens are chosen, and when to stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateConfig {
+    /// Most tokens to add to the prompt.
+    pub max_new_tokens: usize,
+    /// 0 always takes the likeliest token; higher is more random.
+    pub temperature: f64,
+    /// Draw from this many likeliest tokens only.
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens that hold this share of the probability, in `(0, 1]`.
+    pub top_p: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Tokens after which generation stops; the token itself is kept. Empty never stops early.
+    pub stop_at: Vec<u32>,
+    /// Keep keys and values of past tokens; without, every token computes the whole text anew.
+    pub use_cache: bool,
+}
+
+impl GenerateConfig {
+    /// The likeliest token every time.
+    pub fn greedy(max_new_tokens: usize) -> Self {
+        Self::sampling(max_new_tokens, 0.0, 0)
+    }
+
+    /// Tokens drawn at `temperature` from all of the vocabulary.
+    pub fn sampling(max_new_tokens: usize, temperature: f64, seed: u64) -> Self {
+        Self {
+            max_new_tokens,
+            temperature,
+            top_k: None,
+            top_p: 1.0,
+            seed,
+            stop_at: Vec::new(),
+            use_cache: true,
+        }
+    }
+
+    /// The same, stopping after any of `tokens` (such as `LlamaConfig::eos_token_id`).
+    #[must_use]
+    pub fn with_stop_at(mut self, tokens: impl Into<Vec<u32>>) -> Self {
+        self.stop_at = tokens.into();
+        self
+    }
+
+    /// The same, with or without a cache.
+    #[must_use]
+    pub fn with_use_cache(mut self, use_cache: bool) -> Self {
+        self.use_cache = use_cache;
+        self
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Config`] naming the field.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let refuse = |field: &str, expected: &str, found: f64| {
+            Err(ModelError::config(
+                "GenerateConfig",
+                field,
+                expected,
+                found,
+                "correct the value",
+            ))
+        };
+        if !self.temperature.is_finite() || self.temperature < 0.0 {
+            return refuse("temperature", "0 or more", self.temperature);
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return refuse("top_p", "more than 0, at most 1", self.top_p);
+        }
+        if self.top_k == Some(0) {
+            return refuse("top_k", "at least 1", 0.0);
+        }
+        Ok(())
+    }
+}
+
+impl LlamaForCausalLM {
+    /// Continues `prompt`, on the device that holds the weights; returns prompt and continuation.
+    ///
+    /// Call it on a model without autodiff (`model.valid()`) to keep no graph.
+    ///
+    /// # Errors
+    ///
+    /// When a field of `config` is senseless, the prompt is empty or has tokens outside of the vocabulary, or prompt
+    /// and continuation need more than `max_position_embeddings` positions.
+    pub fn generate(&self, prompt: &[u32], config: &GenerateConfig) -> Result<Vec<u32>, ModelError> {
+        config.validate()?;
+        self.validate_prompt(prompt)?;
+        // The last token is only returned, never fed in, so it needs no position.
+        let positions = (prompt.len() + config.max_new_tokens).saturating_sub(1);
+        let available = self.model.rotary_emb.num_positions();
+        if positions.max(prompt.len()) > available {
+            return Err(ModelError::TooLong {
+                expected: available,
+                found: positions.max(prompt.len()),
+            });
+        }
+        let device = self.model.embed_tokens.weight.lazy_device();
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut cache = config
+            .use_cache
+            .then(|| KvCache::new(self.model.layers.len(), positions));
+        let mut tokens = prompt.to_vec();
+        for _ in 0..config.max_new_tokens {
+            let seen = cache.as_ref().map_or(0, KvCache::len);
+            let logits = self.next_logits(&tokens[seen..], cache.as_mut(), &device);
+            let token = match config.temperature {
+                0.0 => sampling::greedy(&logits),
+                _ => sampling::sample(&logits, config, &mut rng),
+            };
+            tokens.push(token);
+            if config.stop_at.contains(&token) {
+                break;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Checks that there is a prompt and that the embedding knows its tokens.
+    fn validate_prompt(&self, prompt: &[u32]) -> Result<(), ModelError> {
+        let [vocab_size, _] = self.model.embed_tokens.weight.lazy_shape().dims();
+        let Some(largest) = prompt.iter().max() else {
+            let mend = "begin with the `bos_token_id`";
+            return Err(ModelError::config(
+                "generate",
+                "prompt",
+                "at least one token",
+                "empty",
+                mend,
+            ));
+        };
+        if *largest as usize >= vocab_size {
+            let mend = "use the tokenizer of this model";
+            let expected = format!("tokens less than {vocab_size}");
+            return Err(ModelError::config("generate", "prompt", expected, largest, mend));
+        }
+        Ok(())
+    }
+
+    /// The logits, `V` of them, after the last of `tokens`, read back to the host.
+    fn next_logits(&self, tokens: &[u32], cache: Option<&mut KvCache>, device: &Device) -> Vec<f32> {
+        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), device);
+        let hidden = self
+            .model
+            .forward(ids, None, cache)
+            .narrow(1, tokens.len() - 1, 1);
+        let logits = self.logits(hidden).cast(DType::F32).into_data();
+        logits
+            .try_into_vec()
+            .expect("the logits were cast to f32 just above")
+    }
+}

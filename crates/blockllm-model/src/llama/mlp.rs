@@ -1,0 +1,30 @@
+//! The feed-forward layer: `SwiGLU` (Shazeer 2020).
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn::tensor::activation::silu;
+
+/// `down_proj(silu(gate_proj(x)) * up_proj(x))`.
+#[derive(Module, Debug)]
+pub struct LlamaMlp {
+    /// `[D, I]`, through the activation.
+    pub gate_proj: Linear,
+    /// `[D, I]`.
+    pub up_proj: Linear,
+    /// `[I, D]`.
+    pub down_proj: Linear,
+}
+
+impl LlamaMlp {
+    /// Transforms every token.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[B, T, D]`
+    /// - output: `[B, T, D]`
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let gate = silu(self.gate_proj.forward(hidden.clone())); // [B, T, I]
+        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+    }
+}

@@ -1,0 +1,35 @@
+//! The Llama architecture: configuration, modules, generation.
+//!
+//! Shape legend: `B` batch, `T` sequence, `S` keys attended to, `D` hidden, `I` intermediate, `H` query heads,
+//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary.
+
+mod attention;
+mod causal_lm;
+mod config;
+mod config_json;
+mod decoder_layer;
+mod generate;
+mod init;
+mod kv_cache;
+mod mask;
+mod mlp;
+mod model;
+mod presets;
+mod rms_norm;
+mod rope;
+mod rope_json;
+mod sampling;
+
+pub use attention::LlamaAttention;
+pub use causal_lm::LlamaForCausalLM;
+pub use config::LlamaConfig;
+pub(crate) use config_json::with_torch_dtype;
+pub use decoder_layer::LlamaDecoderLayer;
+pub use generate::GenerateConfig;
+pub use kv_cache::{KvCache, LayerCache};
+pub use mask::attention_bias;
+pub use mlp::LlamaMlp;
+pub use model::LlamaModel;
+pub use presets::PRESETS;
+pub use rms_norm::RmsNorm;
+pub use rope::{RopeScaling, RotaryEmbedding, RotarySlice};

@@ -1,0 +1,228 @@
+//! Rotary position embedding (Su et al. 2021) as Hugging Face computes it: the two halves of a head rotate.
+//!
+//! burn's own `RotaryEncoding` rotates adjacent pairs instead, which is another model.
+
+use std::f64::consts::TAU;
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::config::LlamaConfig;
+use crate::ModelError;
+
+/// How the rotary frequencies are stretched for contexts longer than those of pretraining.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    Default,
+    /// All positions divided by `factor` (Chen et al. 2023).
+    Linear {
+        /// The divisor, at least 1.
+        factor: f64,
+    },
+    /// Low frequencies divided by `factor`, high ones kept, a blend between (Llama 3.1).
+    Llama3 {
+        /// The divisor of low frequencies, at least 1.
+        factor: f64,
+        /// Wavelengths above the original length over this are low frequencies.
+        low_freq_factor: f64,
+        /// Wavelengths below the original length over this are high frequencies.
+        high_freq_factor: f64,
+        /// Context length of pretraining.
+        original_max_position_embeddings: usize,
+    },
+}
+
+impl RopeScaling {
+    /// Hugging Face's name of this kind of scaling.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Linear { .. } => "linear",
+            Self::Llama3 { .. } => "llama3",
+        }
+    }
+
+    /// Checks the factors.
+    pub(super) fn validate(&self, origin: &str) -> Result<(), ModelError> {
+        let refuse = |field: &str, expected: &str, found: f64| {
+            Err(ModelError::config(
+                origin,
+                field,
+                expected,
+                found,
+                "correct the rotary scaling",
+            ))
+        };
+        match *self {
+            Self::Linear { factor } | Self::Llama3 { factor, .. }
+                if !(1.0..f64::INFINITY).contains(&factor) =>
+            {
+                refuse("rope_scaling.factor", "at least 1", factor)
+            }
+            Self::Llama3 {
+                low_freq_factor: low,
+                high_freq_factor: high,
+                ..
+            } if !(low > 0.0 && high > low) => refuse(
+                "rope_scaling.high_freq_factor",
+                &format!("more than low_freq_factor ({low})"),
+                high,
+            ),
+            Self::Llama3 {
+                original_max_position_embeddings: 0,
+                ..
+            } => refuse(
+                "rope_scaling.original_max_position_embeddings",
+                "more than 0",
+                0.0,
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The scaled form of one inverse frequency, in radians per position.
+    fn scale(&self, inv_freq: f64) -> f64 {
+        match *self {
+            Self::Default => inv_freq,
+            Self::Linear { factor } => inv_freq / factor,
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
+                let turns = original_max_position_embeddings as f64 * inv_freq / TAU;
+                let smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let smooth = smooth.clamp(0.0, 1.0);
+                (1.0 - smooth) * inv_freq / factor + smooth * inv_freq
+            }
+        }
+    }
+}
+
+/// Cosines and sines of every position, computed once on the host; they are constants, not parameters.
+#[derive(Module, Debug)]
+pub struct RotaryEmbedding {
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+}
+
+/// The cosines and sines of consecutive positions.
+#[derive(Debug, Clone)]
+pub struct RotarySlice {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl RotaryEmbedding {
+    /// The tables for all positions of `config`.
+    pub fn new(config: &LlamaConfig, device: &Device) -> Self {
+        let inv_freq = inverse_frequencies(config);
+        let positions = config.max_position_embeddings;
+        let table = |function: fn(f64) -> f64| {
+            // The angle is rounded to f32 before its cosine, as in transformers.
+            let angles = (0..positions).flat_map(|p| inv_freq.iter().map(move |f| p as f32 * f));
+            let values: Vec<f32> = angles.map(|angle| function(f64::from(angle)) as f32).collect();
+            let data = TensorData::new(values, [positions, inv_freq.len()]);
+            Tensor::<2>::from_data(data, (&device.clone().inner(), DType::F32))
+        };
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
+    }
+
+    /// The number of positions, `max_position_embeddings`.
+    pub fn num_positions(&self) -> usize {
+        self.cos.dims()[0]
+    }
+
+    /// The positions `start..start + length`, in the number format of the activations.
+    ///
+    /// # Panics
+    ///
+    /// When a position lies beyond `max_position_embeddings`.
+    pub fn slice(&self, start: usize, length: usize, dtype: DType) -> RotarySlice {
+        let [positions, half] = self.cos.dims();
+        let end = start + length;
+        assert!(
+            end <= positions,
+            "{end} positions asked for, `max_position_embeddings` is {positions}"
+        );
+        // `inner` keeps the tables constants even after `Module::train` has lifted them to autodiff, so that they
+        // mix with activations of any checkpointing strategy.
+        let rows = |table: &Tensor<2>| {
+            let rows = table.clone().inner().narrow(0, start, length);
+            rows.cast(dtype).reshape([1, 1, length, half])
+        };
+        RotarySlice {
+            cos: rows(&self.cos),
+            sin: rows(&self.sin),
+        }
+    }
+}
+
+impl RotarySlice {
+    /// Rotates queries or keys by their positions.
+    ///
+    /// # Shapes
+    ///
+    /// - heads: `[B, H, T, head_dim]`
+    /// - output: `[B, H, T, head_dim]`
+    pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let half = heads.dims()[3] / 2;
+        let first = heads.clone().narrow(3, 0, half);
+        let second = heads.narrow(3, half, half);
+        let rotated_first = first.clone() * self.cos.clone() - second.clone() * self.sin.clone();
+        let rotated_second = second * self.cos.clone() + first * self.sin.clone();
+        Tensor::cat(vec![rotated_first, rotated_second], 3)
+    }
+}
+
+/// Inverse frequencies of the `head_dim / 2` pairs, scaled.
+fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
+    let pair = |index: usize| {
+        let exponent = 2.0 * index as f64 / config.head_dim as f64;
+        config.rope_scaling.scale(config.rope_theta.powf(-exponent)) as f32
+    };
+    (0..config.head_dim / 2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_fall_from_one_by_the_base() {
+        let config = LlamaConfig::new(16, 16, 16, 1, 2);
+        let expected = [1.0, 0.1, 0.01, 0.001];
+        for (found, expected) in inverse_frequencies(&config).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn llama3_keeps_high_and_divides_low_frequencies() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192,
+        };
+        assert!((scaling.scale(1.0) - 1.0).abs() < 1e-12);
+        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-18);
+    }
+
+    #[test]
+    fn senseless_factors_are_refused_by_name() {
+        let message = RopeScaling::Linear { factor: 0.5 }
+            .validate("config.json")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("rope_scaling.factor") && message.contains("0.5"),
+            "{message}"
+        );
+    }
+}

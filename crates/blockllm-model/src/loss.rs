@@ -1,0 +1,266 @@
+//! Cross entropy of a language model's head, in chunks of tokens, so that all logits never exist at once.
+//!
+//! For a chunk of hidden states `h` the logits are `z = h W`, and the gradients of the summed loss are
+//! `dz = softmax(z) - onehot(label)`, `dh = dz W^T` and `dW = h^T dz`. They are computed at once, outside autodiff,
+//! and the logits dropped. Autodiff gets a scalar whose value is the loss and whose gradient is theirs:
+//! `loss + (s - stop(s))` with `s = <h, stop(dh)> + <W, stop(dW)>`. What lives until the backward pass is `dh`, the
+//! size of `h`, and `dW` only where the head is trained.
+
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
+
+/// The label of a token that does not count.
+pub const IGNORE_INDEX: i64 = -100;
+
+/// Logits of one chunk where no chunk size is given: 64 MiB in f32.
+const DEFAULT_CHUNK_LOGITS: usize = 16 << 20;
+
+/// How the loss is computed; the numbers do not depend on it but for rounding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LossOptions {
+    /// Tokens per chunk; `None` takes as many as have 64 MiB of logits, at least 64.
+    pub chunk_tokens: Option<usize>,
+}
+
+/// The matrix of the output head.
+#[derive(Debug, Clone)]
+pub enum HeadWeight {
+    /// `[D, V]`, as a burn `Linear` holds it.
+    Columns(Tensor<2>),
+    /// `[V, D]`, as an embedding holds it: a tied head.
+    Rows(Tensor<2>),
+}
+
+/// A loss for training and its parts for evaluation; nothing has been read back to the host.
+#[derive(Debug, Clone)]
+pub struct CausalLmLoss {
+    /// Mean over the counted labels, `[1]`; tracked when anything below requires gradients. Zero when no label
+    /// counts.
+    pub loss: Tensor<1>,
+    /// Sum over the counted labels, `[1]`, outside autodiff.
+    pub sum: Tensor<1>,
+    /// Number of counted labels, `[1]`, outside autodiff, in f32.
+    pub count: Tensor<1>,
+}
+
+impl LossOptions {
+    /// Options with a fixed chunk size.
+    pub fn with_chunk_tokens(chunk_tokens: usize) -> Self {
+        Self {
+            chunk_tokens: Some(chunk_tokens),
+        }
+    }
+
+    /// Tokens per chunk for a vocabulary.
+    fn chunk(self, vocab_size: usize) -> usize {
+        self.chunk_tokens
+            .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(64))
+            .max(1)
+    }
+}
+
+/// Cross entropy of `labels` under the head's logits, with exact gradients for `hidden` and the head where they
+/// are tracked by autodiff.
+///
+/// # Shapes
+///
+/// - hidden: `[N, D]`
+/// - head: `[D, V]` or `[V, D]`
+/// - labels: `[N]`, each a token or [`IGNORE_INDEX`]
+pub fn chunked_cross_entropy(
+    hidden: Tensor<2>,
+    head: HeadWeight,
+    labels: Tensor<1, Int>,
+    options: &LossOptions,
+) -> CausalLmLoss {
+    let wanted = Wanted {
+        hidden: hidden.is_tracked(),
+        head: head.weight().is_tracked(),
+    };
+    let chunks = Chunks::compute(
+        &hidden.clone().inner(),
+        &head.inner(),
+        &labels.inner(),
+        wanted,
+        *options,
+    );
+    let mean = chunks.count.clone().clamp_min(1.0);
+    let surrogates = [
+        chunks.hidden_grad.map(|grad| (hidden * grad).sum()),
+        chunks.head_grad.map(|grad| (head.into_weight() * grad).sum()),
+    ];
+    let loss = match surrogates
+        .into_iter()
+        .flatten()
+        .map(vanishing)
+        .reduce(|left, right| left + right)
+    {
+        Some(zero) => (zero + chunks.sum.clone()) / mean,
+        None => chunks.sum.clone() / mean,
+    };
+    CausalLmLoss {
+        loss,
+        sum: chunks.sum,
+        count: chunks.count,
+    }
+}
+
+/// `s - stop(s)` in f32: zero, with the gradient of `s`.
+fn vanishing(surrogate: Tensor<1>) -> Tensor<1> {
+    let surrogate = if surrogate.dtype() == DType::F32 {
+        surrogate
+    } else {
+        surrogate.cast(DType::F32)
+    };
+    surrogate.clone() - surrogate.detach()
+}
+
+/// Which gradients are needed.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    hidden: bool,
+    head: bool,
+}
+
+/// What all chunks give together.
+struct Chunks {
+    sum: Tensor<1>,
+    count: Tensor<1>,
+    hidden_grad: Option<Tensor<2>>,
+    head_grad: Option<Tensor<2>>,
+}
+
+impl Chunks {
+    /// Goes through the tokens chunk by chunk.
+    fn compute(
+        hidden: &Tensor<2>,
+        head: &HeadWeight,
+        labels: &Tensor<1, Int>,
+        wanted: Wanted,
+        options: LossOptions,
+    ) -> Self {
+        let [tokens, _] = hidden.dims();
+        let chunk = options.chunk(head.vocab_size());
+        let counted = labels
+            .clone()
+            .not_equal_elem(IGNORE_INDEX)
+            .float()
+            .cast(DType::F32);
+        let mut sum = Tensor::<1>::zeros([1], (&hidden.device(), DType::F32));
+        let mut hidden_grads = Vec::new();
+        let mut head_grad: Option<Tensor<2>> = None;
+        for start in (0..tokens).step_by(chunk) {
+            let length = chunk.min(tokens - start);
+            let hidden = hidden.clone().narrow(0, start, length); // [n, D]
+            let labels = labels
+                .clone()
+                .narrow(0, start, length)
+                .clamp_min(0)
+                .unsqueeze_dim(1); // [n, 1]
+            let counted = counted.clone().narrow(0, start, length).unsqueeze_dim(1);
+            let logits = head.logits(hidden.clone()); // [n, V]
+            let (losses, logits_grad) = cross_entropy(logits, labels, wanted.hidden || wanted.head);
+            sum = sum + (losses * counted.clone()).sum();
+            let Some(logits_grad) = logits_grad else { continue };
+            let logits_grad = logits_grad.cast(hidden.dtype());
+            let counted = counted.cast(hidden.dtype());
+            // The mask is applied to the narrow factors, not to the wide `dz`.
+            if wanted.head {
+                let grad = head.weight_grad(hidden * counted.clone(), logits_grad.clone());
+                head_grad = Some(match head_grad.take() {
+                    None => grad,
+                    Some(sum) => sum + grad,
+                });
+            }
+            if wanted.hidden {
+                hidden_grads.push(head.hidden_grad(logits_grad) * counted);
+            }
+        }
+        let hidden_grad = wanted.hidden.then(|| Tensor::cat(hidden_grads, 0));
+        Self {
+            sum,
+            count: counted.sum(),
+            hidden_grad,
+            head_grad,
+        }
+    }
+}
+
+/// Cross entropy of every row, `[n, 1]`, and the gradient of its logits, `[n, V]`, in f32.
+fn cross_entropy(
+    logits: Tensor<2>,
+    labels: Tensor<2, Int>,
+    with_grad: bool,
+) -> (Tensor<2>, Option<Tensor<2>>) {
+    let logits = if logits.dtype() == DType::F32 {
+        logits
+    } else {
+        logits.cast(DType::F32)
+    };
+    let target = logits.clone().gather(1, labels.clone());
+    let max = logits.clone().max_dim(1);
+    // From here on `logits` has one owner, so that the backends can work in place.
+    let exp = (logits - max.clone()).exp();
+    let sum = exp.clone().sum_dim(1);
+    let losses = sum.clone().log() + max - target;
+    let grad = with_grad.then(|| {
+        let minus_one = Tensor::<2>::full(labels.dims(), -1.0, (&labels.device(), DType::F32));
+        (exp / sum).scatter(1, labels, minus_one, IndexingUpdateOp::Add)
+    });
+    (losses, grad)
+}
+
+impl HeadWeight {
+    /// The matrix.
+    fn weight(&self) -> &Tensor<2> {
+        match self {
+            Self::Columns(weight) | Self::Rows(weight) => weight,
+        }
+    }
+
+    /// The matrix, consumed.
+    fn into_weight(self) -> Tensor<2> {
+        match self {
+            Self::Columns(weight) | Self::Rows(weight) => weight,
+        }
+    }
+
+    /// The same outside autodiff.
+    fn inner(&self) -> Self {
+        match self {
+            Self::Columns(weight) => Self::Columns(weight.clone().inner()),
+            Self::Rows(weight) => Self::Rows(weight.clone().inner()),
+        }
+    }
+
+    /// `V`.
+    fn vocab_size(&self) -> usize {
+        match self {
+            Self::Columns(weight) => weight.dims()[1],
+            Self::Rows(weight) => weight.dims()[0],
+        }
+    }
+
+    /// `z = h W`: `[n, D]` to `[n, V]`.
+    fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Columns(weight) => hidden.matmul(weight.clone()),
+            Self::Rows(weight) => hidden.matmul(weight.clone().transpose()),
+        }
+    }
+
+    /// `dh = dz W^T`: `[n, V]` to `[n, D]`.
+    fn hidden_grad(&self, logits_grad: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Columns(weight) => logits_grad.matmul(weight.clone().transpose()),
+            Self::Rows(weight) => logits_grad.matmul(weight.clone()),
+        }
+    }
+
+    /// `dW = h^T dz`, in the layout of the weight.
+    fn weight_grad(&self, hidden: Tensor<2>, logits_grad: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Columns(_) => hidden.transpose().matmul(logits_grad),
+            Self::Rows(_) => logits_grad.transpose().matmul(hidden),
+        }
+    }
+}

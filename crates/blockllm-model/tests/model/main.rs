@@ -1,0 +1,11 @@
+//! The model against transformers, against llama2.c, and against itself: one binary for all whole-crate tests.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod blocks;
+mod common;
+mod config;
+mod folders;
+mod lora;
+mod loss;
+mod stories;
+mod transformers;
