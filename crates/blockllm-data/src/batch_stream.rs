@@ -3,26 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::{
-    Corpus, Cursor, DataError, Document, DocumentStream, Layout, LmBatch, LoaderConfig, Packer, TokenStore,
-    Tokenizer,
-};
+use crate::lane::Lane;
+use crate::tokenized_documents::TokenizedDocuments;
+use crate::{Corpus, Cursor, DataError, LmBatch, LoaderConfig, Packer, Tokenizer};
 
 /// An endless stream of train batches.
 pub struct BatchStream {
     config: LoaderConfig,
-    documents: DocumentStream,
-    tokens: Tokens,
-    packer: Packer,
+    documents: TokenizedDocuments,
+    lanes: Vec<Lane>,
     cursor: Cursor,
-}
-
-/// Tokenizes, and remembers.
-struct Tokens {
-    tokenizer: Arc<Tokenizer>,
-    store: TokenStore,
-    /// Tokens of a document that are ever needed.
-    needed: usize,
 }
 
 impl BatchStream {
@@ -39,21 +29,11 @@ impl BatchStream {
             tokenizer.eos_id(),
             tokenizer.pad_id(),
         );
-        let needed = match config.layout {
-            Layout::TruncateAndPad => config.seq_len,
-            Layout::Packed => usize::MAX,
-        };
-        let store = TokenStore::new(tokenizer.vocab_size(), config.cache_tokens);
-        let documents = DocumentStream::new(corpus, config.shuffle_buffer, config.seed);
+        let lanes = (0..config.batch_size).map(|_| Lane::new(packer.clone()));
         Ok(Self {
+            lanes: lanes.collect(),
+            documents: TokenizedDocuments::new(corpus, tokenizer, &config),
             config,
-            documents,
-            tokens: Tokens {
-                tokenizer,
-                store,
-                needed,
-            },
-            packer,
             cursor,
         })
     }
@@ -62,7 +42,8 @@ impl BatchStream {
     ///
     /// # Errors
     /// [`DataError::CursorMismatch`] when the cursor belongs to other settings, another corpus or another
-    /// tokenizer; else as [`BatchStream::new`] and [`DocumentStream::seek`].
+    /// tokenizer; [`DataError::CursorPlace`] when it points to what the corpus does not have; else as
+    /// [`BatchStream::new`] and what reading or tokenizing fails with.
     pub fn resume(
         corpus: Corpus,
         tokenizer: Arc<Tokenizer>,
@@ -74,15 +55,23 @@ impl BatchStream {
             let (expected, found) = (stream.cursor.fingerprint, cursor.fingerprint);
             return Err(DataError::CursorMismatch { expected, found });
         }
-        stream.documents.seek(cursor.epoch, cursor.document)?;
-        if cursor.token_offset > 0 {
-            let document = stream.tokens.next_document(&mut stream.documents)?;
-            stream
-                .packer
-                .continue_document(&document, cursor.token_offset as usize);
-        }
+        stream.seek(&cursor)?;
         stream.cursor = cursor;
         Ok(stream)
+    }
+
+    /// Hands each lane the document that it was in, then goes to the first document that none has taken.
+    fn seek(&mut self, cursor: &Cursor) -> Result<(), DataError> {
+        let mut unfinished: Vec<_> = cursor.unfinished.iter().collect();
+        // In the order of the stream, so that each epoch is entered once.
+        unfinished.sort_by_key(|unfinished| unfinished.document);
+        for unfinished in unfinished {
+            match self.lanes.get_mut(unfinished.row) {
+                Some(lane) => lane.continue_document(unfinished, &mut self.documents)?,
+                None => return Err(self.documents.no_such_place(format!("row {}", unfinished.row))),
+            }
+        }
+        self.documents.seek(cursor.next)
     }
 
     /// The place before the next batch.
@@ -96,51 +85,17 @@ impl BatchStream {
     /// What reading or tokenizing fails with, and [`DataError::EmptySplit`] when no train document gives a
     /// token.
     pub fn next_batch(&mut self) -> Result<LmBatch, DataError> {
-        let mut rows = Vec::with_capacity(self.config.batch_size);
-        while rows.len() < self.config.batch_size {
-            // The stream of documents has no end, so there is always a row.
-            rows.extend(
-                self.packer
-                    .next_row(|| self.tokens.next_document(&mut self.documents).map(Some))?,
-            );
-        }
+        let lanes = self.lanes.iter_mut();
+        let rows: Result<Vec<_>, _> = lanes.map(|lane| lane.next_row(&mut self.documents)).collect();
+        let batch = LmBatch::from_rows(rows?, self.config.seq_len);
         self.advance_cursor();
-        Ok(LmBatch::from_rows(rows, self.config.seq_len))
+        Ok(batch)
     }
 
     fn advance_cursor(&mut self) {
-        let (epoch, taken) = self.documents.position();
-        let offset = self.packer.pending_offset();
+        let lanes = self.lanes.iter().enumerate();
         self.cursor.batches += 1;
-        self.cursor.epoch = epoch;
-        self.cursor.document = taken - u64::from(offset.is_some());
-        self.cursor.token_offset = offset.unwrap_or(0) as u64;
-    }
-}
-
-impl Tokens {
-    fn tokenize(&mut self, document: &Document) -> Result<Vec<u32>, DataError> {
-        if let Some(tokens) = self.store.get(document.id) {
-            return Ok(tokens);
-        }
-        let mut tokens = self.tokenizer.encode(&document.text)?;
-        tokens.truncate(self.needed);
-        self.store.insert(document.id, &tokens);
-        Ok(tokens)
-    }
-
-    /// The tokens of the next document that has any.
-    fn next_document(&mut self, documents: &mut DocumentStream) -> Result<Vec<u32>, DataError> {
-        let (first_epoch, _) = documents.position();
-        loop {
-            let document = documents.next_document()?;
-            let tokens = self.tokenize(&document)?;
-            if !tokens.is_empty() {
-                return Ok(tokens);
-            }
-            if documents.position().0 > first_epoch + 1 {
-                return Err(documents.empty());
-            }
-        }
+        self.cursor.next = self.documents.position();
+        self.cursor.unfinished = lanes.filter_map(|(row, lane)| lane.unfinished(row)).collect();
     }
 }

@@ -1,8 +1,36 @@
 //! The train documents, epoch after epoch without end, shuffled anew in each.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::documents::{Document, Documents};
 use crate::shuffle::{Purpose, Shuffled, epoch_rng};
 use crate::{Corpus, DataError};
+
+/// A document's number in the stream of train documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentPlace {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The document in the shuffled order of that epoch, from 0.
+    pub document: u64,
+}
+
+impl DocumentPlace {
+    /// The very first document.
+    pub const START: Self = Self {
+        epoch: 0,
+        document: 0,
+    };
+}
+
+impl fmt::Display for DocumentPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "document {} of epoch {}", self.document, self.epoch)
+    }
+}
 
 /// An endless stream of train documents.
 ///
@@ -12,62 +40,68 @@ pub struct DocumentStream {
     corpus: Corpus,
     shuffle_buffer: usize,
     seed: u64,
-    epoch: u64,
-    taken: u64,
+    position: DocumentPlace,
     documents: Shuffled<Documents, Document>,
 }
 
 impl DocumentStream {
     /// The stream from its beginning. `shuffle_buffer` is in documents; 0 or 1 keeps the corpus's order.
     pub fn new(corpus: Corpus, shuffle_buffer: usize, seed: u64) -> Self {
-        let documents = open_epoch(&corpus, shuffle_buffer, seed, 0);
+        let position = DocumentPlace::START;
+        let documents = open_epoch(&corpus, shuffle_buffer, seed, position.epoch);
         Self {
             corpus,
             shuffle_buffer,
             seed,
-            epoch: 0,
-            taken: 0,
+            position,
             documents,
         }
     }
 
-    /// The epoch of the last document, and how many documents of that epoch were taken.
-    pub fn position(&self) -> (u64, u64) {
-        (self.epoch, self.taken)
+    /// The place after the last document, still in that document's epoch.
+    pub fn position(&self) -> DocumentPlace {
+        self.position
     }
 
-    /// The corpus that the documents come from.
-    pub fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
-    /// Goes to the place in `epoch` after `taken` documents; reads those documents, but nobody tokenizes
-    /// them.
+    /// Goes to `place`; reads the documents before it that lie in the same epoch and after the present
+    /// position, but nobody tokenizes them.
     ///
     /// # Errors
-    /// What reading fails with, and [`DataError::EmptySplit`] when the epoch has fewer documents.
-    pub fn seek(&mut self, epoch: u64, taken: u64) -> Result<(), DataError> {
-        self.enter(epoch);
-        while self.taken < taken {
-            self.documents.next().transpose()?.ok_or_else(|| self.empty())?;
-            self.taken += 1;
+    /// What reading fails with, and [`DataError::CursorPlace`] when the epoch has fewer documents.
+    pub fn seek(&mut self, place: DocumentPlace) -> Result<(), DataError> {
+        if place.epoch != self.position.epoch || place < self.position {
+            self.enter(place.epoch);
+        }
+        while self.position < place {
+            self.next_of_epoch()?
+                .ok_or_else(|| self.no_such_place(place.to_string()))?;
         }
         Ok(())
     }
 
-    /// The next document; at the end of an epoch the first of the next.
+    /// The document at `place`; the stream goes on after it.
+    ///
+    /// # Errors
+    /// As [`DocumentStream::seek`].
+    pub fn document_at(&mut self, place: DocumentPlace) -> Result<Document, DataError> {
+        self.seek(place)?;
+        self.next_of_epoch()?
+            .ok_or_else(|| self.no_such_place(place.to_string()))
+    }
+
+    /// The next document and its place; at the end of an epoch the first of the next.
     ///
     /// # Errors
     /// What reading fails with, and [`DataError::EmptySplit`] when an epoch has no document.
-    pub fn next_document(&mut self) -> Result<Document, DataError> {
-        let document = if let Some(document) = self.documents.next() {
-            document?
-        } else {
-            self.enter(self.epoch + 1);
-            self.documents.next().transpose()?.ok_or_else(|| self.empty())?
-        };
-        self.taken += 1;
-        Ok(document)
+    pub fn next_document(&mut self) -> Result<(DocumentPlace, Document), DataError> {
+        let place = self.position;
+        if let Some(document) = self.next_of_epoch()? {
+            return Ok((place, document));
+        }
+        self.enter(place.epoch + 1);
+        let place = self.position;
+        let document = self.next_of_epoch()?.ok_or_else(|| self.empty())?;
+        Ok((place, document))
     }
 
     /// The error that says that the train split is empty.
@@ -79,10 +113,23 @@ impl DocumentStream {
         }
     }
 
+    /// The error that says that a cursor points to what this run does not have.
+    pub(crate) fn no_such_place(&self, place: String) -> DataError {
+        DataError::CursorPlace {
+            place,
+            corpus: self.corpus.describe().to_owned(),
+        }
+    }
+
+    fn next_of_epoch(&mut self) -> Result<Option<Document>, DataError> {
+        let document = self.documents.next().transpose()?;
+        self.position.document += u64::from(document.is_some());
+        Ok(document)
+    }
+
     fn enter(&mut self, epoch: u64) {
         self.documents = open_epoch(&self.corpus, self.shuffle_buffer, self.seed, epoch);
-        self.epoch = epoch;
-        self.taken = 0;
+        self.position = DocumentPlace { epoch, document: 0 };
     }
 }
 
@@ -111,14 +158,18 @@ mod tests {
     }
 
     fn take(stream: &mut DocumentStream, n: usize) -> Vec<String> {
-        (0..n).map(|_| stream.next_document().unwrap().text).collect()
+        (0..n).map(|_| stream.next_document().unwrap().1.text).collect()
     }
 
     #[test]
     fn every_epoch_is_another_permutation_of_the_same_documents() {
         let mut stream = stream(50, 1);
         let (first, second) = (take(&mut stream, 50), take(&mut stream, 50));
-        assert_eq!(stream.position(), (1, 50));
+        let end = DocumentPlace {
+            epoch: 1,
+            document: 50,
+        };
+        assert_eq!(stream.position(), end);
         assert_ne!(first, second);
         let sorted = |mut texts: Vec<String>| {
             texts.sort();
@@ -128,11 +179,27 @@ mod tests {
     }
 
     #[test]
-    fn seeking_gives_the_documents_that_running_gives() {
+    fn seeking_onwards_and_back_gives_the_documents_that_running_gives() {
         let (mut run, mut sought) = (stream(50, 1), stream(50, 1));
-        take(&mut run, 63);
-        sought.seek(1, 13).unwrap();
-        assert_eq!(take(&mut run, 60), take(&mut sought, 60));
+        let all: Vec<_> = (0..170).map(|_| run.next_document().unwrap()).collect();
+        for at in [63, 70, 64, 64, 0, 49, 50, 150, 99] {
+            let (place, document) = &all[at];
+            assert_eq!(&sought.document_at(*place).unwrap(), document);
+            sought.seek(*place).unwrap();
+            for expected in &all[at..at + 20] {
+                assert_eq!(&sought.next_document().unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_behind_the_last_document_of_an_epoch_can_be_sought_but_holds_no_document() {
+        let place = |document| DocumentPlace { epoch: 0, document };
+        let mut stream = stream(50, 1);
+        stream.seek(place(50)).unwrap();
+        for missing in [stream.document_at(place(50)).err(), stream.seek(place(51)).err()] {
+            assert!(matches!(missing, Some(DataError::CursorPlace { .. })));
+        }
     }
 
     #[test]

@@ -171,6 +171,18 @@ pub enum DataError {
         found: String,
     },
 
+    /// A cursor points to something that the corpus or the settings do not have.
+    #[error(
+        "the checkpoint's cursor points to {place}, which this run over {corpus} does not have: the data or the \
+         cursor was changed. Resume with the very data and checkpoint that the run wrote"
+    )]
+    CursorPlace {
+        /// What the cursor points to.
+        place: String,
+        /// The corpus, as [`crate::Corpus::describe`] names it.
+        corpus: String,
+    },
+
     /// The thread that prepares batches is gone.
     #[error(
         "the data thread has stopped ({found}): no further batch can come. Start a new loader from the last cursor"

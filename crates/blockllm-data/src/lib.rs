@@ -2,7 +2,7 @@
 //! batches.
 //!
 //! The way of the data: [`Corpus`] (C4 shards, or the embedded default) -> [`DocumentStream`] (epochs,
-//! shuffled) -> [`Tokenizer`] (memoized by a [`TokenStore`]) -> [`Packer`] (rows) -> [`LmBatch`] ->
+//! shuffled) -> [`Tokenizer`] (memoized by a [`TokenStore`]) -> [`Packer`] (rows, a lane each) -> [`LmBatch`] ->
 //! [`Loader`] (a thread beside training). Everything here lives on the host: this crate knows no tensor
 //! library.
 //!
@@ -13,11 +13,13 @@
 //! use std::sync::Arc;
 //! use blockllm_data::{Corpus, Loader, LoaderConfig, Tokenizer};
 //!
-//! let texts: Vec<String> = (0..40).map(|i| format!("Document {i} says that the weather is
-//! fine.")).collect(); let corpus = Corpus::from_documents("weather", texts.clone(), vec![]); let tokenizer =
-//! Arc::new(Tokenizer::train_byte_level_bpe(texts, 300)?); let config = LoaderConfig { batch_size: 4,
-//! seq_len: 16, ..LoaderConfig::default() }; let mut loader = Loader::new(corpus, tokenizer, config)?; let
-//! batch = loader.next_batch()?; assert_eq!(batch.input_ids.len(), 4 * 16);
+//! let texts: Vec<String> = (0..40).map(|i| format!("Document {i} says that the weather is fine.")).collect();
+//! let corpus = Corpus::from_documents("weather", texts.clone(), vec![]);
+//! let tokenizer = Arc::new(Tokenizer::train_byte_level_bpe(texts, 300)?);
+//! let config = LoaderConfig { batch_size: 4, seq_len: 16, ..LoaderConfig::default() };
+//! let mut loader = Loader::new(corpus, tokenizer, config)?;
+//! let batch = loader.next_batch()?;
+//! assert_eq!(batch.input_ids.len(), 4 * 16);
 //! # Ok::<(), blockllm_data::DataError>(())
 //! ```
 
@@ -32,6 +34,7 @@ pub mod document_stream;
 pub mod documents;
 pub mod error;
 pub mod hashing;
+mod lane;
 pub mod loader;
 pub mod loader_config;
 pub mod manifest;
@@ -40,15 +43,16 @@ pub mod shard_reader;
 pub mod shards;
 pub mod shuffle;
 pub mod token_store;
+mod tokenized_documents;
 pub mod tokenizer;
 pub mod validation;
 
 pub use batch::{IGNORE_INDEX, LmBatch, PADDING_SEGMENT};
 pub use batch_stream::BatchStream;
 pub use corpus::{Corpus, CorpusKind};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, UnfinishedDocument};
 pub use dependency_docs::DependencyDocsConfig;
-pub use document_stream::DocumentStream;
+pub use document_stream::{DocumentPlace, DocumentStream};
 pub use documents::{Document, DocumentId, Documents, Split};
 pub use error::DataError;
 pub use loader::Loader;

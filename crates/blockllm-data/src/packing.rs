@@ -16,6 +16,9 @@ pub enum Layout {
     #[default]
     TruncateAndPad,
     /// Documents, an EOS after each, laid end to end and cut into windows of `seq_len`; no token is lost.
+    ///
+    /// In training each row of a batch goes on where the same row of the batch before ended, and takes the
+    /// next document of the shuffled stream where its own ends: a batch mixes `batch_size` documents.
     Packed,
 }
 

@@ -33,7 +33,7 @@ fn a_loader_resumed_at_any_batch_gives_what_a_never_stopped_one_gives() {
         let mut whole = Loader::new(open(), tokenizer.clone(), config(layout)).unwrap();
         let mut cursors = vec![whole.cursor().clone()];
         let mut all = Vec::new();
-        while whole.cursor().epoch < 3 {
+        while whole.cursor().next.epoch < 3 {
             all.push(whole.next_batch().unwrap());
             cursors.push(whole.cursor().clone());
         }

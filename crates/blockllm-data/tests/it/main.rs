@@ -3,5 +3,6 @@
 
 mod corpus;
 mod fixtures;
+mod lanes;
 mod loader;
 mod tokenizer;
