@@ -57,10 +57,28 @@ pub struct Cli {
     /// Rank blocks by this norm of their gradients
     #[arg(long, value_parser = ["rms", "grad"], default_value = "rms")]
     pub norm: String,
+    /// How parameters are grouped into blocks
+    #[arg(long, value_parser = ["tensor", "module", "decoder-layer"], default_value = "tensor")]
+    pub partition: String,
+    /// Parameters that are always trained, by parts of their path, such as `lm_head,embed_tokens`
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub always: Vec<String>,
+    /// Parameters that are never trained
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub never: Vec<String>,
+    /// Blocks outside the selection whose gradient norm each step measures
+    #[arg(long, default_value_t = 2)]
+    pub probes: usize,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,
-    /// Do not run again what is complete under --out
+    /// Save each trained model as a Hugging Face folder beside its records
+    #[arg(long)]
+    pub save_model: bool,
+    /// Steps between checkpoints; 0 makes none
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub checkpoint_every: u64,
+    /// Go on from the newest checkpoints under --out, and do not run again what is complete there
     #[arg(long)]
     pub resume: bool,
 }

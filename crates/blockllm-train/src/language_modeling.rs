@@ -1,9 +1,10 @@
 //! Causal language modelling: a Llama on rows of tokens.
-use crate::Objective;
-use blockllm_data::LmBatch;
+use crate::{BatchSource, Objective, TrainError};
+use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::sync::Arc;
 
 /// Mean cross entropy of the next token.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,5 +46,55 @@ impl Objective for LanguageModeling {
 
     fn tokens(&self, batch: &LmBatch) -> u64 {
         batch.input_tokens() as u64
+    }
+}
+
+/// A corpus as rows of tokens, prepared on a thread beside training, from any place on.
+#[derive(Debug)]
+pub struct TextBatches {
+    corpus: Corpus,
+    tokenizer: Arc<Tokenizer>,
+    config: LoaderConfig,
+    loader: Loader,
+}
+
+impl TextBatches {
+    /// From the beginning.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn new(corpus: Corpus, tokenizer: Arc<Tokenizer>, config: LoaderConfig) -> Result<Self, TrainError> {
+        let loader = Loader::new(corpus.clone(), tokenizer.clone(), config.clone())?;
+        Ok(Self {
+            corpus,
+            tokenizer,
+            config,
+            loader,
+        })
+    }
+}
+
+impl BatchSource<LmBatch> for TextBatches {
+    fn next_batch(&mut self) -> Result<LmBatch, TrainError> {
+        Ok(self.loader.next_batch()?)
+    }
+
+    fn cursor(&self) -> serde_json::Value {
+        serde_json::to_value(self.loader.cursor()).expect("a cursor has only string keys")
+    }
+
+    fn resume(&mut self, cursor: &serde_json::Value) -> Result<(), TrainError> {
+        let cursor: Cursor = serde_json::from_value(cursor.clone()).map_err(|error| TrainError::Setting {
+            field: "cursor",
+            value: cursor.to_string(),
+            mend: format!("{error}; start the run afresh"),
+        })?;
+        self.loader = Loader::resume(
+            self.corpus.clone(),
+            self.tokenizer.clone(),
+            self.config.clone(),
+            cursor,
+        )?;
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! A run is a function of (config, seed, data): [`train`] takes an [`Objective`] (what a loss is), a source of
 //! batches and a [`Method`] (what is trained), and tells a [`RunObserver`] everything that a report needs.
 
+pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod error;
@@ -15,18 +16,21 @@ pub mod progress;
 pub mod records;
 pub mod run_folder;
 pub mod schedule;
+mod tensor_file;
 pub mod trainer;
+mod weights;
 
+pub use checkpoint::Checkpoints;
 pub use config::TrainConfig;
 pub use device::DeviceChoice;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
-pub use language_modeling::LanguageModeling;
+pub use language_modeling::{LanguageModeling, TextBatches};
 pub use memory::{CountingAllocator, MemoryMeter, MemoryReport};
 pub use method::Method;
-pub use objective::Objective;
+pub use objective::{BatchSource, Objective};
 pub use progress::Progress;
 pub use records::{EvaluationRecord, Record, RunObserver, RunResult, StepRecord};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
-pub use trainer::{Setup, Trained, train};
+pub use trainer::{Setup, Trained, train, train_resumable};

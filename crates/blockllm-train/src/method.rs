@@ -159,7 +159,8 @@ impl Method {
             update: AdamW {
                 weight_decay: config.weight_decay,
                 ..AdamW::default()
-            },
+            }
+            .into(),
             seed: config.seed,
             ..BlockOptimizerConfig::new(self.sparsity)
         };

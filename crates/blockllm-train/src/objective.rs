@@ -1,4 +1,5 @@
-//! What a loss is: the one thing that differs between pretraining and fine-tuning.
+//! What a loss is, and where batches come from: all that differs between pretraining and fine-tuning.
+use crate::TrainError;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -20,4 +21,36 @@ pub trait Objective {
 
     /// How many input tokens it holds, padding aside: what throughput is measured in.
     fn tokens(&self, batch: &Self::Batch) -> u64;
+}
+
+/// Gives the micro-batches of a run, in order; a closure will do where nothing is resumed.
+pub trait BatchSource<B> {
+    /// The next micro-batch.
+    ///
+    /// # Errors
+    /// When the data cannot be read.
+    fn next_batch(&mut self) -> Result<B, TrainError>;
+
+    /// The place after the last batch given, for a checkpoint; null where it cannot be told.
+    fn cursor(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Goes on from a place.
+    ///
+    /// # Errors
+    /// When the place is of other data, or nothing can be resumed.
+    fn resume(&mut self, cursor: &serde_json::Value) -> Result<(), TrainError> {
+        Err(TrainError::Setting {
+            field: "cursor",
+            value: cursor.to_string(),
+            mend: "this source of batches cannot go on from a checkpoint; start the run afresh".into(),
+        })
+    }
+}
+
+impl<B, F: FnMut() -> Result<B, TrainError>> BatchSource<B> for F {
+    fn next_batch(&mut self) -> Result<B, TrainError> {
+        self()
+    }
 }

@@ -2,7 +2,6 @@
 use crate::{Record, RunObserver, TrainError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::time::Instant;
 
 /// Shows loss, tokens per second, memory and trained entries.
 #[derive(Debug)]
@@ -11,11 +10,12 @@ pub struct Progress {
     label: String,
     steps: u64,
     lines: bool,
-    started: Instant,
+    tokens_seen: Option<u64>,
+    tokens_per_second: Option<f64>,
     mean_loss: Option<f64>,
 }
 
-/// Weight of the newest loss in the shown mean.
+/// Weight of the newest value in a shown mean.
 const SMOOTHING: f64 = 0.1;
 
 impl Progress {
@@ -37,7 +37,8 @@ impl Progress {
             label: label.to_owned(),
             steps,
             lines: !terminal,
-            started: Instant::now(),
+            tokens_seen: None,
+            tokens_per_second: None,
             mean_loss: None,
         }
     }
@@ -55,13 +56,16 @@ impl RunObserver for Progress {
     fn record(&mut self, record: &Record) -> Result<(), TrainError> {
         match record {
             Record::Step(step) => {
-                let mean = self
-                    .mean_loss
-                    .map_or(step.loss, |mean| mean + SMOOTHING * (step.loss - mean));
+                let mean = smoothed(self.mean_loss, step.loss);
                 self.mean_loss = Some(mean);
+                if let Some(before) = self.tokens_seen {
+                    let rate = (step.tokens_seen - before) as f64 / (step.step_ms / 1e3).max(1e-9);
+                    self.tokens_per_second = Some(smoothed(self.tokens_per_second, rate));
+                }
+                self.tokens_seen = Some(step.tokens_seen);
                 let message = format!(
                     "loss {mean:.3}, {:.0} tokens/s, {:.1} MiB, {} trained entries",
-                    step.tokens_seen as f64 / self.started.elapsed().as_secs_f64().max(1e-9),
+                    self.tokens_per_second.unwrap_or(0.0),
                     step.memory_bytes as f64 / f64::from(1 << 20),
                     step.trained_entries,
                 );
@@ -88,4 +92,8 @@ impl RunObserver for Progress {
         }
         Ok(())
     }
+}
+
+fn smoothed(mean: Option<f64>, value: f64) -> f64 {
+    mean.map_or(value, |mean| mean + SMOOTHING * (value - mean))
 }

@@ -48,6 +48,18 @@ pub enum Record {
     Evaluation(EvaluationRecord),
 }
 
+impl Record {
+    /// Whether it was made during the first `steps` optimizer steps.
+    pub fn belongs_to_first(&self, steps: u64) -> bool {
+        match self {
+            Self::Step(step) => step.step <= steps,
+            // A selection is made before the first step that uses it.
+            Self::Selection(event) => event.step < steps,
+            Self::Evaluation(evaluation) => evaluation.step <= steps,
+        }
+    }
+}
+
 /// Is told every record as it happens.
 pub trait RunObserver {
     /// Takes one record.

@@ -44,6 +44,33 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Goes on with a run of the very same `config` and `manifest`, of which `steps` are done: later records are
+    /// dropped, since those steps are run again. False when there is no such run to go on with.
+    ///
+    /// # Errors
+    /// When the run on disk has another configuration, or a file is not readable.
+    pub fn resume(
+        &mut self,
+        config: &impl Serialize,
+        manifest: &impl Serialize,
+        steps: u64,
+    ) -> Result<bool, TrainError> {
+        if !self.path.join("metrics.jsonl").exists() {
+            return Ok(false);
+        }
+        self.check_same(config, manifest)?;
+        let kept = self
+            .records()?
+            .into_iter()
+            .filter(|record| record.belongs_to_first(steps));
+        let text: String = kept.map(|record| line(&record)).collect();
+        let path = self.path.join("metrics.jsonl");
+        write_atomically(&path, text.as_bytes())?;
+        let file = File::options().append(true).open(&path);
+        self.metrics = Some(file.map_err(|source| self.error("metrics.jsonl", source))?);
+        Ok(true)
+    }
+
     /// Writes the result: the run is complete from here on.
     ///
     /// # Errors
@@ -64,17 +91,7 @@ impl RunFolder {
         if !self.path.join("result.json").exists() {
             return Ok(None);
         }
-        for (name, wanted) in [
-            ("config.json", to_value(config)),
-            ("manifest.json", to_value(manifest)),
-        ] {
-            if self.read_json::<serde_json::Value>(name)? != wanted {
-                return Err(TrainError::OtherRun {
-                    path: self.path.clone(),
-                    what: name.to_owned(),
-                });
-            }
-        }
+        self.check_same(config, manifest)?;
         self.read_json("result.json").map(Some)
     }
 
@@ -95,6 +112,21 @@ impl RunFolder {
             records.push(record);
         }
         Ok(records)
+    }
+
+    fn check_same(&self, config: &impl Serialize, manifest: &impl Serialize) -> Result<(), TrainError> {
+        for (name, wanted) in [
+            ("config.json", to_value(config)),
+            ("manifest.json", to_value(manifest)),
+        ] {
+            if self.read_json::<serde_json::Value>(name)? != wanted {
+                return Err(TrainError::OtherRun {
+                    path: self.path.clone(),
+                    what: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), TrainError> {
@@ -122,8 +154,7 @@ impl RunFolder {
 
 impl RunObserver for RunFolder {
     fn record(&mut self, record: &Record) -> Result<(), TrainError> {
-        let mut line = serde_json::to_string(record).expect("run records have only string keys");
-        line.push('\n');
+        let line = line(record);
         // One write per line: whatever stops the run, the file ends with a whole record.
         let written = self
             .metrics
@@ -135,4 +166,10 @@ impl RunObserver for RunFolder {
 
 fn to_value(value: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("run records have only string keys")
+}
+
+fn line(record: &Record) -> String {
+    let mut line = serde_json::to_string(record).expect("run records have only string keys");
+    line.push('\n');
+    line
 }

@@ -3,6 +3,7 @@ use crate::{Cli, Scale};
 use anyhow::{Context, Result};
 use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
+use blockllm_train::method::BlockSettings;
 use blockllm_train::{Method, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,7 +62,7 @@ impl Settings {
                 scale,
                 model: "tiny".into(),
                 vocab_size: 2048,
-                batch_size: 8,
+                batch_size: 16,
                 seq_len: 128,
                 layout: Layout::Packed,
                 steps: 400,
@@ -210,7 +211,16 @@ fn methods(cli: &Cli, patience: usize) -> Vec<Method> {
     };
     let set = |method: Method| {
         let mut method = method.with_patience(patience);
-        method.blocks.norm.clone_from(&cli.norm);
+        // What is always trained says nothing to a method that trains everything.
+        if method.sparsity > 0.0 {
+            method.blocks = BlockSettings {
+                partition: cli.partition.clone(),
+                always: cli.always.clone(),
+                never: cli.never.clone(),
+                norm: cli.norm.clone(),
+                probes: cli.probes,
+            };
+        }
         method
     };
     methods.into_iter().map(set).collect()

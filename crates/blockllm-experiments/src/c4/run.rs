@@ -2,12 +2,16 @@
 use super::Plan;
 use crate::Cli;
 use anyhow::{Context, Result};
-use blockllm_data::{Corpus, LmBatch, Loader, LoaderConfig, validation_batches};
-use blockllm_model::llama::LlamaConfig;
+use blockllm_data::{LmBatch, LoaderConfig, validation_batches};
+use blockllm_model::hf::save_pretrained;
+use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
+use blockllm_optim::{Parameter, parameters};
+use blockllm_policy::{Role, Roles};
 use blockllm_train::{
-    LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult, Setup,
-    TrainConfig, TrainError, train,
+    Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult,
+    Setup, TextBatches, TrainConfig, TrainError, train_resumable,
 };
+use burn::module::Module;
 use serde::Serialize;
 
 /// A complete run: its result, and its folder for the curves.
@@ -66,9 +70,18 @@ fn one(cli: &Cli, plan: &Plan, method: &Method, seed: u64, validation: &[LmBatch
         eprintln!("{}: complete, not run again", folder.path().display());
         return Ok(CompleteRun { result, folder });
     }
-    folder.start(&config, &plan.manifest)?;
+    let checkpoints = Checkpoints::new(folder.path(), cli.checkpoint_every);
+    let resumed = match checkpoints.newest().filter(|_| cli.resume) {
+        Some(step) => folder.resume(&config, &plan.manifest, step)?,
+        None => false,
+    };
+    if !resumed {
+        checkpoints.clear()?;
+        folder.start(&config, &plan.manifest)?;
+    }
     let result = train_one(cli, plan, method, &train_config, loader, validation, &mut folder)?;
     folder.finish(&result)?;
+    checkpoints.clear()?;
     Ok(CompleteRun { result, folder })
 }
 
@@ -82,24 +95,30 @@ fn train_one(
     folder: &mut RunFolder,
 ) -> Result<RunResult> {
     let device = cli.device.open()?.autodiff();
-    let mut batches = Loader::new(Corpus::clone(&plan.corpus), plan.tokenizer.clone(), loader)?;
+    let mut batches = TextBatches::new(plan.corpus.clone(), plan.tokenizer.clone(), loader)?;
     let meter = MemoryMeter::start(&device);
     let model = plan.model.init(config.seed, &device);
     let label = format!("{} (seed {})", method.label, config.seed);
+    warn_of_untrained(&label, &model, method);
+    let checkpoints = Checkpoints::new(folder.path(), cli.checkpoint_every);
+    let saved_model = folder.path().join("model");
     let mut observer = Both {
         folder,
         progress: Progress::new(&label, config.steps),
     };
-    let next = || batches.next_batch().map_err(TrainError::from);
-    let objective = LanguageModeling::default();
     let setup = Setup {
-        objective: &objective,
+        objective: &LanguageModeling::default(),
         method,
         config,
         validation,
         device: &device,
     };
-    let trained = train(&setup, model, next, meter, &mut observer)?;
+    let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, &checkpoints)?;
+    if cli.save_model {
+        save_pretrained(&trained.model.valid(), &plan.model, &saved_model)?;
+        plan.tokenizer.save(&saved_model.join("tokenizer.json"))?;
+        eprintln!("{label}: saved to {}", saved_model.display());
+    }
     Ok(RunResult {
         method: method.label.clone(),
         seed: config.seed,
@@ -120,6 +139,28 @@ fn train_one(
         blocks: trained.blocks,
         memory: trained.memory,
     })
+}
+
+/// In pretraining, what is never trained stays random: the user may not have meant that.
+fn warn_of_untrained(label: &str, model: &LlamaForCausalLM, method: &Method) {
+    let roles = Roles {
+        always: vec![],
+        never: method.blocks.never.clone(),
+    };
+    let parameters = parameters(model);
+    let entries =
+        |parameters: &mut dyn Iterator<Item = &Parameter>| parameters.map(|p| p.info.numel).sum::<u64>();
+    let never = entries(
+        &mut parameters
+            .iter()
+            .filter(|parameter| roles.role(&parameter.info.path) == Role::Never),
+    );
+    if never > 0 {
+        let share = 100.0 * never as f64 / entries(&mut parameters.iter()) as f64;
+        eprintln!(
+            "warning: {label}: {share:.1} % of the model is never trained and stays at its random initial weights"
+        );
+    }
 }
 
 /// Tells the run's folder and the terminal.

@@ -48,6 +48,8 @@ pub struct MemoryMeter {
     source: MemorySource,
     baseline: u64,
     pool_peak: u64,
+    /// Peak of the same run before it was resumed.
+    earlier_peak: u64,
 }
 
 impl MemoryMeter {
@@ -66,6 +68,7 @@ impl MemoryMeter {
             source,
             baseline: 0,
             pool_peak: 0,
+            earlier_peak: 0,
         };
         meter.baseline = meter.live_bytes();
         meter
@@ -83,6 +86,11 @@ impl MemoryMeter {
         }
     }
 
+    /// Goes on from the peak that an earlier part of the run had.
+    pub(crate) fn resume(&mut self, peak_bytes: u64) {
+        self.earlier_peak = peak_bytes;
+    }
+
     /// The run's bytes now.
     pub fn current_bytes(&self) -> u64 {
         self.live_bytes().saturating_sub(self.baseline)
@@ -95,7 +103,7 @@ impl MemoryMeter {
             MemorySource::DevicePool => self.pool_peak,
             MemorySource::Unmeasured => 0,
         };
-        peak.saturating_sub(self.baseline)
+        peak.saturating_sub(self.baseline).max(self.earlier_peak)
     }
 
     /// The peak with its parts; they add up to it.

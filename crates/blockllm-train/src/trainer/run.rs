@@ -1,107 +1,19 @@
-//! The loop: prepare, forward, backward, step, observe, with everything told to an observer.
+//! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
+use super::{Setup, Trained};
+use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::{
-    EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective, Record, RunObserver, StepRecord,
+    BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
     TrainConfig, TrainError, evaluate,
 };
 use blockllm_optim::{BlockOptimizer, GradientsParams, OptimError};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// A trained model and what it cost.
-#[derive(Debug)]
-pub struct Trained<M> {
-    /// The model, still on its autodiff device.
-    pub model: M,
-    /// The last evaluation.
-    pub last: EvaluationRecord,
-    /// The evaluation before training.
-    pub untrained: EvaluationRecord,
-    /// Input tokens seen.
-    pub tokens_seen: u64,
-    /// Median wall time of a step, in milliseconds.
-    pub step_ms: f64,
-    /// Input tokens per second, without evaluations.
-    pub tokens_per_second: f64,
-    /// Parameters of the model.
-    pub parameters: u64,
-    /// The most entries that were trained at once.
-    pub trained_entries: u64,
-    /// Selections made.
-    pub selections: u64,
-    /// Names of all blocks of the partition, in order.
-    pub blocks: Vec<String>,
-    /// Memory, measured and estimated.
-    pub memory: MemoryReport,
-}
-
-/// What a run is a function of, beside its batches and its initial weights.
-#[derive(Debug)]
-pub struct Setup<'a, O: Objective> {
-    /// What a loss is.
-    pub objective: &'a O,
-    /// What is trained.
-    pub method: &'a Method,
-    /// How it is trained.
-    pub config: &'a TrainConfig,
-    /// Evaluated before, after and, if the configuration says so, in between.
-    pub validation: &'a [O::Batch],
-    /// The device of the model, with autodiff.
-    pub device: &'a Device,
-}
-
-/// Trains `model`.
-///
-/// `next_batch` gives the micro-batches in order. `meter` must have been started before the model was made.
-///
-/// # Errors
-/// When a setting is wrong, the data or the device fails, or the loss is no longer a number.
-pub fn train<O: Objective>(
-    setup: &Setup<'_, O>,
-    model: O::Model,
-    mut next_batch: impl FnMut() -> Result<O::Batch, TrainError>,
-    meter: MemoryMeter,
-    observer: &mut dyn RunObserver,
-) -> Result<Trained<O::Model>, TrainError> {
-    let &Setup {
-        objective,
-        method,
-        config,
-        validation,
-        device,
-    } = setup;
-    config.validate()?;
-    let optimizer = method.optimizer(&model, config)?;
-    let mut run = Run {
-        objective,
-        config,
-        learning_rate: method.learning_rate.unwrap_or(config.learning_rate),
-        device,
-        optimizer,
-        meter,
-        tally: Tally::default(),
-    };
-    let untrained = run.evaluation(&model, validation, 0)?;
-    observer.record(&Record::Evaluation(untrained))?;
-    let mut last = untrained;
-    let mut model = model;
-    for step in 1..=config.steps {
-        let batches = (0..config.grad_accum_steps)
-            .map(|_| next_batch())
-            .collect::<Result<Vec<_>, _>>()?;
-        model = run.step(model, &batches, step, observer)?;
-        let due = config.evaluate_every > 0 && step % config.evaluate_every == 0;
-        if due || step == config.steps {
-            last = run.evaluation(&model, validation, step)?;
-            observer.record(&Record::Evaluation(last))?;
-        }
-    }
-    Ok(run.finish(model, untrained, last))
-}
-
 /// What a run adds up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     tokens_seen: u64,
     step_ms: Vec<f64>,
@@ -110,7 +22,7 @@ struct Tally {
     state: StateBytes,
 }
 
-struct Run<'a, O> {
+pub(super) struct Run<'a, O> {
     objective: &'a O,
     config: &'a TrainConfig,
     learning_rate: f64,
@@ -120,8 +32,64 @@ struct Run<'a, O> {
     tally: Tally,
 }
 
-impl<O: Objective> Run<'_, O> {
-    fn step(
+impl<'a, O: Objective> Run<'a, O> {
+    pub(super) fn new(
+        setup: &Setup<'a, O>,
+        model: &O::Model,
+        meter: MemoryMeter,
+    ) -> Result<Self, TrainError> {
+        let &Setup {
+            objective,
+            method,
+            config,
+            device,
+            ..
+        } = setup;
+        config.validate()?;
+        Ok(Self {
+            objective,
+            config,
+            learning_rate: method.learning_rate.unwrap_or(config.learning_rate),
+            device,
+            optimizer: method.optimizer(model, config)?,
+            meter,
+            tally: Tally::default(),
+        })
+    }
+
+    pub(super) fn save(
+        &self,
+        checkpoints: &Checkpoints,
+        step: u64,
+        model: &O::Model,
+        untrained: EvaluationRecord,
+        cursor: serde_json::Value,
+    ) -> Result<(), TrainError> {
+        checkpoints.save(model, &self.optimizer, |optimizer| CheckpointState {
+            step,
+            cursor,
+            untrained,
+            tally: self.tally.clone(),
+            peak_bytes: self.meter.peak_bytes(),
+            optimizer,
+        })
+    }
+
+    pub(super) fn resume(
+        &mut self,
+        checkpoints: &Checkpoints,
+        step: u64,
+        model: O::Model,
+        batches: &mut dyn BatchSource<O::Batch>,
+    ) -> Result<(O::Model, EvaluationRecord), TrainError> {
+        let (model, state) = checkpoints.load(step, model, &mut self.optimizer, self.device)?;
+        batches.resume(&state.cursor)?;
+        self.tally = state.tally;
+        self.meter.resume(state.peak_bytes);
+        Ok((model, state.untrained))
+    }
+
+    pub(super) fn step(
         &mut self,
         model: O::Model,
         batches: &[O::Batch],
@@ -213,7 +181,7 @@ impl<O: Objective> Run<'_, O> {
         }
     }
 
-    fn evaluation(
+    pub(super) fn evaluation(
         &self,
         model: &O::Model,
         validation: &[O::Batch],
@@ -227,7 +195,7 @@ impl<O: Objective> Run<'_, O> {
         })
     }
 
-    fn finish(
+    pub(super) fn finish(
         self,
         model: O::Model,
         untrained: EvaluationRecord,
