@@ -1,5 +1,5 @@
 //! Settings of the block optimizer; each **choice** of ALGORITHM is one field.
-use crate::{AdamW, OptimError};
+use crate::{OptimError, Update};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
 
 /// **Choice:** which norm of a gradient the policy sees.
@@ -65,7 +65,7 @@ pub struct BlockOptimizerConfig {
     /// The global norm that the gradients of the trained blocks are clipped to; none when `None`.
     pub max_grad_norm: Option<f64>,
     /// The update rule of the trained entries.
-    pub update: AdamW,
+    pub update: Update,
     /// Seed of the policy's random numbers.
     pub seed: u64,
 }
@@ -84,7 +84,7 @@ impl BlockOptimizerConfig {
             mask: MaskScope::default(),
             visit_smoothing: VisitSmoothing::default(),
             max_grad_norm: None,
-            update: AdamW::default(),
+            update: Update::default(),
             seed: 0,
         }
     }
@@ -119,8 +119,8 @@ impl BlockOptimizerConfig {
 
     /// With another update rule.
     #[must_use]
-    pub fn with_update(mut self, update: AdamW) -> Self {
-        self.update = update;
+    pub fn with_update(mut self, update: impl Into<Update>) -> Self {
+        self.update = update.into();
         self
     }
 

@@ -19,6 +19,9 @@ pub enum OptimError {
         /// What to do.
         mend: &'static str,
     },
+    /// Nothing is selected yet.
+    #[error("nothing is selected yet: call `prepare` before the forward pass of every step")]
+    NotPrepared,
     /// A trained parameter got no gradient.
     #[error(
         "parameter `{path}` is trained but got no gradient: does the loss depend on it, and was `prepare` called before the forward pass?"
@@ -42,6 +45,38 @@ pub enum OptimError {
         step: u64,
         /// The loss.
         loss: f64,
+    },
+    /// A rank above what a matrix can have.
+    #[error(
+        "rank {rank} is above the smaller side of `{path}`, which is {limit}: use a rank of at most {limit}, or leave the parameter out"
+    )]
+    Rank {
+        /// Path of the parameter.
+        path: String,
+        /// The rank given.
+        rank: usize,
+        /// The smaller side.
+        limit: usize,
+    },
+    /// A target pattern matches no matrix, so it is a typo.
+    #[error("the target pattern `{pattern}` matches none of the {matrices} matrices; the first is `{first}`")]
+    UnmatchedTarget {
+        /// The pattern.
+        pattern: String,
+        /// How many matrices there are.
+        matrices: usize,
+        /// One that exists, to show what paths look like.
+        first: String,
+    },
+    /// Gradients are not finite where a computation on the host needs them to be.
+    #[error(
+        "the gradient norm at step {step} is {norm}: training has diverged; lower the learning rate or clip the gradients"
+    )]
+    BadGradNorm {
+        /// The step.
+        step: u64,
+        /// The norm.
+        norm: f64,
     },
     /// The device failed while values were read back.
     #[error("reading {what} from the device failed: {message}")]

@@ -1,8 +1,9 @@
 //! Sums of squared gradients, on the device until a selection reads them all back at once.
+use crate::precision::in_f32;
 use crate::{OptimError, Parameter};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Device scalars by position in the parameter list, each of shape `[1]`.
@@ -73,12 +74,7 @@ pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
 }
 
 fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let tensor = if tensor.dtype() == DType::F32 {
-        tensor
-    } else {
-        tensor.cast(DType::F32)
-    };
-    tensor.square().sum()
+    in_f32(tensor).square().sum()
 }
 
 struct GradientSums<'a> {

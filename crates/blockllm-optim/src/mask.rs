@@ -1,6 +1,7 @@
 //! The mask: the exact `k` largest `|gradient|` of a selection (ALGORITHM, "select", point 4).
 use crate::OptimError;
-use burn::tensor::{DType, Tensor, TensorData, Transaction};
+use crate::precision::in_f32;
+use burn::tensor::{Tensor, TensorData, Transaction};
 
 /// For each tensor, which of its entries are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,13 @@ pub enum TopK {
     All,
     /// These entries, ascending.
     Some(Vec<i32>),
+}
+
+impl TopK {
+    /// Whether no entry is kept.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Some(kept) if kept.is_empty())
+    }
 }
 
 /// The `keep` entries of largest magnitude over all `gradients` together, exactly; among equals the earlier
@@ -30,17 +38,44 @@ pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<TopK>,
     Ok(slices.iter().map(|slice| pick(slice, &mut threshold)).collect())
 }
 
-fn read_back(gradients: Vec<Tensor<1>>) -> Result<Vec<TensorData>, OptimError> {
-    let register = |transaction: Transaction, gradient: Tensor<1>| {
-        transaction.register(if gradient.dtype() == DType::F32 {
-            gradient
-        } else {
-            gradient.cast(DType::F32)
-        })
+/// The same share of each tensor's largest entries, rounded so that the shares add up to `keep`.
+pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<TopK>, OptimError> {
+    let sizes: Vec<_> = gradients
+        .iter()
+        .map(|gradient| gradient.dims()[0] as u64)
+        .collect();
+    let shares = shares(&sizes, keep);
+    if shares == sizes {
+        return Ok(vec![TopK::All; sizes.len()]);
+    }
+    let data = read_back(gradients)?;
+    let pick_share = |(data, share): (&TensorData, u64)| {
+        let slice = data.as_slice::<f32>().expect("the gradients were cast to f32");
+        pick(slice, &mut threshold_of(&[slice], share))
     };
+    Ok(data.iter().zip(shares).map(pick_share).collect())
+}
+
+/// `keep` in proportion to `sizes`, each rounded down or up.
+fn shares(sizes: &[u64], keep: u64) -> Vec<u64> {
+    let total: u128 = sizes.iter().copied().map(u128::from).sum();
+    let (mut seen, mut kept) = (0, 0);
+    let share = |size: &u64| {
+        seen += u128::from(*size);
+        let until_here = (u128::from(keep) * seen / total) as u64;
+        let share = until_here - kept;
+        kept = until_here;
+        share
+    };
+    sizes.iter().map(share).collect()
+}
+
+fn read_back(gradients: Vec<Tensor<1>>) -> Result<Vec<TensorData>, OptimError> {
     gradients
         .into_iter()
-        .fold(Transaction::default(), register)
+        .fold(Transaction::default(), |transaction, gradient| {
+            transaction.register(in_f32(gradient))
+        })
         .try_execute()
         .map_err(|error| OptimError::Device {
             what: "gradients for the mask",
@@ -90,22 +125,24 @@ fn bin_of(slices: &[&[f32]], keep: u64, key: impl Fn(u32) -> Option<u32>) -> (u3
     (0, 0)
 }
 
+/// The kept entries of one tensor. Every index is written and the place moves on only when it is kept: a branch
+/// on random magnitudes would take several times as long.
 fn pick(slice: &[f32], threshold: &mut Threshold) -> TopK {
-    let mut kept = Vec::new();
+    let mut kept = vec![0; slice.len()];
+    let mut count = 0;
     for (index, &value) in slice.iter().enumerate() {
         let bits = magnitude(value);
-        if bits > threshold.bits {
-            kept.push(index as i32);
-        } else if bits == threshold.bits && threshold.ties > 0 {
-            threshold.ties -= 1;
-            kept.push(index as i32);
-        }
+        let is_tie = bits == threshold.bits && threshold.ties > 0;
+        threshold.ties -= u64::from(is_tie);
+        kept[count] = index as i32;
+        count += usize::from(is_tie | (bits > threshold.bits));
     }
-    if kept.len() == slice.len() {
-        TopK::All
-    } else {
-        TopK::Some(kept)
+    if count == slice.len() {
+        return TopK::All;
     }
+    kept.truncate(count);
+    kept.shrink_to_fit();
+    TopK::Some(kept)
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     lister.parameters
 }
 
+/// The first of `parameters` that `module` does not hold.
+pub(crate) fn first_missing<'a, M: Module>(module: &M, parameters: &'a [Parameter]) -> Option<&'a Parameter> {
+    let mut ids = Ids(BTreeSet::new());
+    module.visit(&mut ids);
+    parameters.iter().find(|parameter| !ids.0.contains(&parameter.id))
+}
+
 /// Lets exactly the parameters in `ids` require gradients; dropout and other flags stay as they are.
 #[must_use]
 pub fn set_trainable<M: Module>(module: M, ids: &BTreeSet<ParamId>) -> M {
@@ -54,6 +61,14 @@ impl ModuleVisitor for Lister {
             id: param.id,
             shape,
         });
+    }
+}
+
+struct Ids(BTreeSet<ParamId>);
+
+impl ModuleVisitor for Ids {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.insert(param.id);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Optimizer state of one parameter: whole, dense under a mask, or compact; the cheaper form is chosen.
-use crate::{StepContext, TopK, UpdateRule};
-use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use crate::block_optimizer::mismatch;
+use crate::{OptimError, StepContext, TopK, UpdateRule};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Marks an excluded entry in the first state array of the dense form. No momentum reaches the largest float,
 /// and comparing with it is exact on every backend, which NaN is not.
@@ -35,6 +38,25 @@ impl StateEstimate {
     }
 }
 
+/// The form of a saved state; its tensors are kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SparseStateRecord {
+    form: FormName,
+    numel: u64,
+    trained: u64,
+    arrays: usize,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FormName {
+    Whole,
+    Dense,
+    Compact,
+}
+
 /// State of the trained entries of one parameter.
 #[derive(Debug)]
 pub(crate) struct SparseState {
@@ -57,8 +79,8 @@ enum Form {
 
 impl SparseState {
     /// Fresh state for the entries that `mask` keeps of a parameter with `numel` entries.
-    pub(crate) fn new(mask: &TopK, numel: u64, arrays: usize, device: &Device) -> Self {
-        let trained = match mask {
+    pub(crate) fn new(mask: TopK, numel: u64, arrays: usize, device: &Device) -> Self {
+        let trained = match &mask {
             TopK::All => numel,
             TopK::Some(kept) => kept.len() as u64,
         };
@@ -71,7 +93,7 @@ impl SparseState {
         let (form, arrays) = match mask {
             TopK::All => (Form::Whole, (0..arrays).map(|_| zeros(numel)).collect()),
             TopK::Some(kept) if estimate.compact_bytes() < estimate.dense_bytes() => {
-                let data = TensorData::new(kept.clone(), [kept.len()]);
+                let data = TensorData::new(kept, [trained as usize]);
                 let indices = Tensor::from_data(data, (device, DType::I32));
                 (
                     Form::Compact(Box::new(indices)),
@@ -80,7 +102,7 @@ impl SparseState {
             }
             TopK::Some(kept) => {
                 let mut first = vec![EXCLUDED; numel as usize];
-                for &index in kept {
+                for index in kept {
                     first[index as usize] = 0.0;
                 }
                 let first = Tensor::from_data(TensorData::new(first, [numel as usize]), (device, DType::F32));
@@ -133,6 +155,83 @@ impl SparseState {
         };
         self.arrays = state;
         weight
+    }
+
+    /// The form, and the tensors under names that begin with `prefix`; read back with one transfer.
+    pub(crate) fn record(
+        &self,
+        prefix: &str,
+        tensors: &mut BTreeMap<String, TensorData>,
+    ) -> Result<SparseStateRecord, OptimError> {
+        let mut names: Vec<_> = (0..self.arrays.len())
+            .map(|array| format!("{prefix}.{array}"))
+            .collect();
+        let mut transaction = Transaction::default();
+        for array in &self.arrays {
+            transaction = transaction.register(array.clone());
+        }
+        if let Form::Compact(indices) = &self.form {
+            transaction = transaction.register(Tensor::clone(indices));
+            names.push(format!("{prefix}.indices"));
+        }
+        let data = transaction.try_execute().map_err(|error| OptimError::Device {
+            what: "optimizer state",
+            message: error.to_string(),
+        })?;
+        tensors.extend(names.into_iter().zip(data));
+        let form = match self.form {
+            Form::Whole => FormName::Whole,
+            Form::Dense => FormName::Dense,
+            Form::Compact(_) => FormName::Compact,
+        };
+        Ok(SparseStateRecord {
+            form,
+            numel: self.numel,
+            trained: self.trained,
+            arrays: self.arrays.len(),
+            steps: self.steps,
+        })
+    }
+
+    /// The state of a record; takes its tensors out of `tensors`.
+    pub(crate) fn from_record(
+        record: SparseStateRecord,
+        prefix: &str,
+        tensors: &mut BTreeMap<String, TensorData>,
+        device: &Device,
+    ) -> Result<Self, OptimError> {
+        let entries = match record.form {
+            FormName::Whole | FormName::Dense => record.numel,
+            FormName::Compact => record.trained,
+        };
+        let mut take = |name: String| {
+            let data = tensors.remove(&name);
+            data.filter(|data| data.num_elements() as u64 == entries)
+                .ok_or_else(|| mismatch("state", &format!("no `{name}` of that length"), &entries))
+        };
+        let arrays = (0..record.arrays)
+            .map(|array| {
+                Ok(Tensor::from_data(
+                    take(format!("{prefix}.{array}"))?,
+                    (device, DType::F32),
+                ))
+            })
+            .collect::<Result<_, OptimError>>()?;
+        let form = match record.form {
+            FormName::Whole => Form::Whole,
+            FormName::Dense => Form::Dense,
+            FormName::Compact => {
+                let indices = take(format!("{prefix}.indices"))?;
+                Form::Compact(Box::new(Tensor::from_data(indices, (device, DType::I32))))
+            }
+        };
+        Ok(Self {
+            form,
+            arrays,
+            numel: record.numel,
+            trained: record.trained,
+            steps: record.steps,
+        })
     }
 
     /// Entries that are trained.

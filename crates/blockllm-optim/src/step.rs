@@ -1,7 +1,8 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
 use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
-use crate::sparse_state::SparseState;
+use crate::precision::{cast_to, in_f32};
+use crate::states::States;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -24,7 +25,7 @@ pub(crate) struct Updater<'a> {
     pub clip: Option<Tensor<1>>,
     pub gradients: GradientsParams,
     pub index: &'a BTreeMap<ParamId, usize>,
-    pub states: &'a mut BTreeMap<usize, SparseState>,
+    pub states: &'a mut States,
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -35,7 +36,7 @@ impl ModuleMapper for Updater<'_> {
         let Some(state) = self
             .index
             .get(&param.id)
-            .and_then(|position| self.states.get_mut(position))
+            .and_then(|position| self.states.get_mut(*position))
         else {
             return param;
         };
@@ -48,12 +49,15 @@ impl ModuleMapper for Updater<'_> {
         };
         let shape = weight.dims();
         let numel = shape.iter().product::<usize>();
-        let mut gradient = gradient.reshape([numel]);
+        let dtype = weight.dtype();
+        let mut gradient = in_f32(gradient.reshape([numel]));
         if let Some(clip) = &self.clip {
             gradient = gradient * clip.clone();
         }
-        let weight = state.apply(self.rule, self.learning_rate, weight.reshape([numel]), gradient);
-        Param::from_mapped_value(id, context.restore(weight.reshape(shape)), mapper)
+        let weight = in_f32(weight.reshape([numel]));
+        let weight = state.apply(self.rule, self.learning_rate, weight, gradient);
+        let weight = cast_to(weight, dtype).reshape(shape);
+        Param::from_mapped_value(id, context.restore(weight), mapper)
     }
 }
 

@@ -13,7 +13,10 @@ pub struct ParamInfo {
 impl ParamInfo {
     /// A parameter at `path` with `numel` entries.
     pub fn new(path: impl Into<String>, numel: u64) -> Self {
-        Self { path: path.into(), numel }
+        Self {
+            path: path.into(),
+            numel,
+        }
     }
 }
 

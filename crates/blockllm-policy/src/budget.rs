@@ -20,7 +20,13 @@ impl Budget {
         if !(0.0..1.0).contains(&sparsity) {
             return Err(PolicyError::Sparsity { sparsity });
         }
-        let sum = |role| blocks.iter().filter(|block| block.role == role).map(|block| block.numel).sum();
+        let sum = |role| {
+            blocks
+                .iter()
+                .filter(|block| block.role == role)
+                .map(|block| block.numel)
+                .sum()
+        };
         let (always, candidates): (u64, u64) = (sum(Role::Always), sum(Role::Candidate));
         if candidates == 0 {
             return Err(PolicyError::NoCandidates { blocks: blocks.len() });
@@ -28,9 +34,18 @@ impl Budget {
         let total = always + candidates;
         let trained = trained_entries(total, sparsity);
         if trained <= always {
-            return Err(PolicyError::BudgetBelowAlways { trained, always, sparsity, total });
+            return Err(PolicyError::BudgetBelowAlways {
+                trained,
+                always,
+                sparsity,
+                total,
+            });
         }
-        Ok(Self { total, trained, always })
+        Ok(Self {
+            total,
+            trained,
+            always,
+        })
     }
 
     /// `n`: entries of all candidates and always-trained blocks.
@@ -59,7 +74,11 @@ fn trained_entries(total: u64, sparsity: f64) -> u64 {
     let exact = (1.0 - sparsity) * total as f64;
     let nearest = exact.round();
     let tolerance = total as f64 * f64::EPSILON * 2.0;
-    let entries = if (exact - nearest).abs() <= tolerance { nearest } else { exact.ceil() };
+    let entries = if (exact - nearest).abs() <= tolerance {
+        nearest
+    } else {
+        exact.ceil()
+    };
     (entries as u64).clamp(1, total)
 }
 
@@ -69,20 +88,31 @@ mod tests {
     use proptest::prelude::*;
 
     fn block(numel: u64, role: Role) -> Block {
-        Block { name: format!("{role:?}{numel}"), params: vec![0], numel, role }
+        Block {
+            name: format!("{role:?}{numel}"),
+            params: vec![0],
+            numel,
+            role,
+        }
     }
 
     #[test]
     fn a_tenth_of_a_thousand_is_a_hundred() {
         let blocks = [block(1000, Role::Candidate)];
         for (sparsity, trained) in [(0.9, 100), (0.95, 50), (0.5, 500), (0.0, 1000), (0.9999, 1)] {
-            assert_eq!(Budget::new(&blocks, sparsity).unwrap().trained_entries(), trained, "{sparsity}");
+            assert_eq!(
+                Budget::new(&blocks, sparsity).unwrap().trained_entries(),
+                trained,
+                "{sparsity}"
+            );
         }
     }
 
     #[test]
     fn sparsity_one_is_refused() {
-        let error = Budget::new(&[block(10, Role::Candidate)], 1.0).unwrap_err().to_string();
+        let error = Budget::new(&[block(10, Role::Candidate)], 1.0)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("sparsity 1"), "{error}");
     }
 

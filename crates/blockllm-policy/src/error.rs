@@ -35,7 +35,9 @@ pub enum PolicyError {
         total: u64,
     },
     /// The partition covers no parameter.
-    #[error("the partition covers no parameter: the module has no float parameter, or the function names no block")]
+    #[error(
+        "the partition covers no parameter: the module has no float parameter, or the function names no block"
+    )]
     EmptyPartition,
     /// A role pattern matches nothing, so it is a typo.
     #[error("the role pattern `{pattern}` matches none of the {params} parameters; the first is `{first}`")]
@@ -76,7 +78,9 @@ pub enum PolicyError {
         budget: u64,
     },
     /// A norm that the policy needs was never measured.
-    #[error("policy `{policy}` needs the norm of block `{block}`, which was not measured: run the sweep first")]
+    #[error(
+        "policy `{policy}` needs the norm of block `{block}`, which was not measured: run the sweep first"
+    )]
     MissingNorm {
         /// The policy's name.
         policy: String,
@@ -110,7 +114,9 @@ pub enum PolicyError {
         known: String,
     },
     /// The saved state belongs to another model, policy or partition.
-    #[error("the saved selection state has {what} {found}, this run has {expected}: resume with the same model and settings")]
+    #[error(
+        "the saved selection state has {what} {found}, this run has {expected}: resume with the same model and settings"
+    )]
     StateMismatch {
         /// What differs.
         what: &'static str,

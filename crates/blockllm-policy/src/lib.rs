@@ -13,7 +13,7 @@
 //!
 //! let params = vec![ParamInfo::new("layers.0.weight", 60), ParamInfo::new("layers.1.weight", 40)];
 //! let blocks = Partition::Tensor.blocks(&params, &Roles::default())?;
-//! let config = SelectorConfig { sparsity: 0.5, ..SelectorConfig::default() };
+//! let config = SelectorConfig { sparsity: 0.6, ..SelectorConfig::default() };
 //! let mut selector = Selector::new(blocks, config, Box::new(BlockLlmPolicy::default()))?;
 //!
 //! for block in selector.candidates() {
@@ -21,7 +21,7 @@
 //! }
 //! let selection = selector.select()?;
 //! assert_eq!(selector.block(selection.blocks[0]).name, "layers.1.weight");
-//! assert_eq!(selector.budget().trained_entries(), 50);
+//! assert_eq!(selector.budget().trained_entries(), 40);
 //! # Ok::<(), blockllm_policy::PolicyError>(())
 //! ```
 

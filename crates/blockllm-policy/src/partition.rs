@@ -81,7 +81,12 @@ impl Partition {
                 name.clone_from(&info.path);
             }
             index.insert(name.clone(), blocks.len());
-            blocks.push(Block { name, params: vec![param], numel: info.numel, role });
+            blocks.push(Block {
+                name,
+                params: vec![param],
+                numel: info.numel,
+                role,
+            });
         }
         Ok(blocks)
     }
@@ -164,29 +169,49 @@ mod tests {
     use proptest::prelude::*;
 
     fn params() -> Vec<ParamInfo> {
-        ["embed.weight", "layers.1.q.weight", "layers.1.q.bias", "layers.10.q.weight", "head.weight"]
-            .iter()
-            .map(|path| ParamInfo::new(*path, 10))
-            .collect()
+        [
+            "embed.weight",
+            "layers.1.q.weight",
+            "layers.1.q.bias",
+            "layers.10.q.weight",
+            "head.weight",
+        ]
+        .iter()
+        .map(|path| ParamInfo::new(*path, 10))
+        .collect()
     }
 
     fn names(partition: &Partition, roles: &Roles) -> Vec<String> {
-        partition.blocks(&params(), roles).unwrap().into_iter().map(|block| block.name).collect()
+        partition
+            .blocks(&params(), roles)
+            .unwrap()
+            .into_iter()
+            .map(|block| block.name)
+            .collect()
     }
 
     #[test]
     fn each_partition_groups_as_it_says() {
         let roles = Roles::default();
         assert_eq!(names(&Partition::Tensor, &roles).len(), 5);
-        assert_eq!(names(&Partition::Module, &roles), ["embed", "layers.1.q", "layers.10.q", "head"]);
-        assert_eq!(names(&Partition::DecoderLayer, &roles), ["embed", "layers.1", "layers.10", "head"]);
+        assert_eq!(
+            names(&Partition::Module, &roles),
+            ["embed", "layers.1.q", "layers.10.q", "head"]
+        );
+        assert_eq!(
+            names(&Partition::DecoderLayer, &roles),
+            ["embed", "layers.1", "layers.10", "head"]
+        );
         let halves = Partition::custom(|path| if path.contains("layers") { "body" } else { "ends" }.into());
         assert_eq!(names(&halves, &roles), ["ends", "body"]);
     }
 
     #[test]
     fn a_pattern_matches_whole_parts_only() {
-        let roles = Roles { always: vec!["layers.1".into()], never: vec!["embed".into()] };
+        let roles = Roles {
+            always: vec!["layers.1".into()],
+            never: vec!["embed".into()],
+        };
         assert_eq!(roles.role("layers.1.q.weight"), Role::Always);
         assert_eq!(roles.role("layers.10.q.weight"), Role::Candidate);
         assert_eq!(roles.role("embed.weight"), Role::Never);
@@ -194,14 +219,26 @@ mod tests {
 
     #[test]
     fn a_pattern_that_matches_nothing_is_an_error() {
-        let roles = Roles { always: vec!["classifer".into()], never: vec![] };
-        let error = Partition::Tensor.blocks(&params(), &roles).unwrap_err().to_string();
-        assert!(error.contains("classifer") && error.contains("embed.weight"), "{error}");
+        let roles = Roles {
+            always: vec!["classifer".into()],
+            never: vec![],
+        };
+        let error = Partition::Tensor
+            .blocks(&params(), &roles)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("classifer") && error.contains("embed.weight"),
+            "{error}"
+        );
     }
 
     #[test]
     fn parameters_of_different_roles_never_share_a_block() {
-        let roles = Roles { always: vec!["bias".into()], never: vec![] };
+        let roles = Roles {
+            always: vec!["bias".into()],
+            never: vec![],
+        };
         let blocks = Partition::DecoderLayer.blocks(&params(), &roles).unwrap();
         let bias = blocks.iter().find(|block| block.role == Role::Always).unwrap();
         assert_eq!(bias.name, "layers.1.q.bias");

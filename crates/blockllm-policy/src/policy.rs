@@ -130,7 +130,8 @@ pub trait Policy: Send {
     ///
     /// # Errors
     /// When a norm it needs is missing.
-    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError>;
+    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng)
+    -> Result<Vec<BlockId>, PolicyError>;
 
     /// Is it time to select again? Asked once after every optimizer step.
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason>;
@@ -139,7 +140,11 @@ pub trait Policy: Send {
     /// ranks by gradient norms, none otherwise.
     fn probes(&mut self, context: &ProbeContext<'_>, rng: &mut PolicyRng) -> Vec<BlockId> {
         let _ = rng;
-        if self.signal() == Signal::GradNorm { least_recently_measured(context) } else { Vec::new() }
+        if self.signal() == Signal::GradNorm {
+            least_recently_measured(context)
+        } else {
+            Vec::new()
+        }
     }
 
     /// What it must remember across a resume; nothing by default.

@@ -47,26 +47,40 @@ mod tests {
     use super::*;
 
     fn progress(history: &[f64], loss: f64) -> Progress<'_> {
-        Progress { history, loss, step: 9, steps_since_selection: history.len() as u64 + 1 }
+        Progress {
+            history,
+            loss,
+            step: 9,
+            steps_since_selection: history.len() as u64 + 1,
+        }
     }
 
     #[test]
     fn patience_waits_for_enough_losses() {
         assert_eq!(loss_patience(&progress(&[1.0, 1.0], 5.0), 3), None);
-        assert_eq!(loss_patience(&progress(&[1.0, 1.0, 1.0], 5.0), 3), Some(Reason::LossStalled));
+        assert_eq!(
+            loss_patience(&progress(&[1.0, 1.0, 1.0], 5.0), 3),
+            Some(Reason::LossStalled)
+        );
     }
 
     #[test]
     fn patience_compares_with_the_last_losses_only() {
         let history = [9.0, 9.0, 2.0, 2.0];
         assert_eq!(loss_patience(&progress(&history, 1.9), 2), None);
-        assert_eq!(loss_patience(&progress(&history, 2.0), 2), Some(Reason::LossStalled));
+        assert_eq!(
+            loss_patience(&progress(&history, 2.0), 2),
+            Some(Reason::LossStalled)
+        );
         assert_eq!(loss_patience(&progress(&history, 5.0), 4), None);
     }
 
     #[test]
     fn an_interval_counts_the_steps_of_the_selection() {
         assert_eq!(every_k_steps(&progress(&[1.0], 1.0), 3), None);
-        assert_eq!(every_k_steps(&progress(&[1.0, 1.0], 1.0), 3), Some(Reason::StepInterval));
+        assert_eq!(
+            every_k_steps(&progress(&[1.0, 1.0], 1.0), 3),
+            Some(Reason::StepInterval)
+        );
     }
 }

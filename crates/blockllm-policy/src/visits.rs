@@ -24,7 +24,11 @@ pub struct Visits {
 impl Visits {
     /// No visits to any of `blocks` blocks.
     pub fn new(blocks: usize, smoothing: VisitSmoothing) -> Self {
-        Self { counts: vec![0; blocks], selections: 0, smoothing }
+        Self {
+            counts: vec![0; blocks],
+            selections: 0,
+            smoothing,
+        }
     }
 
     /// Counts one selection of `taken`.

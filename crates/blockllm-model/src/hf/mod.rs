@@ -1,17 +1,21 @@
 //! Hugging Face folders: `config.json` and safetensors, in one file or in shards, both ways.
 //!
 //! [`WeightFolder`] reads single tensors and [`module`] puts them into any burn module; [`save`] goes the other
-//! way. Only `pretrained.rs` knows of Llama, so another architecture needs no more than its own such file.
+//! way. Only `pretrained.rs` and `peft.rs` (LoRA adapters, as PEFT keeps them)
+//! know of Llama, so another architecture needs no more than its own such files.
 
+mod adapter_config;
 mod dtype;
 mod folder;
 mod index;
 pub mod module;
+mod peft;
 mod pretrained;
 pub mod save;
 mod transpose;
 
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
+pub use peft::{load_adapter, save_adapter};
 pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};
 pub use save::SaveOptions;

@@ -134,7 +134,7 @@ fn write_shard(shard: Vec<LazyView>, path: &Path) -> Result<(), ModelError> {
 }
 
 /// Syncs a finished temporary file and gives it its name.
-fn publish(temporary: &Path, path: &Path) -> Result<(), ModelError> {
+pub(super) fn publish(temporary: &Path, path: &Path) -> Result<(), ModelError> {
     let file = File::open(temporary).map_err(ModelError::io(temporary, "open"))?;
     file.sync_all().map_err(ModelError::io(temporary, "sync"))?;
     fs::rename(temporary, path).map_err(ModelError::io(path, "rename a temporary file to"))?;

@@ -7,5 +7,6 @@ mod config;
 mod folders;
 mod lora;
 mod loss;
+mod peft;
 mod stories;
 mod transformers;

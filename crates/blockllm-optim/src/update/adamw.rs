@@ -1,5 +1,5 @@
 //! `AdamW`: Adam with decoupled weight decay (arXiv 1711.05101), on the trained entries only.
-use super::{StepContext, UpdateRule};
+use super::{StepContext, UpdateRule, decayed, not_negative, unit};
 use crate::OptimError;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -31,28 +31,8 @@ impl Default for AdamW {
 
 impl AdamW {
     pub(crate) fn validate(&self) -> Result<(), OptimError> {
-        let unit = |field, value: f32| {
-            if (0.0..1.0).contains(&value) {
-                return Ok(());
-            }
-            Err(OptimError::Setting {
-                field,
-                value: value.to_string(),
-                mend: "use a number in [0, 1)",
-            })
-        };
         unit("beta_1", self.beta_1)?;
         unit("beta_2", self.beta_2)?;
-        let not_negative = |field, value: f32| {
-            if value.is_finite() && value >= 0.0 {
-                return Ok(());
-            }
-            Err(OptimError::Setting {
-                field,
-                value: value.to_string(),
-                mend: "use a number of 0 or more",
-            })
-        };
         not_negative("epsilon", self.epsilon)?;
         not_negative("weight_decay", self.weight_decay)
     }
@@ -84,10 +64,8 @@ impl UpdateRule for AdamW {
             .sqrt()
             .div_scalar(correction_2)
             .add_scalar(self.epsilon);
-        let mut change = (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
-        if self.weight_decay > 0.0 {
-            change = change - weight.mul_scalar(context.learning_rate * f64::from(self.weight_decay));
-        }
+        let change = (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
+        let change = decayed(change, weight, context.learning_rate, self.weight_decay);
         (change, vec![first, second])
     }
 }

@@ -1,9 +1,15 @@
 //! Update rules on the trained entries: flat state arrays in, the change of the weights out.
 mod adamw;
+mod lion;
+mod sgd;
 
 pub use adamw::AdamW;
+pub use lion::Lion;
+pub use sgd::Sgd;
 
+use crate::OptimError;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// What an update rule knows of the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,4 +36,90 @@ pub trait UpdateRule: Send + std::fmt::Debug {
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>);
+}
+
+/// A built-in update rule with its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "lowercase")]
+pub enum Update {
+    /// Adam with decoupled decay: two arrays per entry.
+    AdamW(AdamW),
+    /// SGD with momentum: one array per entry.
+    Sgd(Sgd),
+    /// Lion: one array per entry.
+    Lion(Lion),
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self::AdamW(AdamW::default())
+    }
+}
+
+impl From<AdamW> for Update {
+    fn from(rule: AdamW) -> Self {
+        Self::AdamW(rule)
+    }
+}
+
+impl From<Sgd> for Update {
+    fn from(rule: Sgd) -> Self {
+        Self::Sgd(rule)
+    }
+}
+
+impl From<Lion> for Update {
+    fn from(rule: Lion) -> Self {
+        Self::Lion(rule)
+    }
+}
+
+impl Update {
+    /// The rule itself.
+    pub fn rule(&self) -> &dyn UpdateRule {
+        match self {
+            Self::AdamW(rule) => rule,
+            Self::Sgd(rule) => rule,
+            Self::Lion(rule) => rule,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+        match self {
+            Self::AdamW(rule) => rule.validate(),
+            Self::Sgd(rule) => rule.validate(),
+            Self::Lion(rule) => rule.validate(),
+        }
+    }
+}
+
+/// `change` with the decoupled decay of `weight`.
+fn decayed(change: Tensor<1>, weight: Tensor<1>, learning_rate: f64, weight_decay: f32) -> Tensor<1> {
+    if weight_decay > 0.0 {
+        change - weight.mul_scalar(learning_rate * f64::from(weight_decay))
+    } else {
+        change
+    }
+}
+
+fn unit(field: &'static str, value: f32) -> Result<(), OptimError> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(OptimError::Setting {
+        field,
+        value: value.to_string(),
+        mend: "use a number in [0, 1)",
+    })
+}
+
+fn not_negative(field: &'static str, value: f32) -> Result<(), OptimError> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(OptimError::Setting {
+        field,
+        value: value.to_string(),
+        mend: "use a number of 0 or more",
+    })
 }

@@ -27,7 +27,10 @@ pub struct BlockLlmPolicy {
 
 impl Default for BlockLlmPolicy {
     fn default() -> Self {
-        Self { patience: 100, order: NormOrder::LargestPerVisit }
+        Self {
+            patience: 100,
+            order: NormOrder::LargestPerVisit,
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl BlockLlmPolicy {
     /// When `patience` is 0.
     pub fn new(patience: usize) -> Result<Self, PolicyError> {
         at_least_one("patience", patience as u64)?;
-        Ok(Self { patience, ..Self::default() })
+        Ok(Self {
+            patience,
+            ..Self::default()
+        })
     }
 
     /// With another order of the candidates.

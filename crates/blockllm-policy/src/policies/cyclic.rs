@@ -1,6 +1,8 @@
 //! `cyclic`: the blocks in turn, every `k` steps (`BAdam`).
 use super::at_least_one;
-use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps};
+use crate::{
+    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,13 @@ impl Cyclic {
     pub fn new(interval: u64, order: CyclicOrder, blocks: Option<usize>) -> Result<Self, PolicyError> {
         at_least_one("blocks", blocks.unwrap_or(1) as u64)?;
         let interval = at_least_one("interval", interval)?;
-        Ok(Self { interval, order, blocks, cycle: Vec::new(), next: 0 })
+        Ok(Self {
+            interval,
+            order,
+            blocks,
+            cycle: Vec::new(),
+            next: 0,
+        })
     }
 
     fn new_cycle(&mut self, candidates: &[BlockId], rng: &mut PolicyRng) {
@@ -52,11 +60,27 @@ impl Cyclic {
         }
     }
 
+    /// The next block of the cycle. A selection that spans two cycles may meet a block of the first one again in
+    /// the second: that block waits for the next selection, so that each cycle holds every block once.
+    fn next_of_cycle(&mut self, taken: &[BlockId]) -> BlockId {
+        let fresh = self.cycle[self.next..]
+            .iter()
+            .position(|block| !taken.contains(block));
+        let block = self.cycle.remove(self.next + fresh.unwrap_or(0));
+        self.cycle.insert(self.next, block);
+        self.next += 1;
+        block
+    }
+
     fn is_enough(&self, context: &SelectContext<'_>, taken: &[BlockId]) -> bool {
         match self.blocks {
             Some(count) => taken.len() >= count,
             None => {
-                taken.iter().map(|block| context.blocks[block.0].numel).sum::<u64>() >= context.budget
+                taken
+                    .iter()
+                    .map(|block| context.blocks[block.0].numel)
+                    .sum::<u64>()
+                    >= context.budget
             }
         }
     }
@@ -75,21 +99,24 @@ impl Policy for Cyclic {
         self.blocks.map_or(Take::Budget, Take::Blocks)
     }
 
-    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+    fn rank(
+        &mut self,
+        context: &SelectContext<'_>,
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<BlockId>, PolicyError> {
         let mut taken: Vec<BlockId> = Vec::new();
         while !self.is_enough(context, &taken) && taken.len() < context.candidates.len() {
             if self.next >= self.cycle.len() {
                 self.new_cycle(context.candidates, rng);
             }
-            let block = self.cycle[self.next];
-            // A selection that spans two cycles meets a block again: it stays in turn for the next one.
-            if taken.contains(&block) {
-                break;
-            }
-            taken.push(block);
-            self.next += 1;
+            taken.push(self.next_of_cycle(&taken));
         }
-        let rest: Vec<_> = context.candidates.iter().copied().filter(|block| !taken.contains(block)).collect();
+        let rest: Vec<_> = context
+            .candidates
+            .iter()
+            .copied()
+            .filter(|block| !taken.contains(block))
+            .collect();
         taken.extend(rest);
         Ok(taken)
     }

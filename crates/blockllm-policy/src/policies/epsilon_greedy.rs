@@ -31,7 +31,11 @@ impl EpsilonGreedy {
             }
         }
         at_least_one("patience", patience as u64)?;
-        Ok(Self { patience, epsilon, decay })
+        Ok(Self {
+            patience,
+            epsilon,
+            decay,
+        })
     }
 }
 
@@ -40,7 +44,11 @@ impl Policy for EpsilonGreedy {
         "epsilon-greedy"
     }
 
-    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+    fn rank(
+        &mut self,
+        context: &SelectContext<'_>,
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<BlockId>, PolicyError> {
         let explore = rng.random_bool(self.epsilon);
         self.epsilon *= self.decay;
         if explore {
@@ -60,11 +68,13 @@ impl Policy for EpsilonGreedy {
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
-        self.epsilon = state["epsilon"].as_f64().ok_or_else(|| PolicyError::StateMismatch {
-            what: "policy state",
-            found: state.to_string(),
-            expected: "an object with `epsilon`".into(),
-        })?;
+        self.epsilon = state["epsilon"]
+            .as_f64()
+            .ok_or_else(|| PolicyError::StateMismatch {
+                what: "policy state",
+                found: state.to_string(),
+                expected: "an object with `epsilon`".into(),
+            })?;
         Ok(())
     }
 }

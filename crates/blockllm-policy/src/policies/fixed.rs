@@ -42,11 +42,16 @@ impl Policy for Fixed {
     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
         let find = |name: &String| {
             let named = |id: &&BlockId| context.blocks[id.0].name == *name;
-            context.candidates.iter().find(named).copied().ok_or_else(|| PolicyError::Setting {
-                field: "blocks",
-                value: name.clone(),
-                mend: format!("no candidate has this name; there are {}", names(context)),
-            })
+            context
+                .candidates
+                .iter()
+                .find(named)
+                .copied()
+                .ok_or_else(|| PolicyError::Setting {
+                    field: "blocks",
+                    value: name.clone(),
+                    mend: format!("no candidate has this name; there are {}", names(context)),
+                })
         };
         self.blocks.iter().map(find).collect()
     }
@@ -57,6 +62,10 @@ impl Policy for Fixed {
 }
 
 fn names(context: &SelectContext<'_>) -> String {
-    let names: Vec<_> = context.candidates.iter().map(|id| context.blocks[id.0].name.as_str()).collect();
+    let names: Vec<_> = context
+        .candidates
+        .iter()
+        .map(|id| context.blocks[id.0].name.as_str())
+        .collect();
     names.join(", ")
 }

@@ -27,7 +27,10 @@ impl Importance {
                 mend: "use a number above 0; 1 draws in proportion to the norms".into(),
             });
         }
-        Ok(Self { interval: at_least_one("interval", interval)?, temperature })
+        Ok(Self {
+            interval: at_least_one("interval", interval)?,
+            temperature,
+        })
     }
 }
 
@@ -36,7 +39,11 @@ impl Policy for Importance {
         "importance"
     }
 
-    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+    fn rank(
+        &mut self,
+        context: &SelectContext<'_>,
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<BlockId>, PolicyError> {
         context.ranked_by(|block| {
             let norm = context.norm("importance", block)?.max(f64::MIN_POSITIVE);
             let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);

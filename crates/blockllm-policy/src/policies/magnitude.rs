@@ -1,6 +1,8 @@
 //! `magnitude`: the blocks with the largest weights.
 use super::at_least_one;
-use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps};
+use crate::{
+    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
+};
 
 /// Selects by weight norm.
 ///
@@ -17,7 +19,9 @@ impl Magnitude {
     /// # Errors
     /// When `interval` is 0.
     pub fn new(interval: u64) -> Result<Self, PolicyError> {
-        Ok(Self { interval: at_least_one("interval", interval)? })
+        Ok(Self {
+            interval: at_least_one("interval", interval)?,
+        })
     }
 }
 

@@ -93,13 +93,30 @@ impl PolicyConfig {
             "blockllm-no-visits" => Self::BlockLlmNoVisits { patience },
             "suboptimal" => Self::Suboptimal { patience },
             "magnitude" => Self::Magnitude { interval },
-            "random" => Self::Random { interval, blocks: None },
-            "cyclic" => Self::Cyclic { interval, order: CyclicOrder::Ascending, blocks: None },
-            "importance" => Self::Importance { interval, temperature: 1.0 },
-            "epsilon-greedy" => Self::EpsilonGreedy { patience, epsilon: 1.0, decay: 0.9 },
+            "random" => Self::Random {
+                interval,
+                blocks: None,
+            },
+            "cyclic" => Self::Cyclic {
+                interval,
+                order: CyclicOrder::Ascending,
+                blocks: None,
+            },
+            "importance" => Self::Importance {
+                interval,
+                temperature: 1.0,
+            },
+            "epsilon-greedy" => Self::EpsilonGreedy {
+                patience,
+                epsilon: 1.0,
+                decay: 0.9,
+            },
             "all" => Self::All,
             _ => {
-                return Err(PolicyError::UnknownPolicy { name: name.to_owned(), known: NAMES.join(", ") });
+                return Err(PolicyError::UnknownPolicy {
+                    name: name.to_owned(),
+                    known: NAMES.join(", "),
+                });
             }
         })
     }
@@ -119,11 +136,20 @@ impl PolicyConfig {
             }
             Self::Magnitude { interval } => Box::new(Magnitude::new(interval)?),
             Self::Random { interval, blocks } => Box::new(RandomBlocks::new(interval, blocks)?),
-            Self::Cyclic { interval, order, blocks } => Box::new(Cyclic::new(interval, order, blocks)?),
-            Self::Importance { interval, temperature } => Box::new(Importance::new(interval, temperature)?),
-            Self::EpsilonGreedy { patience, epsilon, decay } => {
-                Box::new(EpsilonGreedy::new(patience, epsilon, decay)?)
-            }
+            Self::Cyclic {
+                interval,
+                order,
+                blocks,
+            } => Box::new(Cyclic::new(interval, order, blocks)?),
+            Self::Importance {
+                interval,
+                temperature,
+            } => Box::new(Importance::new(interval, temperature)?),
+            Self::EpsilonGreedy {
+                patience,
+                epsilon,
+                decay,
+            } => Box::new(EpsilonGreedy::new(patience, epsilon, decay)?),
             Self::Fixed { blocks } => Box::new(Fixed::new(blocks)?),
             Self::All => Box::new(All),
         })
@@ -133,7 +159,11 @@ impl PolicyConfig {
 /// An interval or a patience of at least one.
 fn at_least_one(field: &'static str, value: u64) -> Result<u64, PolicyError> {
     if value == 0 {
-        return Err(PolicyError::Setting { field, value: "0".into(), mend: "use 1 or more".into() });
+        return Err(PolicyError::Setting {
+            field,
+            value: "0".into(),
+            mend: "use 1 or more".into(),
+        });
     }
     Ok(value)
 }

@@ -1,6 +1,8 @@
 //! `random`: uniformly drawn blocks every `k` steps (LISA).
 use super::at_least_one;
-use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps};
+use crate::{
+    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
+};
 use rand::seq::SliceRandom;
 
 /// Draws blocks uniformly.
@@ -21,7 +23,10 @@ impl RandomBlocks {
     /// When a number is 0.
     pub fn new(interval: u64, blocks: Option<usize>) -> Result<Self, PolicyError> {
         at_least_one("blocks", blocks.unwrap_or(1) as u64)?;
-        Ok(Self { interval: at_least_one("interval", interval)?, blocks })
+        Ok(Self {
+            interval: at_least_one("interval", interval)?,
+            blocks,
+        })
     }
 }
 
@@ -38,7 +43,11 @@ impl Policy for RandomBlocks {
         self.blocks.map_or(Take::Budget, Take::Blocks)
     }
 
-    fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+    fn rank(
+        &mut self,
+        context: &SelectContext<'_>,
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<BlockId>, PolicyError> {
         let mut blocks = context.candidates.to_vec();
         blocks.shuffle(rng);
         Ok(blocks)

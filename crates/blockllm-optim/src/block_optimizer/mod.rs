@@ -1,13 +1,18 @@
 //! The block optimizer: selection, masks and sparse state over any burn module (ALGORITHM, "Training").
+mod accounts;
+mod record;
+
+pub(crate) use record::mismatch;
+pub use record::{OptimizerMeta, OptimizerRecord};
+
 use crate::grad_norm::{self, SumsOfSquares};
-use crate::sparse_state::SparseState;
+use crate::layouts::trainable_blocks;
+use crate::parameters::first_missing;
+use crate::states::States;
 use crate::step::{Step, Updater, flat_gradients};
 use crate::sweep::sweep;
-use crate::{
-    BlockOptimizerConfig, MaskScope, OptimError, Parameter, SelectionEvent, TopK, UpdateRule, mask,
-    parameters, set_trainable,
-};
-use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal, Visits};
+use crate::{BlockOptimizerConfig, OptimError, Parameter, SelectionEvent, parameters, set_trainable};
+use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -23,8 +28,7 @@ pub struct BlockOptimizer {
     selector: Selector,
     parameters: Vec<Parameter>,
     index: BTreeMap<ParamId, usize>,
-    always: BTreeSet<usize>,
-    states: BTreeMap<usize, SparseState>,
+    states: States,
     sums: SumsOfSquares,
     probes: Vec<BlockId>,
     pending: Option<Reason>,
@@ -35,6 +39,10 @@ pub struct BlockOptimizer {
 
 impl BlockOptimizer {
     /// An optimizer for `module`; the policy is passed by value.
+    ///
+    /// Parameters that are on an autodiff device and do not require gradients now, such as the base weights under
+    /// LoRA adapters, are never trained and count in no budget. A module that another optimizer has
+    /// [prepared](Self::prepare) must be unfrozen first (`Module::unfreeze`).
     ///
     /// # Errors
     /// When a setting is out of its range, a role pattern matches nothing, or the always-trained parameters use
@@ -58,22 +66,17 @@ impl BlockOptimizer {
     ) -> Result<Self, OptimError> {
         config.validate()?;
         let parameters = parameters(module);
-        let infos: Vec<_> = parameters
-            .iter()
-            .map(|parameter| parameter.info.clone())
-            .collect();
-        let blocks = config.partition.blocks(&infos, &config.roles)?;
+        let blocks = trainable_blocks(module, &parameters, &config)?;
         let selector = Selector::new(blocks, config.selector(), policy)?;
         let always = selector
             .blocks()
             .iter()
             .filter(|block| block.role == Role::Always);
         Ok(Self {
-            always: always.flat_map(|block| block.params.iter().copied()).collect(),
+            states: States::new(always.flat_map(|block| block.params.iter().copied()).collect()),
             index: grad_norm::positions(&parameters),
             selector,
             parameters,
-            states: BTreeMap::new(),
             sums: SumsOfSquares::new(),
             probes: Vec::new(),
             pending: Some(Reason::First),
@@ -89,12 +92,18 @@ impl BlockOptimizer {
     /// `loss_of` is called only by the sweep before the first selection, once per group of blocks.
     ///
     /// # Errors
-    /// When a selection fails: a norm is not finite, or the policy's ranking is invalid.
+    /// When a selection fails: a norm is not finite, or the policy's ranking is invalid; or when `module` is not
+    /// the one that the optimizer was made for.
     pub fn prepare<M: Module>(
         &mut self,
         mut module: M,
         mut loss_of: impl FnMut(&M) -> Tensor<1>,
     ) -> Result<M, OptimError> {
+        if let Some(missing) = first_missing(&module, &self.parameters) {
+            return Err(OptimError::MissingParameter {
+                path: missing.info.path.clone(),
+            });
+        }
         if let Some(reason) = self.pending {
             if reason == Reason::First && self.selector.signal() == Signal::GradNorm {
                 module = self.sweep(module, &mut loss_of);
@@ -103,9 +112,6 @@ impl BlockOptimizer {
             self.pending = None;
         }
         self.probes = self.selector.probes()?;
-        for block in self.probes.iter().chain(&self.selector.selected().to_vec()) {
-            self.selector.note_measured(*block);
-        }
         let trainable = self
             .trained_params()
             .into_iter()
@@ -120,14 +126,17 @@ impl BlockOptimizer {
     /// averaged over the micro-batches if there are several.
     ///
     /// # Errors
-    /// When a trained parameter has no gradient, or the device fails; the module is lost then, as it is the
-    /// caller's only copy.
+    /// When nothing was prepared, a trained parameter has no gradient, or the device fails; the module is lost
+    /// then, as it is the caller's only copy.
     pub fn step<M: Module>(
         &mut self,
         module: M,
         gradients: GradientsParams,
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
+        if self.selector.selected().is_empty() {
+            return Err(OptimError::NotPrepared);
+        }
         let sums = grad_norm::of_gradients(&module, &gradients, &self.index);
         let trained = self.trained_params();
         if let Some(param) = trained.iter().find(|param| !sums.contains_key(param)) {
@@ -140,6 +149,10 @@ impl BlockOptimizer {
         }
         let grad_norm = grad_norm::global(&sums, &trained).expect("a selection is never empty");
         self.sums.extend(sums);
+        let step = self.selector.step() + 1;
+        for block in self.selector.selected().to_vec().iter().chain(&self.probes) {
+            self.selector.note_measured(*block, step);
+        }
         let clip = self.config.max_grad_norm.map(|max| {
             // `torch.nn.utils.clip_grad_norm_` adds the same 1e-6.
             grad_norm
@@ -150,7 +163,7 @@ impl BlockOptimizer {
                 .clamp_max(1.0)
         });
         let mut updater = Updater {
-            rule: &self.config.update,
+            rule: self.config.update.rule(),
             learning_rate,
             clip,
             gradients,
@@ -177,7 +190,7 @@ impl BlockOptimizer {
             });
         }
         let due = self.selector.observe(loss);
-        self.pending = due.or(self.pending);
+        self.pending = self.pending.or(due);
         Ok(due)
     }
 
@@ -189,55 +202,6 @@ impl BlockOptimizer {
     /// The selection that the last [`prepare`](Self::prepare) made, if it made one; taken once.
     pub fn take_selection_event(&mut self) -> Option<SelectionEvent> {
         self.event.take()
-    }
-
-    /// Names of the selected blocks, in block order.
-    pub fn selected_blocks(&self) -> Vec<&str> {
-        self.selector
-            .selected()
-            .iter()
-            .map(|id| self.selector.block(*id).name.as_str())
-            .collect()
-    }
-
-    /// The selection side: blocks, budget, visits.
-    pub fn selector(&self) -> &Selector {
-        &self.selector
-    }
-
-    /// Visit counts.
-    pub fn visits(&self) -> &Visits {
-        self.selector.visits()
-    }
-
-    /// The module's parameters, in visiting order.
-    pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
-    }
-
-    /// Entries that have optimizer state, counted.
-    pub fn trained_entries(&self) -> u64 {
-        self.states.values().map(SparseState::trained_entries).sum()
-    }
-
-    /// Bytes of optimizer state held, counted from the tensors.
-    pub fn state_bytes(&self) -> u64 {
-        self.states.values().map(SparseState::bytes).sum()
-    }
-
-    /// What [`state_bytes`](Self::state_bytes) should be: 8 bytes per entry or 12 per trained entry with
-    /// `AdamW`, whichever is less for each parameter.
-    pub fn estimated_state_bytes(&self) -> u64 {
-        self.states.values().map(|state| state.estimate().bytes()).sum()
-    }
-
-    /// Entries whose gradients exist in the current step: `S`, `P` and `A`.
-    pub fn gradient_entries(&self) -> u64 {
-        let params = self
-            .trained_params()
-            .into_iter()
-            .chain(self.params_of(&self.probes));
-        params.map(|param| self.parameters[param].info.numel).sum()
     }
 
     fn sweep<M: Module>(&mut self, module: M, loss_of: &mut impl FnMut(&M) -> Tensor<1>) -> M {
@@ -255,7 +219,7 @@ impl BlockOptimizer {
         );
         self.sums = sums;
         for block in candidates {
-            self.selector.note_measured(block);
+            self.selector.note_measured(block, self.selector.step());
         }
         module
     }
@@ -272,7 +236,7 @@ impl BlockOptimizer {
         }
         let selection = self.selector.select_because(reason)?;
         // The moments of the selection are reset; whatever left it is dropped here and now.
-        self.states.retain(|param, _| self.always.contains(param));
+        self.states.drop_selection();
         self.unmasked = Some(selection.trained_entries);
         self.event = Some(SelectionEvent::new(&selection, &self.selector));
         Ok(())
@@ -289,7 +253,7 @@ impl BlockOptimizer {
         }
     }
 
-    /// Makes the masks of the selection from its first gradients, and state for them and for `A`.
+    /// Makes the masks of the selection from its first gradients, and the state of what is trained.
     fn make_masks<M: Module>(
         &mut self,
         module: &M,
@@ -299,22 +263,9 @@ impl BlockOptimizer {
         let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
         let mut flat = flat_gradients(module, gradients, &self.index);
         flat.retain(|param, _| selected.contains(param));
-        let device = flat.values().next().expect("a selection is never empty").device();
-        let masks = match self.config.mask {
-            MaskScope::Global => mask::largest(flat.into_values().collect(), keep)?,
-            MaskScope::PerParameter => per_parameter(flat, keep)?,
-        };
-        let arrays = self.config.update.state_arrays();
-        let selected = selected.into_iter().zip(masks);
-        let always = self.always.iter().map(|param| (*param, TopK::All));
-        for (param, mask) in selected.chain(always) {
-            let numel = self.parameters[param].info.numel;
-            // `A` keeps the state it has.
-            self.states
-                .entry(param)
-                .or_insert_with(|| SparseState::new(&mask, numel, arrays, &device));
-        }
-        Ok(())
+        let arrays = self.config.update.rule().state_arrays();
+        self.states
+            .make(flat, keep, self.config.mask, arrays, &self.parameters)
     }
 
     fn params_of<'a>(&'a self, blocks: &'a [BlockId]) -> impl Iterator<Item = usize> + 'a {
@@ -325,21 +276,7 @@ impl BlockOptimizer {
 
     fn trained_params(&self) -> BTreeSet<usize> {
         self.params_of(self.selector.selected())
-            .chain(self.always.iter().copied())
+            .chain(self.states.always().iter().copied())
             .collect()
     }
-}
-
-/// The same share of each parameter, rounded so that the shares add up to `keep`.
-fn per_parameter(flat: BTreeMap<usize, Tensor<1>>, keep: u64) -> Result<Vec<TopK>, OptimError> {
-    let total: u128 = flat.values().map(|gradient| gradient.dims()[0] as u128).sum();
-    let (mut seen, mut kept) = (0u128, 0u128);
-    let one = |gradient: Tensor<1>| {
-        seen += gradient.dims()[0] as u128;
-        let until_here = u128::from(keep) * seen / total;
-        let share = until_here - kept;
-        kept = until_here;
-        Ok(mask::largest(vec![gradient], share as u64)?.remove(0))
-    };
-    flat.into_values().map(one).collect()
 }

@@ -1,67 +1,19 @@
 //! The selection itself: fills the budget from a policy's ranking, and keeps visits, norms and the loss history.
+mod config;
+mod selection;
+mod state;
+
+pub use config::SelectorConfig;
+pub use selection::Selection;
+pub use state::SelectorState;
+
 use crate::{
-    Block, BlockId, Budget, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, Role, SelectContext,
-    Signal, Take, VisitSmoothing, Visits,
+    Block, BlockId, Budget, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, Role,
+    SelectContext, Signal, Take, Visits,
 };
 use rand::SeedableRng;
-use serde::{Deserialize, Serialize};
+use selection::difference;
 use std::collections::BTreeSet;
-
-/// Settings of a [`Selector`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SelectorConfig {
-    /// `s` in `[0, 1)`: the share of entries that is not trained.
-    pub sparsity: f64,
-    /// `p`: blocks outside the selection whose gradient norm each step measures.
-    pub probes: usize,
-    /// **Choice:** how visits become a frequency.
-    pub visit_smoothing: VisitSmoothing,
-    /// Seed of the policy's random numbers.
-    pub seed: u64,
-}
-
-impl Default for SelectorConfig {
-    fn default() -> Self {
-        Self { sparsity: 0.95, probes: 2, visit_smoothing: VisitSmoothing::AddOne, seed: 0 }
-    }
-}
-
-/// The outcome of one selection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Selection {
-    /// `S`, in block order.
-    pub blocks: Vec<BlockId>,
-    /// Blocks that were not selected before.
-    pub entered: Vec<BlockId>,
-    /// Blocks that no longer are.
-    pub left: Vec<BlockId>,
-    /// Entries of all selected blocks.
-    pub block_entries: u64,
-    /// Entries of them that are trained: the mask keeps so many.
-    pub trained_entries: u64,
-    /// Why it was made.
-    pub reason: Reason,
-    /// `R` after it.
-    pub number: u64,
-}
-
-/// What a [`Selector`] must remember across a resume.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SelectorState {
-    policy: String,
-    policy_state: serde_json::Value,
-    block_sizes: Vec<u64>,
-    visits: Visits,
-    norms: Vec<Option<f64>>,
-    measured_at: Vec<Option<u64>>,
-    selected: Vec<BlockId>,
-    history: Vec<f64>,
-    step: u64,
-    steps_since_selection: u64,
-    rng: PolicyRng,
-}
 
 /// Applies a [`Policy`] to a partition.
 pub struct Selector {
@@ -97,7 +49,11 @@ impl Selector {
     ///
     /// # Errors
     /// What [`Budget::new`] refuses.
-    pub fn new(blocks: Vec<Block>, config: SelectorConfig, policy: Box<dyn Policy>) -> Result<Self, PolicyError> {
+    pub fn new(
+        blocks: Vec<Block>,
+        config: SelectorConfig,
+        policy: Box<dyn Policy>,
+    ) -> Result<Self, PolicyError> {
         let budget = Budget::new(&blocks, config.sparsity)?;
         let is_candidate = |id: &BlockId| blocks[id.0].role == Role::Candidate;
         Ok(Self {
@@ -167,9 +123,20 @@ impl Selector {
         self.norms[block.0] = Some(norm);
     }
 
-    /// Notes that a block is being measured in this step, before its norm has reached the host.
-    pub fn note_measured(&mut self, block: BlockId) {
-        self.measured_at[block.0] = Some(self.step);
+    /// Notes that the gradient of step `step` measured a block (`age[l] <- t`), before its norm has reached the
+    /// host. The sweep before the first selection is step 0, the steps count from 1.
+    pub fn note_measured(&mut self, block: BlockId, step: u64) {
+        self.measured_at[block.0] = Some(step);
+    }
+
+    /// The latest norm of each block; `None` where never measured.
+    pub fn norms(&self) -> &[Option<f64>] {
+        &self.norms
+    }
+
+    /// The step at which each block was last measured; `None` where never.
+    pub fn measured_at(&self) -> &[Option<u64>] {
+        &self.measured_at
     }
 
     /// `P`: the blocks to probe in the coming step.
@@ -177,21 +144,32 @@ impl Selector {
     /// # Errors
     /// When the policy names a block that is not a candidate.
     pub fn probes(&mut self) -> Result<Vec<BlockId>, PolicyError> {
-        let unselected: Vec<_> =
-            self.candidates.iter().copied().filter(|block| !self.selected.contains(block)).collect();
-        let context =
-            ProbeContext { unselected: &unselected, measured_at: &self.measured_at, probes: self.config.probes };
+        let unselected: Vec<_> = self
+            .candidates
+            .iter()
+            .copied()
+            .filter(|block| !self.selected.contains(block))
+            .collect();
+        let context = ProbeContext {
+            unselected: &unselected,
+            measured_at: &self.measured_at,
+            probes: self.config.probes,
+        };
         let probes = self.policy.probes(&context, &mut self.rng);
         self.check_known(&probes)?;
         Ok(probes)
     }
 
-    /// Selects: ranks, fills the budget, counts the visits, empties the loss history.
+    /// Selects: ranks, fills the budget, counts the visits; of the loss history only the latest loss stays.
     ///
     /// # Errors
     /// When the policy's ranking is invalid or a norm is missing or not finite.
     pub fn select(&mut self) -> Result<Selection, PolicyError> {
-        let reason = if self.visits.selections() == 0 { Reason::First } else { Reason::Requested };
+        let reason = if self.visits.selections() == 0 {
+            Reason::First
+        } else {
+            Reason::Requested
+        };
         self.select_because(reason)
     }
 
@@ -220,7 +198,8 @@ impl Selector {
             Take::Blocks(_) => block_entries,
         };
         self.visits.record(&taken);
-        self.history.clear();
+        // `H <- []`, and the loss of the step that led here is pushed after it.
+        self.history.drain(..self.history.len().saturating_sub(1));
         self.steps_since_selection = 0;
         let before = std::mem::replace(&mut self.selected, taken.clone());
         Ok(Selection {
@@ -235,6 +214,8 @@ impl Selector {
     }
 
     /// Tells the loss of an optimizer step; returns why it is time to select again, if it is.
+    ///
+    /// The caller then selects before the next step.
     pub fn observe(&mut self, loss: f64) -> Option<Reason> {
         self.step += 1;
         self.steps_since_selection += 1;
@@ -245,66 +226,17 @@ impl Selector {
             steps_since_selection: self.steps_since_selection,
         };
         let due = self.policy.is_due(&progress);
-        if due.is_some() {
-            self.history.clear();
-        }
         self.history.push(loss);
         due
-    }
-
-    /// Everything that a resume needs.
-    pub fn state(&self) -> SelectorState {
-        SelectorState {
-            policy: self.policy.name().to_owned(),
-            policy_state: self.policy.state(),
-            block_sizes: self.blocks.iter().map(|block| block.numel).collect(),
-            visits: self.visits.clone(),
-            norms: self.norms.clone(),
-            measured_at: self.measured_at.clone(),
-            selected: self.selected.clone(),
-            history: self.history.clone(),
-            step: self.step,
-            steps_since_selection: self.steps_since_selection,
-            rng: self.rng.clone(),
-        }
-    }
-
-    /// Goes on from a saved state.
-    ///
-    /// # Errors
-    /// When the state is of another policy or partition.
-    pub fn restore(&mut self, state: SelectorState) -> Result<(), PolicyError> {
-        if state.policy != self.policy.name() {
-            return Err(PolicyError::StateMismatch {
-                what: "policy",
-                found: state.policy,
-                expected: self.policy.name().to_owned(),
-            });
-        }
-        let sizes: Vec<_> = self.blocks.iter().map(|block| block.numel).collect();
-        if state.block_sizes != sizes {
-            return Err(PolicyError::StateMismatch {
-                what: "block sizes",
-                found: summary(&state.block_sizes),
-                expected: summary(&sizes),
-            });
-        }
-        self.policy.restore(&state.policy_state)?;
-        self.visits = state.visits;
-        self.norms = state.norms;
-        self.measured_at = state.measured_at;
-        self.selected = state.selected;
-        self.history = state.history;
-        self.step = state.step;
-        self.steps_since_selection = state.steps_since_selection;
-        self.rng = state.rng;
-        Ok(())
     }
 
     fn check_norms(&self) -> Result<(), PolicyError> {
         for (block, norm) in self.blocks.iter().zip(&self.norms) {
             if let Some(norm) = norm.filter(|norm| !norm.is_finite()) {
-                return Err(PolicyError::BadNorm { block: block.name.clone(), norm });
+                return Err(PolicyError::BadNorm {
+                    block: block.name.clone(),
+                    norm,
+                });
             }
         }
         Ok(())
@@ -321,18 +253,22 @@ impl Selector {
                 });
             }
             if !seen.insert(id) {
-                return Err(PolicyError::DuplicateBlock { policy: self.policy.name().to_owned(), block: id.0 });
+                return Err(PolicyError::DuplicateBlock {
+                    policy: self.policy.name().to_owned(),
+                    block: id.0,
+                });
             }
         }
         Ok(())
     }
 
-    /// The front of the ranking that meets the budget; the crossing block is included.
+    /// The front of the ranking that meets the budget, the crossing block included, or as many blocks as the
+    /// policy takes; never an empty selection.
     fn take(&self, ranking: &[BlockId]) -> Result<Vec<BlockId>, PolicyError> {
-        let budget = match self.policy.take() {
-            Take::Blocks(count) => return Ok(ranking.iter().copied().take(count.max(1)).collect()),
-            Take::Budget => self.budget.selected_entries(),
-        };
+        let budget = self.budget.selected_entries();
+        if let (Take::Blocks(count), false) = (self.policy.take(), ranking.is_empty()) {
+            return Ok(ranking.iter().copied().take(count.max(1)).collect());
+        }
         let mut ranked = 0;
         for (position, block) in ranking.iter().enumerate() {
             ranked += self.blocks[block.0].numel;
@@ -340,15 +276,10 @@ impl Selector {
                 return Ok(ranking[..=position].to_vec());
             }
         }
-        Err(PolicyError::RankingTooShort { policy: self.policy.name().to_owned(), ranked, budget })
+        Err(PolicyError::RankingTooShort {
+            policy: self.policy.name().to_owned(),
+            ranked,
+            budget,
+        })
     }
-}
-
-/// The entries of `a` that are not in `b`, in order.
-fn difference(a: &[BlockId], b: &[BlockId]) -> Vec<BlockId> {
-    a.iter().copied().filter(|block| !b.contains(block)).collect()
-}
-
-fn summary(sizes: &[u64]) -> String {
-    format!("{} blocks with {} entries", sizes.len(), sizes.iter().sum::<u64>())
 }

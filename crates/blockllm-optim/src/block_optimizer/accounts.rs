@@ -1,0 +1,55 @@
+//! What a block optimizer holds at the moment: names, entries, bytes.
+use super::BlockOptimizer;
+use crate::Parameter;
+use blockllm_policy::{Selector, Visits};
+
+impl BlockOptimizer {
+    /// Names of the selected blocks, in block order.
+    pub fn selected_blocks(&self) -> Vec<&str> {
+        self.selector
+            .selected()
+            .iter()
+            .map(|id| self.selector.block(*id).name.as_str())
+            .collect()
+    }
+
+    /// The selection side: blocks, budget, visits.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// Visit counts.
+    pub fn visits(&self) -> &Visits {
+        self.selector.visits()
+    }
+
+    /// The module's parameters, in visiting order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Entries that have optimizer state, counted.
+    pub fn trained_entries(&self) -> u64 {
+        self.states.trained_entries()
+    }
+
+    /// Bytes of optimizer state held, counted from the tensors.
+    pub fn state_bytes(&self) -> u64 {
+        self.states.bytes()
+    }
+
+    /// What [`state_bytes`](Self::state_bytes) should be: 8 bytes per entry or 12 per trained entry with
+    /// `AdamW`, whichever is less for each parameter.
+    pub fn estimated_state_bytes(&self) -> u64 {
+        self.states.estimated_bytes()
+    }
+
+    /// Entries whose gradients exist in the current step: `S`, `P` and `A`.
+    pub fn gradient_entries(&self) -> u64 {
+        let params = self
+            .trained_params()
+            .into_iter()
+            .chain(self.params_of(&self.probes));
+        params.map(|param| self.parameters[param].info.numel).sum()
+    }
+}

@@ -1,0 +1,259 @@
+//! GaLore over any burn module, used as the block optimizer is.
+use super::config::{GaLoreConfig, SvdMethod};
+use super::parameter_state::ParameterState;
+use super::projector::Projector;
+use super::updater::Updater;
+use crate::layouts::{Layouts, matches};
+use crate::{OptimError, Parameter, Step, grad_norm, parameters, set_trainable};
+use blockllm_policy::Reason;
+use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Trains every parameter of a module, the moments of the chosen matrices in a subspace.
+///
+/// Per optimizer step, as with a [`BlockOptimizer`](crate::BlockOptimizer): [`prepare`](Self::prepare), forward and
+/// backward, [`step`](Self::step), [`observe`](Self::observe). Parameters that are on an autodiff device and do not
+/// require gradients when the optimizer is made stay frozen.
+///
+/// ```no_run
+/// use blockllm_optim::{GaLoreConfig, GaLoreOptimizer, GradientsParams};
+/// # use burn::{module::Module, tensor::Tensor};
+/// # fn train<M: Module>(mut model: M, loss_of: impl Fn(&M) -> Tensor<1>) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut optimizer = GaLoreOptimizer::new(&model, GaLoreConfig::new(128))?;
+/// for _ in 0..100 {
+///     model = optimizer.prepare(model, &loss_of)?;
+///     let loss = loss_of(&model);
+///     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+///     model = optimizer.step(model, gradients, 1e-2)?.model;
+///     optimizer.observe(loss.into_scalar::<f32>())?;
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct GaLoreOptimizer {
+    config: GaLoreConfig,
+    parameters: Vec<Parameter>,
+    index: BTreeMap<ParamId, usize>,
+    states: BTreeMap<usize, ParameterState>,
+    /// Steps done.
+    steps: u64,
+}
+
+impl GaLoreOptimizer {
+    /// An optimizer for `module`.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, a target pattern matches no matrix, or the rank is above the smaller side
+    /// of a projected one.
+    pub fn new<M: Module>(module: &M, config: GaLoreConfig) -> Result<Self, OptimError> {
+        config.validate()?;
+        let parameters = parameters(module);
+        let layouts = Layouts::of(module);
+        for pattern in &config.targets {
+            check_target(pattern, &parameters)?;
+        }
+        let mut states = BTreeMap::new();
+        for (position, parameter) in parameters.iter().enumerate() {
+            if layouts.frozen.contains(&parameter.id) {
+                continue;
+            }
+            let path = &parameter.info.path;
+            let targeted = config.targets.iter().any(|pattern| matches(pattern, path));
+            let state = match *parameter.shape {
+                [rows, columns] if targeted => {
+                    let linear = layouts.linear.contains(&parameter.id);
+                    projected_state(path, [rows, columns], linear, &config)?
+                }
+                _ => ParameterState::plain(parameter.info.numel),
+            };
+            states.insert(position, state);
+        }
+        Ok(Self {
+            index: grad_norm::positions(&parameters),
+            config,
+            parameters,
+            states,
+            steps: 0,
+        })
+    }
+
+    /// Lets gradients exist for all that is trained; `loss_of` is never called.
+    ///
+    /// # Errors
+    /// None: the signature is the block optimizer's.
+    pub fn prepare<M: Module>(
+        &mut self,
+        module: M,
+        _loss_of: impl FnMut(&M) -> Tensor<1>,
+    ) -> Result<M, OptimError> {
+        let ids = self.states.keys().map(|param| self.parameters[*param].id);
+        Ok(set_trainable(module, &ids.collect()))
+    }
+
+    /// Updates every trained parameter. `gradients` are averaged over the micro-batches if there are several.
+    ///
+    /// Reads nothing back, but for the steps that refresh by [`SvdMethod::Exact`].
+    ///
+    /// # Errors
+    /// When a trained parameter has no gradient, or an exact refresh meets gradients that are not finite; the module
+    /// is lost then, as it is the caller's only copy.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<Step<M>, OptimError> {
+        let sums = grad_norm::of_gradients(&module, &gradients, &self.index);
+        let trained: BTreeSet<_> = self.states.keys().copied().collect();
+        if let Some(param) = trained.iter().find(|param| !sums.contains_key(param)) {
+            return Err(OptimError::MissingGradient {
+                path: self.parameters[*param].info.path.clone(),
+            });
+        }
+        let grad_norm =
+            grad_norm::global(&sums, &trained).expect("a target matched, so something is trained");
+        if self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap) {
+            self.check_finite(&grad_norm)?;
+        }
+        let clip = self.config.max_grad_norm.map(|max| {
+            // `torch.nn.utils.clip_grad_norm_` adds the same 1e-6.
+            let share = grad_norm.clone().add_scalar(1e-6).recip();
+            share.mul_scalar(max).clamp_max(1.0)
+        });
+        self.steps += 1;
+        let mut updater = Updater {
+            config: &self.config,
+            learning_rate,
+            step: self.steps,
+            clip,
+            gradients,
+            index: &self.index,
+            states: &mut self.states,
+        };
+        Ok(Step {
+            model: module.map(&mut updater),
+            grad_norm,
+        })
+    }
+
+    /// Tells the loss of the step. GaLore never selects, so there is never a reason to.
+    ///
+    /// # Errors
+    /// When the loss is NaN or infinite.
+    pub fn observe(&mut self, loss: impl Into<f64>) -> Result<Option<Reason>, OptimError> {
+        let loss = loss.into();
+        if loss.is_finite() {
+            return Ok(None);
+        }
+        Err(OptimError::BadLoss {
+            step: self.steps,
+            loss,
+        })
+    }
+
+    /// The module's parameters, in visiting order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Paths of all that is trained, one block per tensor, in visiting order.
+    pub fn selected_blocks(&self) -> Vec<&str> {
+        self.paths_of(|_| true)
+    }
+
+    /// Paths of the matrices whose gradients are projected, in visiting order.
+    pub fn projected_parameters(&self) -> Vec<&str> {
+        self.paths_of(ParameterState::is_projected)
+    }
+
+    /// Weights that every step changes: all but the frozen ones. (Moments are fewer: see
+    /// [`state_bytes`](Self::state_bytes).)
+    pub fn trained_entries(&self) -> u64 {
+        self.states.values().map(ParameterState::numel).sum()
+    }
+
+    /// Entries whose gradients exist in a step: those that are trained.
+    pub fn gradient_entries(&self) -> u64 {
+        self.trained_entries()
+    }
+
+    /// Bytes of bases and moments held, counted from the tensors; 0 before the first step.
+    pub fn state_bytes(&self) -> u64 {
+        self.states.values().map(ParameterState::bytes).sum()
+    }
+
+    /// What [`state_bytes`](Self::state_bytes) should be: `4 (side r + 2 r other)` for a projected matrix, 8 bytes
+    /// per entry for the rest.
+    pub fn estimated_state_bytes(&self) -> u64 {
+        self.states.values().map(ParameterState::estimated_bytes).sum()
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn paths_of(&self, wanted: impl Fn(&ParameterState) -> bool) -> Vec<&str> {
+        let chosen = self.states.iter().filter(|(_, state)| wanted(state));
+        chosen
+            .map(|(param, _)| self.parameters[*param].info.path.as_str())
+            .collect()
+    }
+
+    /// The host SVD cannot end on numbers that are not finite.
+    fn check_finite(&self, grad_norm: &Tensor<1>) -> Result<(), OptimError> {
+        let data = grad_norm
+            .clone()
+            .try_into_data()
+            .map_err(|error| OptimError::Device {
+                what: "the gradient norm",
+                message: error.to_string(),
+            })?;
+        match data.iter::<f64>().next() {
+            Some(norm) if !norm.is_finite() => Err(OptimError::BadGradNorm {
+                step: self.steps + 1,
+                norm,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_target(pattern: &str, parameters: &[Parameter]) -> Result<(), OptimError> {
+    let matrices = || parameters.iter().filter(|parameter| parameter.shape.len() == 2);
+    if matrices().any(|matrix| matches(pattern, &matrix.info.path)) {
+        return Ok(());
+    }
+    Err(OptimError::UnmatchedTarget {
+        pattern: pattern.to_owned(),
+        matrices: matrices().count(),
+        first: matrices()
+            .next()
+            .map_or_else(|| "none".to_owned(), |matrix| matrix.info.path.clone()),
+    })
+}
+
+fn projected_state(
+    path: &str,
+    dims: [usize; 2],
+    linear: bool,
+    config: &GaLoreConfig,
+) -> Result<ParameterState, OptimError> {
+    let limit = dims[0].min(dims[1]);
+    if config.rank > limit {
+        return Err(OptimError::Rank {
+            path: path.to_owned(),
+            rank: config.rank,
+            limit,
+        });
+    }
+    // A burn `Linear` is PyTorch's transposed.
+    let dim = if linear {
+        1 - config.projection.side(dims[1], dims[0])
+    } else {
+        config.projection.side(dims[0], dims[1])
+    };
+    Ok(ParameterState::projected(dims, Projector::new(dim, config.rank)))
+}

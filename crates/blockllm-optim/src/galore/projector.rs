@@ -1,0 +1,79 @@
+//! The subspace of one matrix, and the way into it and back (GaLore, equation 8).
+use super::config::SvdMethod;
+use super::range_finder::Sketch;
+use super::svd::leading_basis;
+use burn::tensor::Tensor;
+
+/// Projects one dimension of a matrix's gradient to `r` directions.
+#[derive(Debug)]
+pub(crate) struct Projector {
+    /// The dimension that is projected, in burn's layout.
+    dim: usize,
+    rank: usize,
+    /// Orthonormal columns, `[side, r]`; none before the first refresh.
+    basis: Option<Tensor<2>>,
+}
+
+impl Projector {
+    pub fn new(dim: usize, rank: usize) -> Self {
+        Self {
+            dim,
+            rank,
+            basis: None,
+        }
+    }
+
+    /// Takes the leading singular vectors of `gradient` (`[d0, d1]`) as the basis.
+    pub fn refresh(&mut self, gradient: Tensor<2>, method: SvdMethod, sketch: Sketch) {
+        let matrix = if self.dim == 0 {
+            gradient
+        } else {
+            gradient.transpose()
+        };
+        self.basis = Some(leading_basis(matrix, self.rank, method, sketch));
+    }
+
+    /// `[d0, d1]` to `[r, d1]` or `[d0, r]`.
+    pub fn project(&self, gradient: Tensor<2>) -> Tensor<2> {
+        let basis = self.basis();
+        if self.dim == 0 {
+            basis.transpose().matmul(gradient)
+        } else {
+            gradient.matmul(basis)
+        }
+    }
+
+    /// `[r, d1]` or `[d0, r]` to `[d0, d1]`.
+    pub fn project_back(&self, low_rank: Tensor<2>) -> Tensor<2> {
+        let basis = self.basis();
+        if self.dim == 0 {
+            basis.matmul(low_rank)
+        } else {
+            low_rank.matmul(basis.transpose())
+        }
+    }
+
+    /// Shape of the projection of a `[d0, d1]` gradient.
+    pub fn low_rank_dims(&self, mut dims: [usize; 2]) -> [usize; 2] {
+        dims[self.dim] = self.rank;
+        dims
+    }
+
+    /// Entries of the basis that a `[d0, d1]` matrix needs.
+    pub fn expected_basis_entries(&self, dims: [usize; 2]) -> u64 {
+        (dims[self.dim] * self.rank) as u64
+    }
+
+    /// Entries of the basis held.
+    pub fn basis_entries(&self) -> u64 {
+        self.basis
+            .as_ref()
+            .map_or(0, |basis| basis.dims().iter().product::<usize>() as u64)
+    }
+
+    fn basis(&self) -> Tensor<2> {
+        self.basis
+            .clone()
+            .expect("the first step refreshes before it projects")
+    }
+}

@@ -1,0 +1,76 @@
+//! One GaLore step over a module, parameter by parameter, in place.
+use super::config::{GaLoreConfig, SvdMethod};
+use super::parameter_state::ParameterState;
+use super::range_finder::Sketch;
+use crate::autodiff_context::AutodiffContext;
+use crate::precision::{cast_to, in_f32};
+use burn::module::{ModuleMapper, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// Applies GaLore to every parameter that has state.
+pub(crate) struct Updater<'a> {
+    pub config: &'a GaLoreConfig,
+    pub learning_rate: f64,
+    /// The step being made, from 1.
+    pub step: u64,
+    /// What every gradient is multiplied with: `[1]`.
+    pub clip: Option<Tensor<1>>,
+    pub gradients: GradientsParams,
+    pub index: &'a BTreeMap<ParamId, usize>,
+    pub states: &'a mut BTreeMap<usize, ParameterState>,
+}
+
+impl Updater<'_> {
+    /// How the subspace of the parameter at `position` is found, if it is found anew in this step.
+    fn refresh(&self, position: usize) -> Option<(SvdMethod, Sketch)> {
+        let done = self.step - 1;
+        let gap = self.config.update_proj_gap;
+        done.is_multiple_of(gap).then(|| {
+            let sketch = Sketch {
+                seed: self.config.seed,
+                stream: ((position as u64) << 32) | (done / gap),
+            };
+            (self.config.svd, sketch)
+        })
+    }
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(&position) = self.index.get(&param.id) else {
+            return param;
+        };
+        let refresh = self.refresh(position);
+        let Some(state) = self.states.get_mut(&position) else {
+            return param;
+        };
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return param;
+        };
+        let (id, tensor, mapper) = param.consume();
+        let context = AutodiffContext::capture(&tensor);
+        let weight = if tensor.is_autodiff() {
+            tensor.inner()
+        } else {
+            tensor
+        };
+        let (shape, dtype) = (weight.dims(), weight.dtype());
+        let numel = shape.iter().product::<usize>();
+        let mut gradient = in_f32(gradient.reshape([numel]));
+        if let Some(clip) = &self.clip {
+            gradient = gradient * clip.clone();
+        }
+        let rule = &self.config.adam;
+        let direction = state.direction(gradient, rule, self.config.scale, refresh);
+        let step_size = rule.step_size(self.learning_rate, self.step);
+        let mut weight = in_f32(weight.reshape([numel])) - direction.mul_scalar(step_size);
+        if rule.weight_decay > 0.0 {
+            let decay = weight.clone().mul_scalar(self.learning_rate * rule.weight_decay);
+            weight = weight - decay;
+        }
+        let weight = cast_to(weight, dtype).reshape(shape);
+        Param::from_mapped_value(id, context.restore(weight), mapper)
+    }
+}

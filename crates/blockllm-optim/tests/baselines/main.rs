@@ -1,0 +1,9 @@
+//! The baselines against their references and against what they promise: GaLore and LoRA.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+mod galore_errors;
+mod galore_laws;
+mod galore_parity;
+mod lora;
+mod range_finder;

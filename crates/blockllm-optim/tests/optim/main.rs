@@ -1,0 +1,18 @@
+//! The block optimizer proved on every device: against PyTorch, against burn-optim, and against its own laws.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod adamw;
+mod budget;
+mod checkpointing;
+mod clipping;
+mod common;
+mod devices_agree;
+mod errors;
+mod gradients;
+mod masked;
+mod precision;
+mod reference;
+mod reselection;
+mod resume;
+mod state_bytes;
+mod sweep;

@@ -1,0 +1,120 @@
+//! What holds for every selection of every policy.
+use crate::common::{Recorded, blocks, built_in, drive};
+use blockllm_policy::{
+    BlockId, BlockLlmPolicy, Budget, Policy, PolicyError, PolicyRng, Role, Selector, SelectorConfig, Take,
+};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn entries(selector: &Selector, ids: &[BlockId]) -> u64 {
+    ids.iter().map(|id| selector.block(*id).numel).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_policy_takes_the_front_of_its_ranking_up_to_the_crossing_block(
+        sizes in proptest::collection::vec(1u64..400, 4..12),
+        percent in 0u32..100,
+        seed in 0u64..1000,
+    ) {
+        for policy in built_in() {
+            let (policy, rankings) = Recorded::new(policy.build().unwrap());
+            let take = policy.take();
+            let config = SelectorConfig { sparsity: f64::from(percent) / 100.0, seed, ..SelectorConfig::default() };
+            let mut selector = Selector::new(blocks(&sizes), config, Box::new(policy)).unwrap();
+            let turns = drive(&mut selector, 12, &mut PolicyRng::seed_from_u64(seed));
+            let selections: Vec<_> = turns.iter().filter_map(|(_, selection)| selection.as_ref()).collect();
+            let rankings = rankings.lock().unwrap();
+            prop_assert_eq!(rankings.len(), selections.len());
+            let budget = selector.budget().selected_entries();
+            for (selection, ranking) in selections.iter().zip(rankings.iter()) {
+                prop_assert!(!selection.blocks.is_empty());
+                prop_assert!(selection.blocks.is_sorted());
+                let (front, last) = (&ranking[..selection.blocks.len()], ranking[selection.blocks.len() - 1]);
+                prop_assert_eq!(front.iter().collect::<BTreeSet<_>>(), selection.blocks.iter().collect());
+                let held = entries(&selector, front);
+                prop_assert_eq!(held, selection.block_entries);
+                match take {
+                    Take::Blocks(count) => {
+                        prop_assert_eq!(selection.blocks.len(), count.min(sizes.len()));
+                        prop_assert_eq!(selection.trained_entries, held);
+                    }
+                    Take::Budget => {
+                        prop_assert!(held >= budget, "the crossing block is included");
+                        prop_assert!(held - selector.block(last).numel < budget, "and nothing after it");
+                        prop_assert_eq!(selection.trained_entries, budget);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn visits_entered_and_left_tell_what_was_taken(
+        sizes in proptest::collection::vec(1u64..400, 4..12),
+        percent in 0u32..100,
+        seed in 0u64..1000,
+    ) {
+        for policy in built_in() {
+            let config = SelectorConfig { sparsity: f64::from(percent) / 100.0, seed, ..SelectorConfig::default() };
+            let mut selector = Selector::new(blocks(&sizes), config, policy.build().unwrap()).unwrap();
+            let turns = drive(&mut selector, 20, &mut PolicyRng::seed_from_u64(seed));
+            let mut visits: BTreeMap<_, u64> = BTreeMap::new();
+            let mut before = BTreeSet::new();
+            let mut number = 0;
+            for (probes, selection) in turns {
+                if let Some(selection) = selection {
+                    number += 1;
+                    prop_assert_eq!(selection.number, number);
+                    let now: BTreeSet<_> = selection.blocks.iter().copied().collect();
+                    prop_assert_eq!(selection.entered, now.difference(&before).copied().collect::<Vec<_>>());
+                    prop_assert_eq!(selection.left, before.difference(&now).copied().collect::<Vec<_>>());
+                    for block in selection.blocks {
+                        *visits.entry(block).or_default() += 1;
+                    }
+                    before = now;
+                }
+                prop_assert!(probes.iter().all(|probe| !before.contains(probe)), "a probe is outside the selection");
+            }
+            prop_assert_eq!(selector.selected(), before.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(selector.visits().selections(), number);
+            for block in selector.candidates() {
+                prop_assert_eq!(selector.visits().count(block), visits.get(&block).copied().unwrap_or(0));
+            }
+        }
+    }
+
+    #[test]
+    fn only_candidates_are_taken_and_always_trained_blocks_are_charged_first(
+        sizes in proptest::collection::vec((1u64..400, 0u8..4), 4..14),
+        percent in 0u32..100,
+    ) {
+        let mut blocks = blocks(&sizes.iter().map(|(size, _)| *size).collect::<Vec<_>>());
+        for (block, (_, role)) in blocks.iter_mut().zip(&sizes) {
+            block.role = match role { 0 => Role::Always, 1 => Role::Never, _ => Role::Candidate };
+        }
+        let share = |role| blocks.iter().filter(|block| block.role == role).map(|block| block.numel).sum::<u64>();
+        let (always, candidates) = (share(Role::Always), share(Role::Candidate));
+        let sparsity = f64::from(percent) / 100.0;
+        match Budget::new(&blocks, sparsity) {
+            Err(PolicyError::NoCandidates { .. }) => prop_assert_eq!(candidates, 0),
+            Err(PolicyError::BudgetBelowAlways { trained, .. }) => prop_assert!(trained <= always),
+            Err(other) => prop_assert!(false, "{}", other),
+            Ok(budget) => {
+                prop_assert_eq!(budget.total_entries(), always + candidates);
+                let config = SelectorConfig { sparsity, ..SelectorConfig::default() };
+                let policy = BlockLlmPolicy::default();
+                let mut selector = Selector::new(blocks, config, Box::new(policy)).unwrap();
+                drive(&mut selector, 1, &mut PolicyRng::seed_from_u64(1));
+                for id in selector.selected() {
+                    prop_assert_eq!(selector.block(*id).role, Role::Candidate);
+                }
+                let held = always + entries(&selector, selector.selected());
+                prop_assert!(held >= budget.trained_entries());
+            }
+        }
+    }
+}
