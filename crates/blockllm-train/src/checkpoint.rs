@@ -1,9 +1,9 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped, under `checkpoints/step-N/`.
 use crate::tensor_file::{read_tensors, write_tensors};
 use crate::weights::{load_weights, weights};
-use crate::{EvaluationRecord, TrainError};
+use crate::{EvaluationRecord, TrainError, TrainingOptimizer};
 use blockllm_data::atomic_file::write_atomically;
-use blockllm_optim::{BlockOptimizer, OptimizerMeta, OptimizerRecord};
+use blockllm_optim::{OptimizerMeta, OptimizerRecord};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl Checkpoints {
     pub(crate) fn save<M: Module, T: Serialize>(
         &self,
         model: &M,
-        optimizer: &BlockOptimizer,
+        optimizer: &TrainingOptimizer,
         state_with: impl FnOnce(OptimizerMeta) -> CheckpointState<T>,
     ) -> Result<(), TrainError> {
         let unfinished = self.folder.join("unfinished");
@@ -104,7 +104,7 @@ impl Checkpoints {
         &self,
         step: u64,
         model: M,
-        optimizer: &mut BlockOptimizer,
+        optimizer: &mut TrainingOptimizer,
         device: &Device,
     ) -> Result<(M, CheckpointState<T>), TrainError> {
         let path = self.path(step);

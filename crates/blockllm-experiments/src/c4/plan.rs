@@ -3,8 +3,7 @@ use crate::{Cli, Scale};
 use anyhow::{Context, Result};
 use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
-use blockllm_train::method::BlockSettings;
-use blockllm_train::{Method, Schedule, TrainConfig};
+use blockllm_train::{Algorithm, BlockMethod, Method, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -196,10 +195,14 @@ impl Plan {
     }
 }
 
-/// The peak learning rate of a method that names none, from the grid in `docs/experiment-log.md`: the fewer
-/// entries are trained, the larger.
+/// The peak learning rate of a method that names none, from the grids in `docs/experiment-log.md`.
 fn default_learning_rate(method: &Method) -> f64 {
-    if method.sparsity >= 0.8 { 3e-3 } else { 1e-3 }
+    match &method.algorithm {
+        Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8 => 3e-3,
+        Algorithm::Blocks(_) => 1e-3,
+        Algorithm::Lora(_) => 3e-3,
+        Algorithm::GaLore(_) => 1e-2,
+    }
 }
 
 fn methods(cli: &Cli, patience: usize) -> Vec<Method> {
@@ -211,19 +214,23 @@ fn methods(cli: &Cli, patience: usize) -> Vec<Method> {
     };
     let set = |method: Method| {
         let mut method = method.with_patience(patience);
-        // What is always trained says nothing to a method that trains everything.
-        if method.sparsity > 0.0 {
-            method.blocks = BlockSettings {
-                partition: cli.partition.clone(),
-                always: cli.always.clone(),
-                never: cli.never.clone(),
-                norm: cli.norm.clone(),
-                probes: cli.probes,
-            };
+        if let Algorithm::Blocks(blocks) = &mut method.algorithm {
+            set_blocks(cli, blocks);
         }
         method
     };
     methods.into_iter().map(set).collect()
+}
+
+/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.
+fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
+    if blocks.sparsity > 0.0 {
+        blocks.partition.clone_from(&cli.partition);
+        blocks.always.clone_from(&cli.always);
+        blocks.never.clone_from(&cli.never);
+        blocks.norm.clone_from(&cli.norm);
+        blocks.probes = cli.probes;
+    }
 }
 
 /// The workspace that this runner was built from: the embedded default reads its locked dependencies.

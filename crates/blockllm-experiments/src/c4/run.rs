@@ -8,8 +8,8 @@ use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
 use blockllm_train::{
-    Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult,
-    Setup, TextBatches, TrainConfig, TrainError, train_resumable,
+    Algorithm, Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver,
+    RunResult, Setup, TextBatches, TrainConfig, TrainError, train_resumable,
 };
 use burn::module::Module;
 use serde::Serialize;
@@ -143,9 +143,12 @@ fn train_one(
 
 /// In pretraining, what is never trained stays random: the user may not have meant that.
 fn warn_of_untrained(label: &str, model: &LlamaForCausalLM, method: &Method) {
+    let Algorithm::Blocks(blocks) = &method.algorithm else {
+        return;
+    };
     let roles = Roles {
         always: vec![],
-        never: method.blocks.never.clone(),
+        never: blocks.never.clone(),
     };
     let parameters = parameters(model);
     let entries =

@@ -4,9 +4,9 @@ use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
-    TrainConfig, TrainError, evaluate,
+    TrainConfig, TrainError, TrainingOptimizer, evaluate,
 };
-use blockllm_optim::{BlockOptimizer, GradientsParams, OptimError};
+use blockllm_optim::{GradientsParams, OptimError};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub(super) struct Run<'a, O> {
     config: &'a TrainConfig,
     learning_rate: f64,
     device: &'a Device,
-    optimizer: BlockOptimizer,
+    optimizer: TrainingOptimizer,
     meter: MemoryMeter,
     tally: Tally,
 }
@@ -45,7 +45,6 @@ impl<'a, O: Objective> Run<'a, O> {
             device,
             ..
         } = setup;
-        config.validate()?;
         Ok(Self {
             objective,
             config,
@@ -55,6 +54,10 @@ impl<'a, O: Objective> Run<'a, O> {
             meter,
             tally: Tally::default(),
         })
+    }
+
+    pub(super) fn can_be_recorded(&self) -> bool {
+        self.optimizer.can_be_recorded()
     }
 
     pub(super) fn save(
@@ -218,14 +221,8 @@ impl<'a, O: Objective> Run<'a, O> {
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
             parameters,
             trained_entries: tally.trained_entries,
-            selections: self.optimizer.visits().selections(),
-            blocks: self
-                .optimizer
-                .selector()
-                .blocks()
-                .iter()
-                .map(|block| block.name.clone())
-                .collect(),
+            selections: self.optimizer.selections(),
+            blocks: self.optimizer.block_names(),
             memory: self
                 .meter
                 .report(parameters * 4, tally.gradient_entries * 4, tally.state),

@@ -1,0 +1,127 @@
+//! Settings of the methods that train blocks of parameters.
+use crate::{TrainConfig, TrainError};
+use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, NormKind};
+use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Roles};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+/// A policy, its budget, and what matters to a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockMethod {
+    /// The policy; `all` with sparsity 0 is dense `AdamW`.
+    pub policy: PolicyConfig,
+    /// `s` in `[0, 1)`.
+    pub sparsity: f64,
+    /// `tensor`, `module` or `decoder-layer`.
+    pub partition: String,
+    /// Path patterns of the always-trained parameters.
+    pub always: Vec<String>,
+    /// Path patterns of the never-trained parameters.
+    pub never: Vec<String>,
+    /// `grad` or `rms`.
+    pub norm: String,
+    /// Probes per step.
+    pub probes: usize,
+}
+
+impl BlockMethod {
+    /// `policy` at `sparsity`, one block per tensor, RMS norms, two probes.
+    pub fn new(policy: PolicyConfig, sparsity: f64) -> Self {
+        Self {
+            policy,
+            sparsity,
+            partition: "tensor".into(),
+            always: vec![],
+            never: vec![],
+            norm: "rms".into(),
+            probes: 2,
+        }
+    }
+
+    /// `BAdam` (arXiv 2404.02827): `blocks` decoder layers at a time, whole, in a new random order each cycle.
+    /// Embeddings, last norm and head are blocks too, since they would stay random in pretraining.
+    pub fn badam(interval: u64, blocks: usize) -> Self {
+        let policy = PolicyConfig::Cyclic {
+            interval,
+            order: CyclicOrder::Random,
+            blocks: Some(blocks),
+        };
+        Self {
+            partition: "decoder-layer".into(),
+            ..Self::new(policy, 0.0)
+        }
+    }
+
+    /// LISA (arXiv 2403.17919): `blocks` random decoder layers at a time, whole; embeddings, last norm and head
+    /// always.
+    pub fn lisa(interval: u64, blocks: usize) -> Self {
+        let policy = PolicyConfig::Random {
+            interval,
+            blocks: Some(blocks),
+        };
+        Self {
+            partition: "decoder-layer".into(),
+            always: ["embed_tokens", "model.norm", "lm_head"]
+                .map(String::from)
+                .to_vec(),
+            ..Self::new(policy, 0.0)
+        }
+    }
+
+    pub(super) fn with_patience(mut self, new: usize) -> Self {
+        match &mut self.policy {
+            PolicyConfig::BlockLlm { patience }
+            | PolicyConfig::BlockLlmNoVisits { patience }
+            | PolicyConfig::Suboptimal { patience }
+            | PolicyConfig::EpsilonGreedy { patience, .. } => *patience = new,
+            PolicyConfig::Magnitude { interval }
+            | PolicyConfig::Random { interval, .. }
+            | PolicyConfig::Cyclic { interval, .. }
+            | PolicyConfig::Importance { interval, .. } => *interval = new as u64,
+            PolicyConfig::Fixed { .. } | PolicyConfig::All => {}
+        }
+        self
+    }
+
+    pub(super) fn optimizer<M: Module>(
+        &self,
+        module: &M,
+        config: &TrainConfig,
+    ) -> Result<BlockOptimizer, TrainError> {
+        let settings = BlockOptimizerConfig {
+            partition: Partition::from_name(&self.partition)?,
+            roles: Roles {
+                always: self.always.clone(),
+                never: self.never.clone(),
+            },
+            norm: norm_kind(&self.norm)?,
+            probes: self.probes,
+            max_grad_norm: config.max_grad_norm,
+            update: AdamW {
+                weight_decay: config.weight_decay,
+                ..AdamW::default()
+            }
+            .into(),
+            seed: config.seed,
+            ..BlockOptimizerConfig::new(self.sparsity)
+        };
+        Ok(BlockOptimizer::with_boxed_policy(
+            module,
+            settings,
+            self.policy.build()?,
+        )?)
+    }
+}
+
+fn norm_kind(name: &str) -> Result<NormKind, TrainError> {
+    match name {
+        "grad" => Ok(NormKind::Grad),
+        "rms" => Ok(NormKind::Rms),
+        _ => Err(TrainError::Setting {
+            field: "norm",
+            value: name.to_owned(),
+            mend: "use grad or rms".into(),
+        }),
+    }
+}

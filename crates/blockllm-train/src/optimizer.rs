@@ -1,0 +1,156 @@
+//! The optimizers that the trainer knows, behind one face.
+use crate::TrainError;
+use blockllm_optim::{
+    BlockOptimizer, GaLoreOptimizer, GradientsParams, OptimError, OptimizerRecord, Parameter, SelectionEvent,
+    Step,
+};
+use blockllm_policy::Reason;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// Any of them; each is used the same way: prepare, forward and backward, step, observe.
+#[derive(Debug)]
+pub enum TrainingOptimizer {
+    /// Blocks of parameters at a time; dense `AdamW` and LoRA are this with the policy `all`.
+    Blocks(Box<BlockOptimizer>),
+    /// Gradients projected to a low rank.
+    GaLore(Box<GaLoreOptimizer>),
+}
+
+/// Calls the same method on whichever optimizer it is.
+macro_rules! either {
+    ($self:expr, $optimizer:ident => $call:expr) => {
+        match $self {
+            Self::Blocks($optimizer) => $call,
+            Self::GaLore($optimizer) => $call,
+        }
+    };
+}
+
+impl TrainingOptimizer {
+    /// Lets gradients exist only for what the coming step needs.
+    ///
+    /// # Errors
+    /// As the optimizer's own `prepare`.
+    pub fn prepare<M: Module>(
+        &mut self,
+        module: M,
+        loss_of: impl FnMut(&M) -> Tensor<1>,
+    ) -> Result<M, OptimError> {
+        either!(self, optimizer => optimizer.prepare(module, loss_of))
+    }
+
+    /// Updates what is trained.
+    ///
+    /// # Errors
+    /// As the optimizer's own `step`.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<Step<M>, OptimError> {
+        either!(self, optimizer => optimizer.step(module, gradients, learning_rate))
+    }
+
+    /// Tells the loss of the step.
+    ///
+    /// # Errors
+    /// When it is not finite.
+    pub fn observe(&mut self, loss: f64) -> Result<Option<Reason>, OptimError> {
+        either!(self, optimizer => optimizer.observe(loss))
+    }
+
+    /// The selection that the last [`prepare`](Self::prepare) made, if it made one; taken once.
+    pub fn take_selection_event(&mut self) -> Option<SelectionEvent> {
+        match self {
+            Self::Blocks(optimizer) => optimizer.take_selection_event(),
+            Self::GaLore(_) => None,
+        }
+    }
+
+    /// Everything that a resume needs.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn record(&self) -> Result<OptimizerRecord, TrainError> {
+        match self {
+            Self::Blocks(optimizer) => Ok(optimizer.record()?),
+            Self::GaLore(_) => Err(no_checkpoint()),
+        }
+    }
+
+    /// Goes on from a record.
+    ///
+    /// # Errors
+    /// When the record is of something else.
+    pub fn restore(&mut self, record: OptimizerRecord, device: &Device) -> Result<(), TrainError> {
+        match self {
+            Self::Blocks(optimizer) => Ok(optimizer.restore(record, device)?),
+            Self::GaLore(_) => Err(no_checkpoint()),
+        }
+    }
+
+    /// Whether [`record`](Self::record) is there for this optimizer.
+    pub fn can_be_recorded(&self) -> bool {
+        matches!(self, Self::Blocks(_))
+    }
+
+    /// The module's parameters, in visiting order.
+    pub fn parameters(&self) -> &[Parameter] {
+        either!(self, optimizer => optimizer.parameters())
+    }
+
+    /// Names of all blocks, in order.
+    pub fn block_names(&self) -> Vec<String> {
+        match self {
+            Self::Blocks(optimizer) => optimizer
+                .selector()
+                .blocks()
+                .iter()
+                .map(|block| block.name.clone())
+                .collect(),
+            Self::GaLore(optimizer) => optimizer
+                .selected_blocks()
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
+        }
+    }
+
+    /// Selections made so far.
+    pub fn selections(&self) -> u64 {
+        match self {
+            Self::Blocks(optimizer) => optimizer.visits().selections(),
+            Self::GaLore(_) => 0,
+        }
+    }
+
+    /// Entries that the current step changes.
+    pub fn trained_entries(&self) -> u64 {
+        either!(self, optimizer => optimizer.trained_entries())
+    }
+
+    /// Entries whose gradients exist in the current step.
+    pub fn gradient_entries(&self) -> u64 {
+        either!(self, optimizer => optimizer.gradient_entries())
+    }
+
+    /// Bytes of optimizer state held, counted from the tensors.
+    pub fn state_bytes(&self) -> u64 {
+        either!(self, optimizer => optimizer.state_bytes())
+    }
+
+    /// What [`state_bytes`](Self::state_bytes) should be.
+    pub fn estimated_state_bytes(&self) -> u64 {
+        either!(self, optimizer => optimizer.estimated_state_bytes())
+    }
+}
+
+fn no_checkpoint() -> TrainError {
+    TrainError::Setting {
+        field: "checkpoint_every",
+        value: "galore".into(),
+        mend: "GaLore runs cannot be checkpointed; they start afresh".into(),
+    }
+}
