@@ -17,7 +17,7 @@
 //!     let loss = loss_of(&model);
 //!     let gradients = GradientsParams::from_grads(loss.backward(), &model);
 //!     model = optimizer.step(model, gradients, 1e-3)?.model;
-//!     optimizer.observe(loss.into_scalar())?; // may decide to select again
+//!     optimizer.observe(loss.into_scalar::<f32>())?; // may decide to select again
 //! }
 //! # Ok(()) }
 //! ```
@@ -33,6 +33,7 @@ mod lora;
 mod mask;
 mod parameters;
 mod precision;
+mod record;
 mod selection_log;
 mod sparse_state;
 mod states;
@@ -40,7 +41,7 @@ mod step;
 mod sweep;
 mod update;
 
-pub use block_optimizer::{BlockOptimizer, OptimizerMeta, OptimizerRecord};
+pub use block_optimizer::BlockOptimizer;
 pub use burn::optim::GradientsParams;
 pub use config::{BlockOptimizerConfig, MaskScope, NormKind, SweepMode};
 pub use error::OptimError;
@@ -48,6 +49,7 @@ pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, 
 pub use lora::LoraConfig;
 pub use mask::TopK;
 pub use parameters::{Parameter, parameters, set_trainable};
+pub use record::OptimizerRecord;
 pub use selection_log::SelectionEvent;
 pub use sparse_state::StateEstimate;
 pub use step::Step;

@@ -135,7 +135,7 @@ fn pick(slice: &[f32], threshold: &mut Threshold) -> TopK {
         let is_tie = bits == threshold.bits && threshold.ties > 0;
         threshold.ties -= u64::from(is_tie);
         kept[count] = index as i32;
-        count += usize::from(is_tie | (bits > threshold.bits));
+        count += usize::from(is_tie || bits > threshold.bits);
     }
     if count == slice.len() {
         return TopK::All;

@@ -1,7 +1,7 @@
 //! Optimizer state of one parameter: whole, dense under a mask, or compact; the cheaper form is chosen.
-use crate::block_optimizer::mismatch;
-use crate::{OptimError, StepContext, TopK, UpdateRule};
-use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
+use crate::record::read_back;
+use crate::{OptimError, OptimizerRecord, StepContext, TopK, UpdateRule};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -157,28 +157,23 @@ impl SparseState {
         weight
     }
 
-    /// The form, and the tensors under names that begin with `prefix`; read back with one transfer.
+    /// The form; the tensors go under names that begin with `prefix`.
     pub(crate) fn record(
         &self,
         prefix: &str,
         tensors: &mut BTreeMap<String, TensorData>,
     ) -> Result<SparseStateRecord, OptimError> {
-        let mut names: Vec<_> = (0..self.arrays.len())
-            .map(|array| format!("{prefix}.{array}"))
-            .collect();
-        let mut transaction = Transaction::default();
-        for array in &self.arrays {
-            transaction = transaction.register(array.clone());
-        }
+        let arrays = self.arrays.iter().enumerate();
+        let named = arrays.map(|(array, values)| (format!("{prefix}.{array}"), values.clone()));
+        read_back(named.collect(), tensors)?;
         if let Form::Compact(indices) = &self.form {
-            transaction = transaction.register(Tensor::clone(indices));
-            names.push(format!("{prefix}.indices"));
+            let indices = Tensor::clone(indices).try_into_data();
+            let indices = indices.map_err(|error| OptimError::Device {
+                what: "the mask",
+                message: error.to_string(),
+            })?;
+            tensors.insert(format!("{prefix}.indices"), indices);
         }
-        let data = transaction.try_execute().map_err(|error| OptimError::Device {
-            what: "optimizer state",
-            message: error.to_string(),
-        })?;
-        tensors.extend(names.into_iter().zip(data));
         let form = match self.form {
             Form::Whole => FormName::Whole,
             Form::Dense => FormName::Dense,
@@ -193,35 +188,27 @@ impl SparseState {
         })
     }
 
-    /// The state of a record; takes its tensors out of `tensors`.
+    /// The state of a record; takes its tensors out of it.
     pub(crate) fn from_record(
         record: SparseStateRecord,
         prefix: &str,
-        tensors: &mut BTreeMap<String, TensorData>,
+        tensors: &mut OptimizerRecord,
         device: &Device,
     ) -> Result<Self, OptimError> {
         let entries = match record.form {
             FormName::Whole | FormName::Dense => record.numel,
             FormName::Compact => record.trained,
         };
-        let mut take = |name: String| {
-            let data = tensors.remove(&name);
-            data.filter(|data| data.num_elements() as u64 == entries)
-                .ok_or_else(|| mismatch("state", &format!("no `{name}` of that length"), &entries))
-        };
-        let arrays = (0..record.arrays)
-            .map(|array| {
-                Ok(Tensor::from_data(
-                    take(format!("{prefix}.{array}"))?,
-                    (device, DType::F32),
-                ))
-            })
-            .collect::<Result<_, OptimError>>()?;
+        let mut arrays = Vec::with_capacity(record.arrays);
+        for array in 0..record.arrays {
+            let data = tensors.take(&format!("{prefix}.{array}"), entries)?;
+            arrays.push(Tensor::from_data(data, (device, DType::F32)));
+        }
         let form = match record.form {
             FormName::Whole => Form::Whole,
             FormName::Dense => Form::Dense,
             FormName::Compact => {
-                let indices = take(format!("{prefix}.indices"))?;
+                let indices = tensors.take(&format!("{prefix}.indices"), entries)?;
                 Form::Compact(Box::new(Tensor::from_data(indices, (device, DType::I32))))
             }
         };

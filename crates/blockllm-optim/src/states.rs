@@ -1,6 +1,6 @@
 //! Optimizer state of everything that is trained: made with the masks, dropped with the selection.
 use crate::sparse_state::{SparseState, SparseStateRecord};
-use crate::{MaskScope, OptimError, Parameter, TopK, mask};
+use crate::{MaskScope, OptimError, OptimizerRecord, Parameter, TopK, mask};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,12 +78,12 @@ impl States {
     pub(crate) fn restore(
         &mut self,
         records: BTreeMap<usize, SparseStateRecord>,
-        mut tensors: BTreeMap<String, TensorData>,
+        mut record: OptimizerRecord,
         device: &Device,
     ) -> Result<(), OptimError> {
         self.states.clear();
-        for (param, record) in records {
-            let state = SparseState::from_record(record, &prefix(param), &mut tensors, device)?;
+        for (param, form) in records {
+            let state = SparseState::from_record(form, &prefix(param), &mut record, device)?;
             self.states.insert(param, state);
         }
         Ok(())

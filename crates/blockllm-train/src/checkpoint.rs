@@ -3,7 +3,7 @@ use crate::tensor_file::{read_tensors, write_tensors};
 use crate::weights::{load_weights, weights};
 use crate::{EvaluationRecord, TrainError, TrainingOptimizer};
 use blockllm_data::atomic_file::write_atomically;
-use blockllm_optim::{OptimizerMeta, OptimizerRecord};
+use blockllm_optim::OptimizerRecord;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub(crate) struct CheckpointState<T> {
     /// The most bytes that were live at once.
     pub peak_bytes: u64,
     /// Selection, visits, loss history, random numbers.
-    pub optimizer: OptimizerMeta,
+    pub optimizer: serde_json::Value,
 }
 
 impl Checkpoints {
@@ -74,7 +74,7 @@ impl Checkpoints {
         &self,
         model: &M,
         optimizer: &TrainingOptimizer,
-        state_with: impl FnOnce(OptimizerMeta) -> CheckpointState<T>,
+        state_with: impl FnOnce(serde_json::Value) -> CheckpointState<T>,
     ) -> Result<(), TrainError> {
         let unfinished = self.folder.join("unfinished");
         if unfinished.exists() {

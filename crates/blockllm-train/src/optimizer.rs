@@ -1,5 +1,4 @@
 //! The optimizers that the trainer knows, behind one face.
-use crate::TrainError;
 use blockllm_optim::{
     BlockOptimizer, GaLoreOptimizer, GradientsParams, OptimError, OptimizerRecord, Parameter, SelectionEvent,
     Step,
@@ -73,27 +72,16 @@ impl TrainingOptimizer {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn record(&self) -> Result<OptimizerRecord, TrainError> {
-        match self {
-            Self::Blocks(optimizer) => Ok(optimizer.record()?),
-            Self::GaLore(_) => Err(no_checkpoint()),
-        }
+    pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
+        either!(self, optimizer => optimizer.record())
     }
 
     /// Goes on from a record.
     ///
     /// # Errors
     /// When the record is of something else.
-    pub fn restore(&mut self, record: OptimizerRecord, device: &Device) -> Result<(), TrainError> {
-        match self {
-            Self::Blocks(optimizer) => Ok(optimizer.restore(record, device)?),
-            Self::GaLore(_) => Err(no_checkpoint()),
-        }
-    }
-
-    /// Whether [`record`](Self::record) is there for this optimizer.
-    pub fn can_be_recorded(&self) -> bool {
-        matches!(self, Self::Blocks(_))
+    pub fn restore(&mut self, record: OptimizerRecord, device: &Device) -> Result<(), OptimError> {
+        either!(self, optimizer => optimizer.restore(record, device))
     }
 
     /// The module's parameters, in visiting order.
@@ -144,13 +132,5 @@ impl TrainingOptimizer {
     /// What [`state_bytes`](Self::state_bytes) should be.
     pub fn estimated_state_bytes(&self) -> u64 {
         either!(self, optimizer => optimizer.estimated_state_bytes())
-    }
-}
-
-fn no_checkpoint() -> TrainError {
-    TrainError::Setting {
-        field: "checkpoint_every",
-        value: "galore".into(),
-        mend: "GaLore runs cannot be checkpointed; they start afresh".into(),
     }
 }

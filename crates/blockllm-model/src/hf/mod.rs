@@ -5,6 +5,7 @@
 //! know of Llama, so another architecture needs no more than its own such files.
 
 mod adapter_config;
+mod adapter_file;
 mod dtype;
 mod folder;
 mod index;

@@ -54,7 +54,7 @@ fn train(mut model: LlamaForCausalLM, reference: &Tensors, device: &Device) -> (
             .unwrap();
         let loss = model.loss(ids, labels, None, &LossOptions::default()).loss;
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(model, gradients, 1e-2).unwrap().model;
+        model = optimizer.step(model, gradients, 3e-3).unwrap().model;
         losses.push(loss.into_scalar::<f32>());
         optimizer.observe(losses[step]).unwrap();
     }
@@ -94,7 +94,7 @@ fn fifty_steps_of_lora_equal_peft() {
             "LoRA on {backend}: losses within {worst:.1e}, factors {factor_error:.1e}, logits {logits_error:.1e}"
         );
         assert_eq!(factors.len(), 28);
-        assert!(worst < 1e-4 && factor_error < 1e-3 && logits_error < 1e-3);
+        assert!(worst < 1e-5 && factor_error < 1e-5 && logits_error < 1e-3);
     }
 }
 

@@ -2,9 +2,6 @@
 mod accounts;
 mod record;
 
-pub(crate) use record::mismatch;
-pub use record::{OptimizerMeta, OptimizerRecord};
-
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::trainable_blocks;
 use crate::parameters::first_missing;

@@ -8,6 +8,7 @@ mod optimizer;
 mod parameter_state;
 mod projector;
 mod range_finder;
+mod record;
 mod svd;
 mod updater;
 

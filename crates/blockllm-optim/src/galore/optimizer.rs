@@ -33,12 +33,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// ```
 #[derive(Debug)]
 pub struct GaLoreOptimizer {
-    config: GaLoreConfig,
-    parameters: Vec<Parameter>,
+    pub(super) config: GaLoreConfig,
+    pub(super) parameters: Vec<Parameter>,
     index: BTreeMap<ParamId, usize>,
-    states: BTreeMap<usize, ParameterState>,
+    pub(super) states: BTreeMap<usize, ParameterState>,
     /// Steps done.
-    steps: u64,
+    pub(super) steps: u64,
 }
 
 impl GaLoreOptimizer {

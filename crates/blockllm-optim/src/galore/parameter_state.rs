@@ -3,7 +3,10 @@ use super::adam::Moments;
 use super::config::{GaLoreAdam, SvdMethod};
 use super::projector::Projector;
 use super::range_finder::Sketch;
-use burn::tensor::Tensor;
+use crate::record::{SAVED, read_back};
+use crate::{OptimError, OptimizerRecord};
+use burn::tensor::{Device, Tensor, TensorData};
+use std::collections::BTreeMap;
 
 /// Bytes of one f32.
 const WORD_BYTES: u64 = 4;
@@ -75,12 +78,65 @@ impl ParameterState {
             .mul_scalar(scale)
     }
 
+    /// Entries of one moment: `r other`, or `n`.
+    pub fn moment_entries(&self) -> usize {
+        match &self.projected {
+            None => self.numel as usize,
+            Some((dims, projector)) => projector.low_rank_dims(*dims).iter().product(),
+        }
+    }
+
+    /// `[side, r]` of a projected matrix.
+    pub fn basis_dims(&self) -> Option<[usize; 2]> {
+        let (dims, projector) = self.projected.as_ref()?;
+        Some(projector.basis_dims(*dims))
+    }
+
+    /// The basis held, `[side, r]`.
+    pub fn basis(&self) -> Option<Tensor<2>> {
+        self.projected.as_ref()?.1.basis.clone()
+    }
+
+    /// Moments and basis, under names that begin with `prefix`.
+    pub fn record(&self, prefix: &str, tensors: &mut BTreeMap<String, TensorData>) -> Result<(), OptimError> {
+        let moments = self.moments.iter().flat_map(|moments| {
+            let named = |name: &str, values: &Tensor<1>| (format!("{prefix}.{name}"), values.clone());
+            [named("first", &moments.first), named("second", &moments.second)]
+        });
+        read_back(moments.collect(), tensors)?;
+        let basis = self.basis().map(|basis| (format!("{prefix}.basis"), basis));
+        read_back(basis.into_iter().collect(), tensors)
+    }
+
+    /// Takes moments and basis out of a record.
+    pub fn restore(
+        &mut self,
+        prefix: &str,
+        record: &mut OptimizerRecord,
+        device: &Device,
+    ) -> Result<(), OptimError> {
+        let entries = self.moment_entries() as u64;
+        if let Some((dims, projector)) = &mut self.projected {
+            let [side, rank] = projector.basis_dims(*dims);
+            let basis = record.take(&format!("{prefix}.basis"), (side * rank) as u64)?;
+            projector.basis = Some(Tensor::from_data(basis, (device, SAVED)));
+        }
+        let mut take = |name: &str| {
+            let data = record.take(&format!("{prefix}.{name}"), entries)?;
+            Ok::<_, OptimError>(Tensor::from_data(data, (device, SAVED)))
+        };
+        self.moments = Some(Moments {
+            first: take("first")?,
+            second: take("second")?,
+        });
+        Ok(())
+    }
+
     /// Bytes of the tensors held.
     pub fn bytes(&self) -> u64 {
         let basis = self
-            .projected
-            .as_ref()
-            .map_or(0, |(_, projector)| projector.basis_entries());
+            .basis()
+            .map_or(0, |basis| basis.dims().iter().product::<usize>() as u64);
         let moments = self.moments.as_ref().map_or(0, Moments::entries);
         (basis + 2 * moments) * WORD_BYTES
     }
@@ -90,13 +146,8 @@ impl ParameterState {
         if self.moments.is_none() {
             return 0;
         }
-        let entries = match &self.projected {
-            None => 2 * self.numel,
-            Some((dims, projector)) => {
-                let [rows, columns] = projector.low_rank_dims(*dims);
-                projector.expected_basis_entries(*dims) + 2 * (rows * columns) as u64
-            }
-        };
+        let basis = self.basis_dims().map_or(0, |[side, rank]| side * rank);
+        let entries = (basis + 2 * self.moment_entries()) as u64;
         entries * WORD_BYTES
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Projector {
     dim: usize,
     rank: usize,
     /// Orthonormal columns, `[side, r]`; none before the first refresh.
-    basis: Option<Tensor<2>>,
+    pub basis: Option<Tensor<2>>,
 }
 
 impl Projector {
@@ -59,16 +59,9 @@ impl Projector {
         dims
     }
 
-    /// Entries of the basis that a `[d0, d1]` matrix needs.
-    pub fn expected_basis_entries(&self, dims: [usize; 2]) -> u64 {
-        (dims[self.dim] * self.rank) as u64
-    }
-
-    /// Entries of the basis held.
-    pub fn basis_entries(&self) -> u64 {
-        self.basis
-            .as_ref()
-            .map_or(0, |basis| basis.dims().iter().product::<usize>() as u64)
+    /// `[side, r]` of the basis that a `[d0, d1]` matrix needs.
+    pub fn basis_dims(&self, dims: [usize; 2]) -> [usize; 2] {
+        [dims[self.dim], self.rank]
     }
 
     fn basis(&self) -> Tensor<2> {

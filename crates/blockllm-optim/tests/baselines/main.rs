@@ -5,5 +5,6 @@ mod common;
 mod galore_errors;
 mod galore_laws;
 mod galore_parity;
+mod galore_resume;
 mod lora;
 mod range_finder;

@@ -94,7 +94,6 @@ fn run<O: Objective>(
     config.validate()?;
     let model = setup.method.adapt(model, config)?;
     let mut run = Run::new(setup, &model, meter)?;
-    let checkpoints = checkpoints.filter(|_| run.can_be_recorded());
     let newest = checkpoints.and_then(|checkpoints| Some((checkpoints, checkpoints.newest()?)));
     let (mut model, untrained, done) = if let Some((checkpoints, step)) = newest {
         let (model, untrained) = run.resume(checkpoints, step, model, batches)?;

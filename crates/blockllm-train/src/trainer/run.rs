@@ -56,10 +56,6 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
-    pub(super) fn can_be_recorded(&self) -> bool {
-        self.optimizer.can_be_recorded()
-    }
-
     pub(super) fn save(
         &self,
         checkpoints: &Checkpoints,

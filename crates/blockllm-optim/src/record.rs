@@ -1,0 +1,101 @@
+//! A saved optimizer: a part for a text file, and named tensors; and what every kind of record is checked for.
+use crate::{OptimError, Parameter};
+use blockllm_policy::{ParamInfo, PolicyError};
+use burn::tensor::{DType, Tensor, TensorData, Transaction};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// What an optimizer remembers across a resume. Whoever holds it decides where it is written.
+#[derive(Clone, Debug)]
+pub struct OptimizerRecord {
+    /// All that is no tensor, in the optimizer's own form.
+    pub meta: serde_json::Value,
+    /// State arrays, indices, bases, measured norms.
+    pub tensors: BTreeMap<String, TensorData>,
+}
+
+impl OptimizerRecord {
+    pub(crate) fn new(meta: &impl Serialize, tensors: BTreeMap<String, TensorData>) -> Self {
+        Self {
+            meta: serde_json::to_value(meta).expect("a record's parts have only string keys"),
+            tensors,
+        }
+    }
+
+    /// The part without tensors, if it is of the kind that is asked for.
+    pub(crate) fn meta<T: DeserializeOwned>(&self, kind: &'static str) -> Result<T, OptimError> {
+        serde_json::from_value(self.meta.clone())
+            .map_err(|error| mismatch("optimizer", &error.to_string(), &kind))
+    }
+
+    /// Takes the tensor of that name and number of entries.
+    pub(crate) fn take(&mut self, name: &str, entries: u64) -> Result<TensorData, OptimError> {
+        let data = self.tensors.remove(name);
+        data.filter(|data| data.num_elements() as u64 == entries)
+            .ok_or_else(|| {
+                mismatch(
+                    "a state",
+                    &format!("without `{name}`, or of another length"),
+                    &format!("{entries} entries"),
+                )
+            })
+    }
+}
+
+/// Reads the named tensors back with one transfer.
+pub(crate) fn read_back<const D: usize>(
+    named: Vec<(String, Tensor<D>)>,
+    tensors: &mut BTreeMap<String, TensorData>,
+) -> Result<(), OptimError> {
+    let (names, values): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let transaction = values
+        .into_iter()
+        .fold(Transaction::default(), Transaction::register);
+    let data = transaction.try_execute().map_err(|error| OptimError::Device {
+        what: "optimizer state",
+        message: error.to_string(),
+    })?;
+    tensors.extend(names.into_iter().zip(data));
+    Ok(())
+}
+
+/// Refuses a record of another model.
+pub(crate) fn check_parameters(own: &[Parameter], saved: &[ParamInfo]) -> Result<(), OptimError> {
+    if let Some((own, saved)) = own.iter().zip(saved).find(|(own, saved)| own.info != **saved) {
+        let name = |info: &ParamInfo| format!("`{}` with {} entries", info.path, info.numel);
+        return Err(mismatch("parameter", &name(saved), &name(&own.info)));
+    }
+    if own.len() != saved.len() {
+        return Err(mismatch(
+            "number of parameters",
+            &saved.len().to_string(),
+            &own.len(),
+        ));
+    }
+    Ok(())
+}
+
+/// Path and size of every parameter.
+pub(crate) fn infos(parameters: &[Parameter]) -> Vec<ParamInfo> {
+    parameters
+        .iter()
+        .map(|parameter| parameter.info.clone())
+        .collect()
+}
+
+/// The record is of something else.
+pub(crate) fn mismatch(what: &'static str, found: &str, expected: &dyn std::fmt::Display) -> OptimError {
+    let (found, expected) = (found.to_owned(), expected.to_string());
+    PolicyError::StateMismatch {
+        what,
+        found,
+        expected,
+    }
+    .into()
+}
+
+/// The type of all saved statistics.
+pub(crate) const SAVED: DType = DType::F32;
