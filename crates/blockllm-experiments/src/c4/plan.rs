@@ -61,7 +61,7 @@ impl Settings {
                 scale,
                 model: "tiny".into(),
                 vocab_size: 2048,
-                batch_size: 16,
+                batch_size: 8,
                 seq_len: 128,
                 layout: Layout::Packed,
                 steps: 400,

@@ -2,7 +2,6 @@
 use crate::common::{devices, values};
 use blockllm_optim::{Sketch, SvdMethod, leading_basis};
 use burn::tensor::{Device, Distribution, Tensor};
-use std::time::Instant;
 
 const SKETCH: Sketch = Sketch { seed: 5, stream: 1 };
 
@@ -96,22 +95,4 @@ fn a_sketch_repeats_and_its_streams_differ() {
     };
     assert_eq!(of(1), of(1));
     assert_ne!(of(1), of(2));
-}
-
-#[test]
-#[ignore = "a measurement: `cargo test --release -p blockllm-optim --test baselines -- --ignored --nocapture`"]
-fn time_of_both_on_a_large_matrix() {
-    let device = Device::flex();
-    for side in [256, 512, 1024] {
-        let matrix = Tensor::<2>::random([side, side], Distribution::Normal(0.0, 1.0), &device);
-        for rank in [side / 16, side / 8] {
-            for method in [SvdMethod::Exact, SvdMethod::randomized()] {
-                let started = Instant::now();
-                let basis = leading_basis(matrix.clone(), rank, method, SKETCH);
-                let energy = energy(&basis, &matrix);
-                let time = started.elapsed().as_secs_f64() * 1e3;
-                println!("{side} x {side}, rank {rank}: {method:?} {time:.0} ms, energy {energy:.0}");
-            }
-        }
-    }
 }
