@@ -14,7 +14,10 @@ fn bases(criterion: &mut Criterion) {
     let gradient = Tensor::<2>::random([SIDE, SIDE], Distribution::Normal(0.0, 1.0), &device);
     let sketch = Sketch { seed: 0, stream: 0 };
     let mut group = criterion.benchmark_group("galore basis");
-    for (name, method) in [("exact", SvdMethod::Exact), ("randomized", SvdMethod::randomized())] {
+    for (name, method) in [
+        ("exact", SvdMethod::Exact),
+        ("randomized", SvdMethod::randomized()),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| black_box(leading_basis(gradient.clone(), RANK, method, sketch).into_data()));
         });

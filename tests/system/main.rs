@@ -1,0 +1,19 @@
+//! Whole-system tests, one binary: backends against each other, the trainer, selection, the runner, a real model.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[cfg(feature = "wgpu")]
+mod agreement;
+mod batches;
+mod broken_weights;
+mod determinism;
+mod evaluation;
+mod gradient_accumulation;
+mod overfit;
+mod resumption;
+mod runner;
+mod schedule;
+mod selection;
+mod stories;
+mod training;
+mod unknown_keys;
+mod weights;

@@ -1,0 +1,104 @@
+//! Options that cannot be: each refused before anything is run, with the option and what may stand there.
+use super::fixtures::c4_folder;
+use super::process::{refuse, text};
+use std::fs;
+
+fn assert_refused(options: &[&str], parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let arguments: Vec<_> = ["c4", "--out", text(&out)]
+        .into_iter()
+        .chain(options.iter().copied())
+        .collect();
+    refuse(&arguments, parts);
+    assert!(!out.exists(), "nothing was run, so nothing is written");
+}
+
+#[test]
+fn a_sparsity_of_one_is_refused_with_its_range() {
+    let parts = [
+        "--methods",
+        "blockllm:1.0",
+        "the sparsity 1 is outside [0, 1)",
+        "such as blockllm:0.95",
+    ];
+    assert_refused(&["--methods", "adamw,blockllm:1.0"], &parts);
+}
+
+#[test]
+fn a_negative_or_unreadable_sparsity_is_refused() {
+    assert_refused(&["--methods", "blockllm:-0.1"], &["outside [0, 1)"]);
+    assert_refused(
+        &["--methods", "blockllm:half"],
+        &["the sparsity `half` is not a number"],
+    );
+    assert_refused(&["--methods", "blockllm:NaN"], &["outside [0, 1)"]);
+}
+
+#[test]
+fn an_unknown_method_is_refused_with_the_names_there_are() {
+    let parts = [
+        "--methods",
+        "no method is called `blokllm`",
+        "there are adamw",
+        "epsilon-greedy",
+    ];
+    assert_refused(&["--methods", "blokllm:0.5"], &parts);
+}
+
+#[test]
+fn an_unknown_flag_is_refused_by_name() {
+    assert_refused(&["--sparsity", "0.5"], &["'--sparsity'", "--help"]);
+}
+
+#[test]
+fn an_unknown_model_device_scale_or_norm_is_refused_with_the_names_there_are() {
+    assert_refused(&["--model", "3b"], &["`3b`", "tiny, 60m, 130m"]);
+    assert_refused(
+        &["--device", "tpu"],
+        &["--device", "`device` is tpu", "use flex, wgpu or cuda"],
+    );
+    assert_refused(&["--scale", "huge"], &["'huge'", "quick, cpu, paper"]);
+    assert_refused(&["--norm", "l1"], &["'l1'", "rms, grad"]);
+}
+
+#[test]
+fn an_unknown_experiment_is_refused_with_the_names_there_are() {
+    refuse(&["mnist"], &["'mnist'", "c4"]);
+}
+
+#[test]
+fn zero_steps_seeds_or_patience_are_refused_by_the_option() {
+    for option in ["--steps", "--seeds", "--patience", "--grad-accum-steps"] {
+        assert_refused(&[option, "0"], &[option, "0"]);
+    }
+}
+
+#[test]
+fn an_out_folder_that_is_a_file_or_lies_below_one_is_named_with_the_mend() {
+    let data = c4_folder();
+    let file = data.path().join("occupied");
+    fs::write(&file, "a file").unwrap();
+    for out in [file.clone(), file.join("below")] {
+        let arguments = [
+            "c4",
+            "--steps",
+            "2",
+            "--data",
+            text(data.path()),
+            "--out",
+            text(&out),
+        ];
+        refuse(&arguments, &[text(&out), "is the folder writable"]);
+    }
+    assert_eq!(fs::read_to_string(file).unwrap(), "a file");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_out_folder_that_cannot_be_written_is_named_with_the_mend() {
+    // Not even root may make a folder there.
+    let (data, out) = (c4_folder(), "/proc/blockllm-out");
+    let arguments = ["c4", "--steps", "2", "--data", text(data.path()), "--out", out];
+    refuse(&arguments, &[out, "is the folder writable"]);
+}

@@ -1,0 +1,10 @@
+//! The runner as a user meets it: a process with arguments, an exit code, two streams and an output folder.
+mod bad_data;
+mod bad_options;
+mod bad_tokenizers;
+mod complete_run;
+mod divergence;
+mod fixtures;
+mod memory;
+mod process;
+mod resume;

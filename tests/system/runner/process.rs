@@ -1,0 +1,64 @@
+//! Calling the runner, and what every refusal of it must be like.
+use std::path::Path;
+use std::process::Command;
+
+/// What a call of the runner left.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// Progress and errors.
+    pub stderr: String,
+}
+
+/// Runs the runner, whose source is that of `blockllm-experiments`' binary.
+pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs the runner and asserts that it succeeds.
+pub fn succeed<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+    let ended = runner(arguments);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended
+}
+
+/// Runs the runner and asserts that it refuses as it must: a plain error with every one of `parts`, an exit code
+/// that is not 0, no panic, no report.
+pub fn refuse(arguments: &[&str], parts: &[&str]) -> Ended {
+    let ended = runner(arguments.iter().copied());
+    let Ended { code, stderr, .. } = &ended;
+    assert!(
+        code.is_some_and(|code| code != 0),
+        "{arguments:?} ended with {code:?}: {stderr}"
+    );
+    assert!(
+        !stderr.contains("panicked at") && !stderr.contains("RUST_BACKTRACE"),
+        "{stderr}"
+    );
+    assert_eq!(
+        stderr.matches("error: ").count(),
+        1,
+        "one error is told once: {stderr}"
+    );
+    for part in parts {
+        assert!(stderr.contains(part), "`{part}` is not in: {stderr}");
+    }
+    ended
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,108 @@
+//! The trainer as the tests call it: a tiny Llama, batches in a circle, records kept in memory.
+use crate::batches::VOCAB;
+use crate::weights::{Numbers, weights};
+use blockllm::data::LmBatch;
+use blockllm::model::llama::{LlamaConfig, LlamaForCausalLM};
+use blockllm::train::{
+    LanguageModeling, MemoryMeter, Method, Objective, Record, RunObserver, Schedule, ScheduleKind, Setup,
+    StepRecord, TrainConfig, TrainError, Trained, train,
+};
+use burn::tensor::{Device, Tensor};
+use std::cell::RefCell;
+
+/// Two layers with grouped-query heads, and weights large enough for every gradient to be well above rounding.
+pub fn tiny_llama() -> LlamaConfig {
+    let config = LlamaConfig::new(VOCAB, 32, 40, 2, 4).with_num_key_value_heads(2);
+    LlamaConfig {
+        initializer_range: 0.2,
+        ..config.with_max_position_embeddings(64)
+    }
+}
+
+/// `steps` at a constant `learning_rate`.
+pub fn constant(steps: u64, learning_rate: f64) -> TrainConfig {
+    TrainConfig {
+        steps,
+        learning_rate,
+        schedule: Schedule {
+            kind: ScheduleKind::Constant,
+            warmup: 0.0,
+            final_share: 1.0,
+        },
+        ..TrainConfig::default()
+    }
+}
+
+/// Keeps every record.
+#[derive(Debug, Default)]
+pub struct Kept(pub Vec<Record>);
+
+impl RunObserver for Kept {
+    fn record(&mut self, record: &Record) -> Result<(), TrainError> {
+        self.0.push(record.clone());
+        Ok(())
+    }
+}
+
+/// The step records among `records`.
+pub fn steps(records: &[Record]) -> Vec<StepRecord> {
+    let step = |record: &Record| match record {
+        Record::Step(step) => Some(*step),
+        _ => None,
+    };
+    records.iter().filter_map(step).collect()
+}
+
+/// Trains [`tiny_llama`] on `batches`, over and over, on flex.
+pub fn train_tiny(
+    objective: &impl Objective<Model = LlamaForCausalLM, Batch = LmBatch>,
+    method: &str,
+    config: &TrainConfig,
+    batches: &[LmBatch],
+) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
+    let device = Device::flex().autodiff();
+    let meter = MemoryMeter::start(&device);
+    let model = tiny_llama().init(config.seed, &device);
+    let setup = Setup {
+        objective,
+        // Short enough for several selections in a test's run.
+        method: &Method::parse(method).unwrap().with_patience(5),
+        config,
+        validation: &batches[..1],
+        device: &device,
+    };
+    let mut kept = Kept::default();
+    let mut circle = batches.iter().cycle().cloned();
+    let next = || Ok(circle.next().unwrap());
+    let trained = train(&setup, model, next, meter, &mut kept).unwrap();
+    (trained, kept.0)
+}
+
+/// Language modelling that keeps the weights of every model it is asked the loss of.
+#[derive(Debug, Default)]
+pub struct Watching {
+    /// The weights before every backward pass, in order.
+    pub seen: RefCell<Vec<Numbers>>,
+}
+
+impl Objective for Watching {
+    type Model = LlamaForCausalLM;
+    type Batch = LmBatch;
+
+    fn loss(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> Tensor<1> {
+        self.seen.borrow_mut().push(weights(model));
+        LanguageModeling::default().loss(model, batch, device)
+    }
+
+    fn summed_loss(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> Tensor<1> {
+        LanguageModeling::default().summed_loss(model, batch, device)
+    }
+
+    fn labels(&self, batch: &LmBatch) -> u64 {
+        LanguageModeling::default().labels(batch)
+    }
+
+    fn tokens(&self, batch: &LmBatch) -> u64 {
+        LanguageModeling::default().tokens(batch)
+    }
+}
