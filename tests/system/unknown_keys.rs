@@ -34,8 +34,8 @@ fn an_unknown_key_of_a_method_its_rule_or_its_policy_is_refused_with_the_keys_th
     );
     for (pointer, key, existing) in [
         ("", "method", "algorithm"),
-        ("/algorithm/blocks", "sparsness", "sparsity"),
-        ("/algorithm/blocks/policy", "patiance", "patience"),
+        ("/algorithm/blocks", "density", "sparsity"),
+        ("/algorithm/blocks/policy", "patience_steps", "patience"),
     ] {
         let mut method = written.clone();
         method.pointer_mut(pointer).unwrap()[key] = serde_json::json!(1);

@@ -28,7 +28,7 @@ pub struct Cli {
     /// Where to train: flex, wgpu or cuda, as far as they are built in
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
-    /// What to compare, as NAME[:NUMBER][@LEARNING_RATE]: adamw; blockllm:0.95 or another policy with its sparsity;
+    /// What to compare, as `NAME[:NUMBER][@LEARNING_RATE]`: adamw; blockllm:0.95 or another policy with its sparsity;
     /// lora:8 or galore:64 with its rank; badam:1 or lisa:2 with its number of layers
     #[arg(long, value_delimiter = ',', value_parser = Method::parse, value_name = "LIST")]
     pub methods: Vec<Method>,

@@ -39,11 +39,11 @@ fn a_negative_or_unreadable_sparsity_is_refused() {
 fn an_unknown_method_is_refused_with_the_names_there_are() {
     let parts = [
         "--methods",
-        "no method is called `blokllm`",
+        "no method is called `blockllama`",
         "there are adamw",
         "epsilon-greedy",
     ];
-    assert_refused(&["--methods", "blokllm:0.5"], &parts);
+    assert_refused(&["--methods", "blockllama:0.5"], &parts);
 }
 
 #[test]
