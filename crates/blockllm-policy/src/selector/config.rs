@@ -2,7 +2,7 @@
 use crate::VisitSmoothing;
 use serde::{Deserialize, Serialize};
 
-/// Settings of a [`Selector`].
+/// Settings of a [`Selector`](crate::Selector).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectorConfig {
