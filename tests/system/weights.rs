@@ -23,6 +23,7 @@ pub fn weights<M: Module>(model: &M) -> Numbers {
 }
 
 /// All gradients that there are.
+#[cfg(feature = "wgpu")]
 pub fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Numbers {
     collect(model, Some(gradients))
 }

@@ -16,19 +16,18 @@ pub(crate) fn sweep<M: Module>(
     candidates: &[BlockId],
     ids: &[ParamId],
     index: &BTreeMap<ParamId, usize>,
-    loss_of: &mut impl FnMut(&M) -> Tensor<1>,
+    gradients_of: &mut impl FnMut(&M) -> GradientsParams,
 ) -> (M, SumsOfSquares) {
     let group_size = match mode {
         SweepMode::Grouped(blocks) => blocks,
         SweepMode::Full => candidates.len(),
     };
+    let device = module.devices().remove(0).without_autodiff();
     let mut sums = SumsOfSquares::new();
     for group in candidates.chunks(group_size.max(1)) {
         let params = || group.iter().flat_map(|id| blocks[id.0].params.iter().copied());
         module = set_trainable(module, &params().map(|param| ids[param]).collect());
-        let loss = loss_of(&module);
-        let device = loss.device().without_autodiff();
-        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+        let gradients = gradients_of(&module);
         let measured = grad_norm::of_gradients(&module, &gradients, index);
         let missing = params().filter(|param| !measured.contains_key(param));
         sums.extend(missing.map(|param| (param, Tensor::zeros([1], &device))));

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod language_modeling;
 pub mod memory;
 pub mod method;
+mod micro_batches;
 pub mod objective;
 pub mod optimizer;
 pub mod progress;

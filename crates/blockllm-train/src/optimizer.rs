@@ -5,7 +5,7 @@ use blockllm_optim::{
 };
 use blockllm_policy::Reason;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 /// Any of them; each is used the same way: prepare, forward and backward, step, observe.
 #[derive(Debug)]
@@ -27,16 +27,20 @@ macro_rules! either {
 }
 
 impl TrainingOptimizer {
-    /// Lets gradients exist only for what the coming step needs.
+    /// Lets gradients exist only for what the coming step needs; `gradients_of` gives the averaged gradients of its
+    /// micro-batches, for an optimizer that must measure before it chooses.
     ///
     /// # Errors
-    /// As the optimizer's own `prepare`.
-    pub fn prepare<M: Module>(
+    /// As the optimizer's own `prepare_with`.
+    pub fn prepare_with<M: Module>(
         &mut self,
         module: M,
-        loss_of: impl FnMut(&M) -> Tensor<1>,
+        gradients_of: impl FnMut(&M) -> GradientsParams,
     ) -> Result<M, OptimError> {
-        either!(self, optimizer => optimizer.prepare(module, loss_of))
+        match self {
+            Self::Blocks(optimizer) => optimizer.prepare_with(module, gradients_of),
+            Self::GaLore(optimizer) => Ok(optimizer.unfreeze(module)),
+        }
     }
 
     /// Updates what is trained.
@@ -60,7 +64,7 @@ impl TrainingOptimizer {
         either!(self, optimizer => optimizer.observe(loss))
     }
 
-    /// The selection that the last [`prepare`](Self::prepare) made, if it made one; taken once.
+    /// The selection that the last [`prepare_with`](Self::prepare_with) made, if it made one; taken once.
     pub fn take_selection_event(&mut self) -> Option<SelectionEvent> {
         match self {
             Self::Blocks(optimizer) => optimizer.take_selection_event(),

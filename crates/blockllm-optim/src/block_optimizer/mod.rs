@@ -93,8 +93,23 @@ impl BlockOptimizer {
     /// the one that the optimizer was made for.
     pub fn prepare<M: Module>(
         &mut self,
-        mut module: M,
+        module: M,
         mut loss_of: impl FnMut(&M) -> Tensor<1>,
+    ) -> Result<M, OptimError> {
+        self.prepare_with(module, |module| {
+            GradientsParams::from_grads(loss_of(module).backward(), module)
+        })
+    }
+
+    /// [`prepare`](Self::prepare) for a step over several micro-batches: `gradients_of` gives their averaged
+    /// gradients, so that the sweep sees what the step will see and never holds more than one of their graphs.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_with<M: Module>(
+        &mut self,
+        mut module: M,
+        mut gradients_of: impl FnMut(&M) -> GradientsParams,
     ) -> Result<M, OptimError> {
         if let Some(missing) = first_missing(&module, &self.parameters) {
             return Err(OptimError::MissingParameter {
@@ -103,7 +118,7 @@ impl BlockOptimizer {
         }
         if let Some(reason) = self.pending {
             if reason == Reason::First && self.selector.signal() == Signal::GradNorm {
-                module = self.sweep(module, &mut loss_of);
+                module = self.sweep(module, &mut gradients_of);
             }
             self.select(&module, reason)?;
             self.pending = None;
@@ -201,7 +216,7 @@ impl BlockOptimizer {
         self.event.take()
     }
 
-    fn sweep<M: Module>(&mut self, module: M, loss_of: &mut impl FnMut(&M) -> Tensor<1>) -> M {
+    fn sweep<M: Module>(&mut self, module: M, gradients_of: &mut impl FnMut(&M) -> GradientsParams) -> M {
         let ids: Vec<_> = self.parameters.iter().map(|parameter| parameter.id).collect();
         let candidates = self.selector.candidates();
         let blocks = self.selector.blocks();
@@ -212,7 +227,7 @@ impl BlockOptimizer {
             &candidates,
             &ids,
             &self.index,
-            loss_of,
+            gradients_of,
         );
         self.sums = sums;
         for block in candidates {

@@ -88,8 +88,13 @@ impl GaLoreOptimizer {
         module: M,
         _loss_of: impl FnMut(&M) -> Tensor<1>,
     ) -> Result<M, OptimError> {
+        Ok(self.unfreeze(module))
+    }
+
+    /// Lets gradients exist for all that is trained: what [`prepare`](Self::prepare) does.
+    pub fn unfreeze<M: Module>(&self, module: M) -> M {
         let ids = self.states.keys().map(|param| self.parameters[*param].id);
-        Ok(set_trainable(module, &ids.collect()))
+        set_trainable(module, &ids.collect())
     }
 
     /// Updates every trained parameter. `gradients` are averaged over the micro-batches if there are several.

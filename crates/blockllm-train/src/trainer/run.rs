@@ -2,12 +2,12 @@
 use super::{Setup, Trained};
 use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
+use crate::micro_batches::MicroBatches;
 use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
     TrainConfig, TrainError, TrainingOptimizer, evaluate,
 };
-use blockllm_optim::{GradientsParams, OptimError};
-use burn::optim::GradientsAccumulator;
+use blockllm_optim::OptimError;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -97,14 +97,15 @@ impl<'a, O: Objective> Run<'a, O> {
     ) -> Result<O::Model, TrainError> {
         let started = Instant::now();
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
-        let first = &batches[0];
+        let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
+        let meter = &mut self.meter;
         let model = self
             .optimizer
-            .prepare(model, |model| self.objective.loss(model, first, self.device))?;
+            .prepare_with(model, |model| micro_batches.backward(model, meter).1)?;
         if let Some(event) = self.optimizer.take_selection_event() {
             observer.record(&Record::Selection(event))?;
         }
-        let (loss, gradients) = self.backward(&model, batches)?;
+        let (loss, gradients) = micro_batches.backward(&model, &mut self.meter);
         let stepped = self.optimizer.step(model, gradients, learning_rate)?;
         let (loss, grad_norm) = read_back(loss, stepped.grad_norm)?;
         self.meter.sample();
@@ -128,38 +129,6 @@ impl<'a, O: Objective> Run<'a, O> {
             memory_bytes: self.meter.current_bytes(),
         }))?;
         Ok(stepped.model)
-    }
-
-    /// Loss and gradients, averaged over the micro-batches by their counted labels.
-    fn backward(
-        &mut self,
-        model: &O::Model,
-        batches: &[O::Batch],
-    ) -> Result<(Tensor<1>, GradientsParams), TrainError> {
-        let labels = |batch: &O::Batch| self.objective.labels(batch) as f64;
-        let total: f64 = batches.iter().map(labels).sum();
-        if total == 0.0 {
-            return Err(TrainError::NoLabels { what: "a batch" });
-        }
-        let mut accumulator = GradientsAccumulator::new();
-        let mut mean: Option<Tensor<1>> = None;
-        for batch in batches {
-            let share = labels(batch) / total;
-            let loss = self.objective.loss(model, batch, self.device).mul_scalar(share);
-            self.meter.sample();
-            let gradients = GradientsParams::from_grads(loss.backward(), model);
-            let loss = loss.inner();
-            mean = Some(mean.map_or_else(|| loss.clone(), |mean| mean + loss.clone()));
-            if batches.len() == 1 {
-                return Ok((loss, gradients));
-            }
-            accumulator.accumulate(model, gradients);
-        }
-        self.meter.sample();
-        Ok((
-            mean.expect("there is at least one micro-batch"),
-            accumulator.grads(),
-        ))
     }
 
     fn count(&mut self, batches: &[O::Batch], started: Instant) {
