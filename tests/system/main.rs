@@ -17,3 +17,5 @@ mod stories;
 mod training;
 mod unknown_keys;
 mod weights;
+#[cfg(feature = "wgpu")]
+mod wgpu_run;

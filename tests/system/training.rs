@@ -60,7 +60,18 @@ pub fn train_tiny(
     config: &TrainConfig,
     batches: &[LmBatch],
 ) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
-    let device = Device::flex().autodiff();
+    train_tiny_on(&Device::flex(), objective, method, config, batches)
+}
+
+/// [`train_tiny`] on another device.
+pub fn train_tiny_on(
+    device: &Device,
+    objective: &impl Objective<Model = LlamaForCausalLM, Batch = LmBatch>,
+    method: &str,
+    config: &TrainConfig,
+    batches: &[LmBatch],
+) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
+    let device = device.clone().autodiff();
     let meter = MemoryMeter::start(&device);
     let model = tiny_llama().init(config.seed, &device);
     let setup = Setup {

@@ -109,17 +109,15 @@ impl MemoryMeter {
     /// The peak with its parts; they add up to it.
     pub fn report(&self, weights_bytes: u64, gradients_bytes: u64, state: StateBytes) -> MemoryReport {
         let counted = weights_bytes + gradients_bytes + state.measured;
-        let peak_bytes = match self.source {
-            MemorySource::Unmeasured => counted,
-            _ => self.peak_bytes(),
-        };
+        // A pool may serve a run from pages that were reserved before it: what was counted was there all the same.
+        let peak_bytes = self.peak_bytes().max(counted);
         MemoryReport {
             source: self.source,
             peak_bytes,
             weights_bytes,
             gradients_bytes,
             optimizer_state_bytes: state,
-            activations_bytes: peak_bytes.saturating_sub(counted),
+            activations_bytes: peak_bytes - counted,
         }
     }
 
