@@ -64,6 +64,13 @@ pub(crate) fn global(sums: &SumsOfSquares, params: &BTreeSet<usize>) -> Option<T
     Some(wanted.fold(first, |total, sum| total + sum).sqrt())
 }
 
+/// What gradients of the global norm `grad_norm` are multiplied with so that it is at most `max`: `[1]`, as
+/// `torch.nn.utils.clip_grad_norm_` computes it, with its 1e-6.
+pub(crate) fn clip_factor(grad_norm: &Tensor<1>, max: f64) -> Tensor<1> {
+    let share = grad_norm.clone().add_scalar(1e-6).recip();
+    share.mul_scalar(max).clamp_max(1.0)
+}
+
 /// Which position each parameter id has.
 pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
     parameters

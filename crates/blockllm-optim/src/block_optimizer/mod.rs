@@ -165,15 +165,10 @@ impl BlockOptimizer {
         for block in self.selector.selected().to_vec().iter().chain(&self.probes) {
             self.selector.note_measured(*block, step);
         }
-        let clip = self.config.max_grad_norm.map(|max| {
-            // `torch.nn.utils.clip_grad_norm_` adds the same 1e-6.
-            grad_norm
-                .clone()
-                .add_scalar(1e-6)
-                .recip()
-                .mul_scalar(max)
-                .clamp_max(1.0)
-        });
+        let clip = self
+            .config
+            .max_grad_norm
+            .map(|max| grad_norm::clip_factor(&grad_norm, max));
         let mut updater = Updater {
             rule: self.config.update.rule(),
             learning_rate,

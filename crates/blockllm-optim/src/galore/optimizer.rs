@@ -122,11 +122,10 @@ impl GaLoreOptimizer {
         if self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap) {
             self.check_finite(&grad_norm)?;
         }
-        let clip = self.config.max_grad_norm.map(|max| {
-            // `torch.nn.utils.clip_grad_norm_` adds the same 1e-6.
-            let share = grad_norm.clone().add_scalar(1e-6).recip();
-            share.mul_scalar(max).clamp_max(1.0)
-        });
+        let clip = self
+            .config
+            .max_grad_norm
+            .map(|max| grad_norm::clip_factor(&grad_norm, max));
         self.steps += 1;
         let mut updater = Updater {
             config: &self.config,
