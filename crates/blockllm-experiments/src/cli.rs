@@ -1,5 +1,7 @@
 //! The runner's command line.
 use crate::registry;
+use blockllm_optim::NormKind;
+use blockllm_train::method::SETTINGS_HELP;
 use blockllm_train::{DeviceChoice, Method};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
@@ -13,11 +15,22 @@ Examples:
   blockllm-experiments c4 --data ../shared/data --methods adamw@1e-3,blockllm:0.9@3e-3 --seeds 3
       your own C4 shards, your own learning rates, mean and spread over three seeds
   blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95 --resume
-      three policies at the same budget; runs that are complete are not run again";
+      three policies at the same budget; runs that are complete are not run again
+  blockllm-experiments c4 --methods blockllm:0.9,blockllm:0.9+norm=grad,blockllm:0.9+moments=carried-over
+      choices that the paper leaves open, beside each other in one table";
+
+/// What `--help` shows below the options.
+fn after_help() -> String {
+    format!("{SETTINGS_HELP}\n\n{EXAMPLES}")
+}
+
+fn norm(text: &str) -> Result<NormKind, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
 
 /// Runs an experiment of the paper and writes its report.
 #[derive(Parser, Clone, Debug)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = after_help())]
 pub struct Cli {
     /// The experiment
     #[arg(value_parser = PossibleValuesParser::new(registry::names()))]
@@ -28,8 +41,8 @@ pub struct Cli {
     /// Where to train: flex, wgpu or cuda, as far as they are built in
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
-    /// What to compare, as `NAME[:NUMBER][@LEARNING_RATE]`: adamw; blockllm:0.95 or another policy with its sparsity;
-    /// lora:8 or galore:64 with its rank; badam:1 or lisa:2 with its number of layers
+    /// What to compare, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: adamw; blockllm:0.95 or another policy with its sparsity;
+    /// lora:8 or galore:64 with its rank; badam:1 or lisa:2 with its number of layers; the settings are listed below
     #[arg(long, value_delimiter = ',', value_parser = Method::parse, value_name = "LIST")]
     pub methods: Vec<Method>,
     /// How many seeds each method is run with
@@ -56,8 +69,8 @@ pub struct Cli {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub patience: Option<u64>,
     /// Rank blocks by this norm of their gradients
-    #[arg(long, value_parser = ["rms", "grad"], default_value = "rms")]
-    pub norm: String,
+    #[arg(long, value_parser = norm, default_value = "rms", value_name = "rms|grad|processed")]
+    pub norm: NormKind,
     /// How parameters are grouped into blocks
     #[arg(long, value_parser = ["tensor", "module", "decoder-layer"], default_value = "tensor")]
     pub partition: String,

@@ -1,47 +1,7 @@
 //! Settings of the block optimizer; each **choice** of ALGORITHM is one field.
-use crate::{OptimError, Update};
+use crate::choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
+use crate::{MomentPrecision, OptimError, Update};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
-
-/// **Choice:** which norm of a gradient the policy sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NormKind {
-    /// L2 norm of the raw gradient: the authors' experiments. It favours large tensors.
-    Grad,
-    /// L2 norm divided by `sqrt(n_l)`: fair between sizes, and clearly better in pretraining
-    /// (`docs/discrepancies.md`).
-    #[default]
-    Rms,
-}
-
-impl NormKind {
-    /// The norm of a block from the sum of its squared gradient entries.
-    pub(crate) fn of(self, sum_of_squares: f64, numel: u64) -> f64 {
-        match self {
-            Self::Grad => sum_of_squares.sqrt(),
-            Self::Rms => (sum_of_squares / numel.max(1) as f64).sqrt(),
-        }
-    }
-}
-
-/// **Choice:** over what the mask's threshold is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MaskScope {
-    /// The largest entries of the whole selection.
-    #[default]
-    Global,
-    /// The same share of each parameter's largest entries.
-    PerParameter,
-}
-
-/// How the first norms are measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SweepMode {
-    /// Backward passes over the same batch with this many blocks unfrozen in each, so that the peak never holds
-    /// all gradients.
-    Grouped(usize),
-    /// One backward pass with all candidates unfrozen: what the authors' code does.
-    Full,
-}
 
 /// Settings of a [`BlockOptimizer`](crate::BlockOptimizer).
 #[derive(Clone, Debug)]
@@ -60,6 +20,19 @@ pub struct BlockOptimizerConfig {
     pub sweep: SweepMode,
     /// Over what the mask's threshold is taken.
     pub mask: MaskScope,
+    /// How exactly the mask's threshold is found.
+    pub threshold: MaskThreshold,
+    /// When the mask is made anew.
+    pub refresh: MaskRefresh,
+    /// What becomes of the moments of what stays in the selection.
+    pub moments: CarriedMoments,
+    /// In what the moments are kept.
+    pub moment_precision: MomentPrecision,
+    /// Whether trained entries of weights that are not f32 have an f32 master copy; without it every step is rounded
+    /// to the weight's own type.
+    pub master_weights: bool,
+    /// What the blocks outside the selection do; nothing when `None`.
+    pub inactive: Option<SignSgd>,
     /// How visits become a frequency.
     pub visit_smoothing: VisitSmoothing,
     /// The global norm that the gradients of the trained blocks are clipped to; none when `None`.
@@ -72,7 +45,8 @@ pub struct BlockOptimizerConfig {
 
 impl BlockOptimizerConfig {
     /// The defaults at `sparsity`: one block per tensor, RMS norms, two probes, sweep in groups of four blocks,
-    /// global mask, no clipping, `AdamW` without decay.
+    /// global exact mask until the next selection, which resets the moments, no clipping, `AdamW` without decay,
+    /// f32 moments, master copies where weights are not f32.
     pub fn new(sparsity: f64) -> Self {
         Self {
             sparsity,
@@ -82,6 +56,12 @@ impl BlockOptimizerConfig {
             probes: 2,
             sweep: SweepMode::Grouped(4),
             mask: MaskScope::default(),
+            threshold: MaskThreshold::default(),
+            refresh: MaskRefresh::default(),
+            moments: CarriedMoments::default(),
+            moment_precision: MomentPrecision::default(),
+            master_weights: true,
+            inactive: None,
             visit_smoothing: VisitSmoothing::default(),
             max_grad_norm: None,
             update: Update::default(),
@@ -141,6 +121,10 @@ impl BlockOptimizerConfig {
                 value: norm.to_string(),
                 mend: "use a positive number, or none",
             });
+        }
+        self.threshold.validate()?;
+        if let Some(inactive) = self.inactive {
+            inactive.validate()?;
         }
         self.update.validate()
     }

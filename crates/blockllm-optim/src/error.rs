@@ -78,6 +78,16 @@ pub enum OptimError {
         /// The norm.
         norm: f64,
     },
+    /// The device cannot compute with a type.
+    #[error(
+        "the device {device} cannot compute in {dtype}: keep the weights in f32, or use a device that can (CUDA and flex can do bf16, most Vulkan drivers cannot)"
+    )]
+    UnsupportedDtype {
+        /// The device.
+        device: String,
+        /// The type asked for.
+        dtype: String,
+    },
     /// The device failed while values were read back.
     #[error("reading {what} from the device failed: {message}")]
     Device {

@@ -24,6 +24,7 @@
 
 mod autodiff_context;
 mod block_optimizer;
+mod choices;
 mod config;
 mod error;
 mod galore;
@@ -31,8 +32,10 @@ mod grad_norm;
 mod layouts;
 mod lora;
 mod mask;
+mod moments;
 mod parameters;
 mod precision;
+mod quantized;
 mod record;
 mod selection_log;
 mod sparse_state;
@@ -43,12 +46,15 @@ mod update;
 
 pub use block_optimizer::BlockOptimizer;
 pub use burn::optim::GradientsParams;
-pub use config::{BlockOptimizerConfig, MaskScope, NormKind, SweepMode};
+pub use choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
+pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
 pub use lora::LoraConfig;
 pub use mask::TopK;
+pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};
+pub use precision::cast_module;
 pub use record::OptimizerRecord;
 pub use selection_log::SelectionEvent;
 pub use sparse_state::StateEstimate;

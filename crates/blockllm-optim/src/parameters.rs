@@ -1,7 +1,7 @@
 //! The parameters of any module: a list in visiting order, and which of them require gradients.
 use blockllm_policy::ParamInfo;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use std::collections::BTreeSet;
 
 /// A float parameter of a module.
@@ -13,6 +13,8 @@ pub struct Parameter {
     pub id: ParamId,
     /// Its shape.
     pub shape: Vec<usize>,
+    /// The type of its elements.
+    pub dtype: DType,
 }
 
 /// All float parameters of `module`, in visiting order.
@@ -53,13 +55,14 @@ impl ModuleVisitor for Lister {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let shape = param.base().dims().to_vec();
+        let (shape, dtype) = (param.base().dims().to_vec(), param.base().dtype());
         let numel = shape.iter().product::<usize>() as u64;
         let info = ParamInfo::new(self.path.join("."), numel);
         self.parameters.push(Parameter {
             info,
             id: param.id,
             shape,
+            dtype,
         });
     }
 }

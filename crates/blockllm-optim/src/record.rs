@@ -1,7 +1,7 @@
 //! A saved optimizer: a part for a text file, and named tensors; and what every kind of record is checked for.
 use crate::{OptimError, Parameter};
 use blockllm_policy::{ParamInfo, PolicyError};
-use burn::tensor::{DType, Tensor, TensorData, Transaction};
+use burn::tensor::{DType, Int, Tensor, TensorData, Transaction};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
@@ -59,6 +59,20 @@ pub(crate) fn read_back<const D: usize>(
         message: error.to_string(),
     })?;
     tensors.extend(names.into_iter().zip(data));
+    Ok(())
+}
+
+/// Reads integers back under `name`.
+pub(crate) fn read_back_ints(
+    name: String,
+    values: Tensor<1, Int>,
+    tensors: &mut BTreeMap<String, TensorData>,
+) -> Result<(), OptimError> {
+    let data = values.try_into_data().map_err(|error| OptimError::Device {
+        what: "optimizer state",
+        message: error.to_string(),
+    })?;
+    tensors.insert(name, data);
     Ok(())
 }
 

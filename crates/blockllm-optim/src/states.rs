@@ -1,22 +1,53 @@
 //! Optimizer state of everything that is trained: made with the masks, dropped with the selection.
+use crate::precision::in_f32;
 use crate::sparse_state::{SparseState, SparseStateRecord};
-use crate::{MaskScope, OptimError, OptimizerRecord, Parameter, TopK, mask};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::{
+    MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate, TopK,
+    UpdateRule, mask,
+};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States by position in the parameter list: those of `A` stay, those of `S` live as long as the selection.
 #[derive(Debug)]
 pub(crate) struct States {
     always: BTreeSet<usize>,
-    states: BTreeMap<usize, SparseState>,
+    by_param: BTreeMap<usize, SparseState>,
+    moments: MomentPrecision,
+    master_weights: bool,
+}
+
+/// Which masks to make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MaskPlan {
+    /// Entries of the selection to keep.
+    pub keep: u64,
+    pub scope: MaskScope,
+    pub threshold: MaskThreshold,
+    /// Seed of a sampled threshold.
+    pub seed: u64,
+}
+
+impl MaskPlan {
+    fn masks(&self, gradients: Vec<Tensor<1>>) -> Result<Vec<TopK>, OptimError> {
+        match (self.threshold, self.scope) {
+            (MaskThreshold::Exact, MaskScope::Global) => mask::largest(gradients, self.keep),
+            (MaskThreshold::Exact, MaskScope::PerParameter) => mask::largest_of_each(gradients, self.keep),
+            (MaskThreshold::Sampled(samples), scope) => {
+                mask::sampled(gradients, self.keep, scope, samples, self.seed)
+            }
+        }
+    }
 }
 
 impl States {
     /// No state yet; that of the parameters in `always` is kept over selections.
-    pub(crate) fn new(always: BTreeSet<usize>) -> Self {
+    pub(crate) fn new(always: BTreeSet<usize>, moments: MomentPrecision, master_weights: bool) -> Self {
         Self {
             always,
-            states: BTreeMap::new(),
+            by_param: BTreeMap::new(),
+            moments,
+            master_weights,
         }
     }
 
@@ -25,43 +56,55 @@ impl States {
         &self.always
     }
 
-    /// Drops the state of the selection: the moments are reset, and what left is gone.
-    pub(crate) fn drop_selection(&mut self) {
-        self.states.retain(|param, _| self.always.contains(param));
+    /// Drops the state of all but `A` and the parameters in `stay`: what left the selection is gone, and with an
+    /// empty `stay` all moments of the selection are reset.
+    pub(crate) fn drop_all_but(&mut self, stay: &BTreeSet<usize>) {
+        let Self { always, by_param, .. } = self;
+        by_param.retain(|param, _| always.contains(param) || stay.contains(param));
     }
 
-    /// Makes the masks that keep `keep` entries of the selection, whose gradients are `selected` (`[n_l]` each),
-    /// and fresh state for them and for an `A` that has none.
+    /// Makes the masks over the selection, whose gradients are `selected` (`[n_l]` each). Where a parameter still
+    /// has state, the entries that stay keep it; else state begins afresh, as it does for an `A` that has none.
     pub(crate) fn make(
         &mut self,
         selected: BTreeMap<usize, Tensor<1>>,
-        keep: u64,
-        scope: MaskScope,
-        arrays: usize,
+        plan: MaskPlan,
+        rule: &dyn UpdateRule,
         parameters: &[Parameter],
     ) -> Result<(), OptimError> {
         let Some(device) = selected.values().next().map(Tensor::device) else {
             return Ok(());
         };
-        let (params, gradients): (Vec<_>, Vec<_>) = selected.into_iter().unzip();
-        let masks = match scope {
-            MaskScope::Global => mask::largest(gradients, keep)?,
-            MaskScope::PerParameter => mask::largest_of_each(gradients, keep)?,
-        };
-        let new_always = self
-            .always
-            .iter()
-            .filter(|param| !self.states.contains_key(param));
-        let always: Vec<_> = new_always.map(|param| (*param, TopK::All)).collect();
-        for (param, mask) in params.into_iter().zip(masks).chain(always) {
+        let masks = plan.masks(selected.values().cloned().collect())?;
+        for ((param, gradient), mask) in selected.into_iter().zip(masks) {
+            let state = self.by_param.remove(&param);
             // A selected parameter without a trained entry needs no state, and stays as it is.
-            if !mask.is_none() {
-                let numel = parameters[param].info.numel;
-                self.states
-                    .insert(param, SparseState::new(mask, numel, arrays, &device));
+            if mask.is_none() {
+                continue;
+            }
+            let state = match state {
+                Some(state) => state.carried_over(mask, rule, &in_f32(gradient)),
+                None => SparseState::new(mask, self.settings(&parameters[param], rule), &device),
+            };
+            self.by_param.insert(param, state);
+        }
+        for param in self.always.clone() {
+            if !self.by_param.contains_key(&param) {
+                let settings = self.settings(&parameters[param], rule);
+                self.by_param
+                    .insert(param, SparseState::new(TopK::All, settings, &device));
             }
         }
         Ok(())
+    }
+
+    fn settings(&self, parameter: &Parameter, rule: &dyn UpdateRule) -> StateEstimate {
+        let numel = parameter.info.numel;
+        StateEstimate {
+            moments: self.moments,
+            master: self.master_weights && parameter.dtype != DType::F32,
+            ..StateEstimate::new(numel, numel, rule.state_arrays() as u64)
+        }
     }
 
     /// The forms of all states; their tensors go into `tensors`.
@@ -71,42 +114,56 @@ impl States {
     ) -> Result<BTreeMap<usize, SparseStateRecord>, OptimError> {
         let one =
             |(param, state): (&usize, &SparseState)| Ok((*param, state.record(&prefix(*param), tensors)?));
-        self.states.iter().map(one).collect()
+        self.by_param.iter().map(one).collect()
     }
 
     /// Replaces all states by those of a record.
     pub(crate) fn restore(
         &mut self,
         records: BTreeMap<usize, SparseStateRecord>,
+        rule: &dyn UpdateRule,
         mut record: OptimizerRecord,
         device: &Device,
     ) -> Result<(), OptimError> {
-        self.states.clear();
+        let mut states = BTreeMap::new();
         for (param, form) in records {
-            let state = SparseState::from_record(form, &prefix(param), &mut record, device)?;
-            self.states.insert(param, state);
+            let state = SparseState::from_record(form, &prefix(param), rule, &mut record, device)?;
+            states.insert(param, state);
         }
+        self.by_param = states;
         Ok(())
     }
 
     /// The state of a parameter, if it has trained entries.
     pub(crate) fn get_mut(&mut self, param: usize) -> Option<&mut SparseState> {
-        self.states.get_mut(&param)
+        self.by_param.get_mut(&param)
+    }
+
+    /// The sum of squares of the processed gradient of each parameter in `params` that has moments: `[1]` each.
+    pub(crate) fn processed_sums(
+        &self,
+        params: &BTreeSet<usize>,
+        rule: &dyn UpdateRule,
+    ) -> BTreeMap<usize, Tensor<1>> {
+        let states = self.by_param.iter().filter(|(param, _)| params.contains(param));
+        states
+            .filter_map(|(param, state)| Some((*param, state.processed_sum(rule)?)))
+            .collect()
     }
 
     /// Entries that have state, counted.
     pub(crate) fn trained_entries(&self) -> u64 {
-        self.states.values().map(SparseState::trained_entries).sum()
+        self.by_param.values().map(SparseState::trained_entries).sum()
     }
 
     /// Bytes of the tensors held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.states.values().map(SparseState::bytes).sum()
+        self.by_param.values().map(SparseState::bytes).sum()
     }
 
     /// What [`bytes`](Self::bytes) should be.
     pub(crate) fn estimated_bytes(&self) -> u64 {
-        self.states.values().map(|state| state.estimate().bytes()).sum()
+        self.by_param.values().map(|state| state.estimate().bytes()).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::states::States;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The outcome of a [`BlockOptimizer::step`](crate::BlockOptimizer::step).
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Updater<'a> {
     pub gradients: GradientsParams,
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut States,
+    /// Parameters outside the selection that move by the sign of their gradient, and how far.
+    pub inactive: (BTreeSet<usize>, f64),
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -33,13 +35,14 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else {
             return param;
         };
-        let Some(state) = self
-            .index
-            .get(&param.id)
-            .and_then(|position| self.states.get_mut(*position))
-        else {
+        let Some(&position) = self.index.get(&param.id) else {
             return param;
         };
+        let is_inactive = self.inactive.0.contains(&position);
+        let state = self.states.get_mut(position);
+        if state.is_none() && !is_inactive {
+            return param;
+        }
         let (id, tensor, mapper) = param.consume();
         let context = AutodiffContext::capture(&tensor);
         let weight = if tensor.is_autodiff() {
@@ -49,14 +52,19 @@ impl ModuleMapper for Updater<'_> {
         };
         let shape = weight.dims();
         let numel = shape.iter().product::<usize>();
-        let dtype = weight.dtype();
+        let weight = weight.reshape([numel]);
         let mut gradient = in_f32(gradient.reshape([numel]));
-        if let Some(clip) = &self.clip {
-            gradient = gradient * clip.clone();
-        }
-        let weight = in_f32(weight.reshape([numel]));
-        let weight = state.apply(self.rule, self.learning_rate, weight, gradient);
-        let weight = cast_to(weight, dtype).reshape(shape);
+        let weight = if let Some(state) = state {
+            if let Some(clip) = &self.clip {
+                gradient = gradient * clip.clone();
+            }
+            state.apply(self.rule, self.learning_rate, weight, gradient)
+        } else {
+            let dtype = weight.dtype();
+            let change = gradient.sign().mul_scalar(-self.inactive.1);
+            cast_to(in_f32(weight) + change, dtype)
+        };
+        let weight = weight.reshape(shape);
         Param::from_mapped_value(id, context.restore(weight), mapper)
     }
 }

@@ -20,6 +20,9 @@ pub enum Signal {
 pub enum Take {
     /// Until the budget is met; the crossing block is included and masked to the exact budget.
     Budget,
+    /// Whole blocks for as long as they stay within the budget: the crossing block is dropped. The first is taken
+    /// in any case.
+    BelowBudget,
     /// This many blocks, whole, whatever the budget (`BAdam` trains one layer, LISA two).
     Blocks(usize),
 }

@@ -139,7 +139,7 @@ impl Plan {
         model.validate()?;
         tokenizer.check_fits(model.vocab_size)?;
         let manifest = DataManifest::of(&corpus, &tokenizer).context("hashing the training data")?;
-        let methods = methods(cli, settings.patience);
+        let methods = methods(cli, settings.patience)?;
         Ok(Self {
             settings,
             corpus,
@@ -205,7 +205,7 @@ fn default_learning_rate(method: &Method) -> f64 {
     }
 }
 
-fn methods(cli: &Cli, patience: usize) -> Vec<Method> {
+fn methods(cli: &Cli, patience: usize) -> Result<Vec<Method>> {
     let parse = |text: &str| Method::parse(text).expect("the default methods are well formed");
     let methods = if cli.methods.is_empty() {
         ["adamw", "blockllm:0.5", "blockllm:0.9"].map(parse).to_vec()
@@ -217,7 +217,7 @@ fn methods(cli: &Cli, patience: usize) -> Vec<Method> {
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {
             set_blocks(cli, blocks);
         }
-        method
+        Ok(method.with_own_settings()?)
     };
     methods.into_iter().map(set).collect()
 }
@@ -228,7 +228,7 @@ fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
         blocks.partition.clone_from(&cli.partition);
         blocks.always.clone_from(&cli.always);
         blocks.never.clone_from(&cli.never);
-        blocks.norm.clone_from(&cli.norm);
+        blocks.norm = cli.norm;
         blocks.probes = cli.probes;
     }
 }

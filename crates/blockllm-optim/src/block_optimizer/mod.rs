@@ -5,10 +5,14 @@ mod record;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::trainable_blocks;
 use crate::parameters::first_missing;
-use crate::states::States;
+use crate::precision::check_dtype;
+use crate::states::{MaskPlan, States};
 use crate::step::{Step, Updater, flat_gradients};
 use crate::sweep::sweep;
-use crate::{BlockOptimizerConfig, OptimError, Parameter, SelectionEvent, parameters, set_trainable};
+use crate::{
+    BlockOptimizerConfig, CarriedMoments, MaskRefresh, NormKind, OptimError, Parameter, SelectionEvent,
+    parameters, set_trainable,
+};
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
@@ -29,8 +33,10 @@ pub struct BlockOptimizer {
     sums: SumsOfSquares,
     probes: Vec<BlockId>,
     pending: Option<Reason>,
-    /// Entries to keep of a selection whose mask the next backward makes.
-    unmasked: Option<u64>,
+    /// Entries that the masks of the selection keep.
+    keep: u64,
+    /// Whether the next backward makes the masks.
+    unmasked: bool,
     event: Option<SelectionEvent>,
 }
 
@@ -42,8 +48,8 @@ impl BlockOptimizer {
     /// [prepared](Self::prepare) must be unfrozen first (`Module::unfreeze`).
     ///
     /// # Errors
-    /// When a setting is out of its range, a role pattern matches nothing, or the always-trained parameters use
-    /// up the budget.
+    /// When a setting is out of its range, a role pattern matches nothing, the always-trained parameters use up the
+    /// budget, or the device cannot compute in the weights' type.
     pub fn new<M: Module>(
         module: &M,
         config: BlockOptimizerConfig,
@@ -63,6 +69,13 @@ impl BlockOptimizer {
     ) -> Result<Self, OptimError> {
         config.validate()?;
         let parameters = parameters(module);
+        for (device, parameter) in module
+            .devices()
+            .iter()
+            .flat_map(|d| parameters.iter().map(move |p| (d, p)))
+        {
+            check_dtype(device, parameter.dtype)?;
+        }
         let blocks = trainable_blocks(module, &parameters, &config)?;
         let selector = Selector::new(blocks, config.selector(), policy)?;
         let always = selector
@@ -70,14 +83,19 @@ impl BlockOptimizer {
             .iter()
             .filter(|block| block.role == Role::Always);
         Ok(Self {
-            states: States::new(always.flat_map(|block| block.params.iter().copied()).collect()),
+            states: States::new(
+                always.flat_map(|block| block.params.iter().copied()).collect(),
+                config.moment_precision,
+                config.master_weights,
+            ),
             index: grad_norm::positions(&parameters),
             selector,
             parameters,
             sums: SumsOfSquares::new(),
             probes: Vec::new(),
             pending: Some(Reason::First),
-            unmasked: None,
+            keep: 0,
+            unmasked: false,
             event: None,
             config,
         })
@@ -123,7 +141,11 @@ impl BlockOptimizer {
             self.select(&module, reason)?;
             self.pending = None;
         }
-        self.probes = self.selector.probes()?;
+        self.probes = if self.config.inactive.is_some() {
+            self.unselected()
+        } else {
+            self.selector.probes()?
+        };
         let trainable = self
             .trained_params()
             .into_iter()
@@ -156,8 +178,9 @@ impl BlockOptimizer {
                 path: self.parameters[*param].info.path.clone(),
             });
         }
-        if let Some(keep) = self.unmasked.take() {
-            self.make_masks(&module, &gradients, keep)?;
+        if self.unmasked || self.config.refresh == MaskRefresh::EachStep {
+            self.make_masks(&module, &gradients)?;
+            self.unmasked = false;
         }
         let grad_norm = grad_norm::global(&sums, &trained).expect("a selection is never empty");
         self.sums.extend(sums);
@@ -169,7 +192,12 @@ impl BlockOptimizer {
             .config
             .max_grad_norm
             .map(|max| grad_norm::clip_factor(&grad_norm, max));
+        let inactive = match self.config.inactive {
+            Some(rule) => (self.params_of(&self.probes).collect(), rule.scale * learning_rate),
+            None => (BTreeSet::new(), 0.0),
+        };
         let mut updater = Updater {
+            inactive,
             rule: self.config.update.rule(),
             learning_rate,
             clip,
@@ -234,7 +262,7 @@ impl BlockOptimizer {
     fn select<M: Module>(&mut self, module: &M, reason: Reason) -> Result<(), OptimError> {
         match self.selector.signal() {
             Signal::None => {}
-            Signal::GradNorm => self.record_norms(&grad_norm::read_back(&self.sums)?),
+            Signal::GradNorm => self.measure_gradients()?,
             Signal::WeightNorm => {
                 let params = self.params_of(&self.selector.candidates()).collect();
                 let sums = grad_norm::of_weights(module, &params, &self.index);
@@ -242,10 +270,42 @@ impl BlockOptimizer {
             }
         }
         let selection = self.selector.select_because(reason)?;
-        // The moments of the selection are reset; whatever left it is dropped here and now.
-        self.states.drop_selection();
-        self.unmasked = Some(selection.trained_entries);
+        // Whatever left the selection is dropped here and now.
+        let stay = match self.config.moments {
+            CarriedMoments::Reset => BTreeSet::new(),
+            CarriedMoments::CarriedOver => self.params_of(&selection.blocks).collect(),
+        };
+        self.states.drop_all_but(&stay);
+        self.keep = selection.trained_entries;
+        self.unmasked = true;
         self.event = Some(SelectionEvent::new(&selection, &self.selector));
+        Ok(())
+    }
+
+    /// Hands the gradient norms to the selector, all read back with one transfer.
+    fn measure_gradients(&mut self) -> Result<(), OptimError> {
+        let mut sums = self.sums.clone();
+        let offset = self.parameters.len();
+        if self.config.norm == NormKind::Processed {
+            let selected = self.params_of(self.selector.selected()).collect();
+            let processed = self.states.processed_sums(&selected, self.config.update.rule());
+            sums.extend(processed.into_iter().map(|(param, sum)| (offset + param, sum)));
+        }
+        let mut raw = grad_norm::read_back(&sums)?;
+        let processed = raw.split_off(&offset);
+        let total = |sums: &mut dyn Iterator<Item = f64>| sums.sum::<f64>();
+        let raw_total = total(
+            &mut processed
+                .keys()
+                .filter_map(|param| raw.get(&(param - offset)).copied()),
+        );
+        let ratio = total(&mut processed.values().copied()) / raw_total;
+        if ratio.is_finite() && ratio > 0.0 {
+            for (param, sum) in &mut raw {
+                *sum = processed.get(&(offset + *param)).copied().unwrap_or(*sum * ratio);
+            }
+        }
+        self.record_norms(&raw);
         Ok(())
     }
 
@@ -260,19 +320,27 @@ impl BlockOptimizer {
         }
     }
 
-    /// Makes the masks of the selection from its first gradients, and the state of what is trained.
-    fn make_masks<M: Module>(
-        &mut self,
-        module: &M,
-        gradients: &GradientsParams,
-        keep: u64,
-    ) -> Result<(), OptimError> {
+    /// Makes the masks of the selection from the step's gradients, and the state of what is trained.
+    fn make_masks<M: Module>(&mut self, module: &M, gradients: &GradientsParams) -> Result<(), OptimError> {
         let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
         let mut flat = flat_gradients(module, gradients, &self.index);
         flat.retain(|param, _| selected.contains(param));
-        let arrays = self.config.update.rule().state_arrays();
+        let plan = MaskPlan {
+            keep: self.keep,
+            scope: self.config.mask,
+            threshold: self.config.threshold,
+            seed: self.config.seed.wrapping_add(self.selector.step()),
+        };
         self.states
-            .make(flat, keep, self.config.mask, arrays, &self.parameters)
+            .make(flat, plan, self.config.update.rule(), &self.parameters)
+    }
+
+    /// `C \ S`, in block order.
+    fn unselected(&self) -> Vec<BlockId> {
+        let selected = self.selector.selected();
+        let mut blocks = self.selector.candidates();
+        blocks.retain(|block| !selected.contains(block));
+        blocks
     }
 
     fn params_of<'a>(&'a self, blocks: &'a [BlockId]) -> impl Iterator<Item = usize> + 'a {

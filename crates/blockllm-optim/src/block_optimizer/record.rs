@@ -16,7 +16,8 @@ struct Meta {
     states: BTreeMap<usize, SparseStateRecord>,
     measured: Vec<usize>,
     pending: Option<Reason>,
-    unmasked: Option<u64>,
+    keep: u64,
+    unmasked: bool,
 }
 
 /// Name of the tensor with the sums of squared gradients.
@@ -41,6 +42,7 @@ impl BlockOptimizer {
             states,
             measured: self.sums.keys().copied().collect(),
             pending: self.pending,
+            keep: self.keep,
             unmasked: self.unmasked,
         };
         Ok(OptimizerRecord::new(&meta, tensors))
@@ -54,14 +56,17 @@ impl BlockOptimizer {
         let meta: Meta = record.meta("a block optimizer's")?;
         check_parameters(&self.parameters, &meta.parameters)?;
         let device = device.clone().without_autodiff();
+        // The selector checks most and changes nothing when it refuses; it goes first.
+        self.selector.restore(meta.selector)?;
         let measured = meta.measured;
         if !measured.is_empty() {
             let data = record.take(SUMS, measured.len() as u64)?;
             let sums = Tensor::<1>::from_data(data, (&device, SAVED)).chunk(measured.len(), 0);
             self.sums = measured.into_iter().zip(sums).collect();
         }
-        self.states.restore(meta.states, record, &device)?;
-        self.selector.restore(meta.selector)?;
+        self.states
+            .restore(meta.states, self.config.update.rule(), record, &device)?;
+        self.keep = meta.keep;
         self.pending = meta.pending;
         self.unmasked = meta.unmasked;
         Ok(())

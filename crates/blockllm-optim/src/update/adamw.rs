@@ -36,6 +36,23 @@ impl AdamW {
         not_negative("epsilon", self.epsilon)?;
         not_negative("weight_decay", self.weight_decay)
     }
+
+    /// `scale m̂ / (sqrt(v̂) + eps)`.
+    fn direction(&self, scale: f64, state_step: u64, first: &Tensor<1>, second: &Tensor<1>) -> Tensor<1> {
+        let (correction_1, correction_2) = self.corrections(state_step);
+        let denominator = second
+            .clone()
+            .sqrt()
+            .div_scalar(correction_2.sqrt())
+            .add_scalar(self.epsilon);
+        (first.clone() / denominator).mul_scalar(scale / correction_1)
+    }
+
+    /// `1 - b1^t` and `1 - b2^t`.
+    fn corrections(&self, state_step: u64) -> (f64, f64) {
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(state_step as f64);
+        (correction(self.beta_1), correction(self.beta_2))
+    }
 }
 
 impl UpdateRule for AdamW {
@@ -56,16 +73,25 @@ impl UpdateRule for AdamW {
         let (beta_1, beta_2) = (f64::from(self.beta_1), f64::from(self.beta_2));
         let first = first.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
         let second = second.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
-        let step = context.state_step as f64;
-        let correction_1 = 1.0 - beta_1.powf(step);
-        let correction_2 = (1.0 - beta_2.powf(step)).sqrt();
-        let denominator = second
-            .clone()
-            .sqrt()
-            .div_scalar(correction_2)
-            .add_scalar(self.epsilon);
-        let change = (first.clone() / denominator).mul_scalar(-context.learning_rate / correction_1);
+        let change = self.direction(-context.learning_rate, context.state_step, &first, &second);
         let change = decayed(change, weight, context.learning_rate, self.weight_decay);
         (change, vec![first, second])
+    }
+
+    fn processed(&self, state_step: u64, state: &[Tensor<1>]) -> Tensor<1> {
+        self.direction(1.0, state_step, &state[0], &state[1])
+    }
+
+    /// The moments that this gradient, seen at every step so far, would have left.
+    fn joining(&self, state_step: u64, gradient: Tensor<1>) -> Vec<Tensor<1>> {
+        let (share_1, share_2) = self.corrections(state_step);
+        vec![
+            gradient.clone().mul_scalar(share_1),
+            gradient.square().mul_scalar(share_2),
+        ]
+    }
+
+    fn is_non_negative(&self, array: usize) -> bool {
+        array == 1
     }
 }

@@ -36,6 +36,32 @@ pub trait UpdateRule: Send + std::fmt::Debug {
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>);
+
+    /// The processed gradient `G` that the latest update followed, from the state it left; its first array unless
+    /// the rule says otherwise.
+    ///
+    /// # Shapes
+    /// Each array of `state` and the result: `[k]`.
+    fn processed(&self, state_step: u64, state: &[Tensor<1>]) -> Tensor<1> {
+        let _ = state_step;
+        state[0].clone()
+    }
+
+    /// State for entries that join others which have seen `state_step` steps; zeros unless the rule says otherwise.
+    ///
+    /// # Shapes
+    /// `gradient`, the joining entries' first one, and each array of the result: `[k]`.
+    fn joining(&self, state_step: u64, gradient: Tensor<1>) -> Vec<Tensor<1>> {
+        let _ = state_step;
+        vec![gradient.zeros_like(); self.state_arrays()]
+    }
+
+    /// Whether an array of the state holds no negative number, as Adam's second moment; it is then stored more
+    /// finely where moments are quantized.
+    fn is_non_negative(&self, array: usize) -> bool {
+        let _ = array;
+        false
+    }
 }
 
 /// A built-in update rule with its settings.
@@ -82,6 +108,17 @@ impl Update {
             Self::Sgd(rule) => rule,
             Self::Lion(rule) => rule,
         }
+    }
+
+    /// With another decoupled decay.
+    #[must_use]
+    pub fn with_weight_decay(mut self, decay: f32) -> Self {
+        match &mut self {
+            Self::AdamW(rule) => rule.weight_decay = decay,
+            Self::Sgd(rule) => rule.weight_decay = decay,
+            Self::Lion(rule) => rule.weight_decay = decay,
+        }
+        self
     }
 
     pub(crate) fn validate(&self) -> Result<(), OptimError> {

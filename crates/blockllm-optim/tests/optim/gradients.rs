@@ -117,6 +117,7 @@ fn norms_of_probed_and_selected_blocks_are_those_of_their_latest_gradient() {
                 let expected = match kind {
                     NormKind::Grad => squares.sqrt(),
                     NormKind::Rms => (squares / values.len() as f64).sqrt(),
+                    NormKind::Processed => unreachable!("`choices.rs` tests it"),
                 };
                 let norm = run.optimizer.selector().norms()[index].unwrap();
                 assert!(

@@ -4,9 +4,11 @@
 mod adamw;
 mod budget;
 mod checkpointing;
+mod choices;
 mod clipping;
 mod common;
 mod devices_agree;
+mod eight_bit;
 mod errors;
 mod gradients;
 mod masked;

@@ -36,11 +36,7 @@ fn each_form_holds_what_its_formula_says() {
             assert_eq!(run.optimizer.state_bytes(), bytes, "{name} {keep} {update:?}");
             assert_eq!(run.optimizer.estimated_state_bytes(), bytes, "{name} {keep}");
             let arrays = update.rule().state_arrays() as u64;
-            let estimate = StateEstimate {
-                numel: 60,
-                trained: keep,
-                arrays,
-            };
+            let estimate = StateEstimate::new(60, keep, arrays);
             assert_eq!(estimate.bytes(), bytes);
         }
     }

@@ -6,6 +6,7 @@ mod epsilon_greedy;
 mod fixed;
 mod importance;
 mod magnitude;
+mod official_compat;
 mod random;
 
 pub use all::All;
@@ -15,6 +16,7 @@ pub use epsilon_greedy::EpsilonGreedy;
 pub use fixed::Fixed;
 pub use importance::Importance;
 pub use magnitude::Magnitude;
+pub use official_compat::OfficialCompat;
 pub use random::RandomBlocks;
 
 use crate::{Policy, PolicyError};
@@ -57,6 +59,10 @@ pub enum PolicyConfig {
         epsilon: f64,
         decay: f64,
     },
+    OfficialCompat {
+        interval: u64,
+        patience: usize,
+    },
     Fixed {
         blocks: Vec<String>,
     },
@@ -64,7 +70,7 @@ pub enum PolicyConfig {
 }
 
 /// The policies that a single word on the command line gives, with their default settings.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "blockllm",
     "blockllm-no-visits",
     "suboptimal",
@@ -73,6 +79,7 @@ const NAMES: [&str; 9] = [
     "cyclic",
     "importance",
     "epsilon-greedy",
+    "official-compat",
     "all",
 ];
 
@@ -110,6 +117,10 @@ impl PolicyConfig {
                 patience,
                 epsilon: 1.0,
                 decay: 0.9,
+            },
+            "official-compat" => Self::OfficialCompat {
+                interval: 1000,
+                patience,
             },
             "all" => Self::All,
             _ => {
@@ -150,6 +161,7 @@ impl PolicyConfig {
                 epsilon,
                 decay,
             } => Box::new(EpsilonGreedy::new(patience, epsilon, decay)?),
+            Self::OfficialCompat { interval, patience } => Box::new(OfficialCompat::new(interval, patience)?),
             Self::Fixed { blocks } => Box::new(Fixed::new(blocks)?),
             Self::All => Box::new(All),
         })

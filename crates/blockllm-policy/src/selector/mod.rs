@@ -195,7 +195,7 @@ impl Selector {
         let block_entries = taken.iter().map(|block| self.blocks[block.0].numel).sum();
         let trained_entries = match self.policy.take() {
             Take::Budget => self.budget.selected_entries(),
-            Take::Blocks(_) => block_entries,
+            Take::BelowBudget | Take::Blocks(_) => block_entries,
         };
         self.visits.record(&taken);
         // `H <- []`, and the loss of the step that led here is pushed after it.
@@ -262,14 +262,25 @@ impl Selector {
         Ok(())
     }
 
-    /// The front of the ranking that meets the budget, the crossing block included, or as many blocks as the
-    /// policy takes; never an empty selection.
+    /// The front of the ranking that meets the budget, the crossing block included; or what else the policy takes;
+    /// never an empty selection.
     fn take(&self, ranking: &[BlockId]) -> Result<Vec<BlockId>, PolicyError> {
         let budget = self.budget.selected_entries();
-        if let (Take::Blocks(count), false) = (self.policy.take(), ranking.is_empty()) {
-            return Ok(ranking.iter().copied().take(count.max(1)).collect());
-        }
         let mut ranked = 0;
+        match self.policy.take() {
+            Take::Blocks(count) if !ranking.is_empty() => {
+                return Ok(ranking.iter().copied().take(count.max(1)).collect());
+            }
+            Take::BelowBudget if !ranking.is_empty() => {
+                let fits = |block: &&BlockId| {
+                    ranked += self.blocks[block.0].numel;
+                    ranked <= budget
+                };
+                let within = ranking.iter().take_while(fits).count();
+                return Ok(ranking[..within.max(1)].to_vec());
+            }
+            Take::Budget | Take::BelowBudget | Take::Blocks(_) => {}
+        }
         for (position, block) in ranking.iter().enumerate() {
             ranked += self.blocks[block.0].numel;
             if ranked >= budget {

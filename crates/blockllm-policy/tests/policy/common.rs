@@ -67,6 +67,10 @@ pub fn built_in() -> Vec<PolicyConfig> {
             epsilon: 0.8,
             decay: 0.7,
         },
+        PolicyConfig::OfficialCompat {
+            interval: 3,
+            patience: 2,
+        },
         PolicyConfig::Fixed {
             blocks: vec!["b2".into(), "b0".into()],
         },

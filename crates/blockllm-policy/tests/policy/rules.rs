@@ -2,7 +2,8 @@
 use crate::common::{boxed, indices, measure, select, selector};
 use blockllm_policy::{
     All, BlockId, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude,
-    NormOrder, PolicyConfig, ProbeContext, RandomBlocks, Selector, Signal, least_recently_measured,
+    NormOrder, OfficialCompat, PolicyConfig, ProbeContext, RandomBlocks, Reason, Selector, Signal,
+    least_recently_measured,
 };
 use std::collections::BTreeSet;
 
@@ -233,4 +234,51 @@ fn a_block_never_measured_is_probed_first() {
         probes: 3,
     };
     assert_eq!(indices(&least_recently_measured(&context)), [2, 1, 3]);
+}
+
+/// Sizes 10, 40, 5, 20 with a budget of 30: after the largest norm (5) and the next (20) the third (40) would cross.
+#[test]
+fn official_compat_drops_the_crossing_block_and_never_probes() {
+    let policy = OfficialCompat::new(4, 2).unwrap();
+    let mut selector = selector(&[10, 40, 5, 20], 0.6, policy);
+    measure(&mut selector, &[0.1, 0.5, 0.9, 0.7]);
+    let selection = selector.select().unwrap();
+    assert_eq!(indices(&selection.blocks), [2, 3]);
+    assert_eq!(
+        (selection.block_entries, selection.trained_entries),
+        (25, 25),
+        "whole, without a mask"
+    );
+    assert!(selector.probes().unwrap().is_empty());
+    // A first block that is above the budget is taken all the same.
+    measure(&mut selector, &[0.1, 0.9, 0.2, 0.3]);
+    assert_eq!(indices(&selector.select().unwrap().blocks), [1]);
+}
+
+#[test]
+fn official_compat_looks_at_the_losses_only_at_its_interval() {
+    let due = |losses: &[f64]| {
+        let mut selector = selector(&[10, 40, 5, 20], 0.6, OfficialCompat::new(4, 2).unwrap());
+        measure(&mut selector, &[0.1, 0.5, 0.9, 0.7]);
+        selector.select().unwrap();
+        losses
+            .iter()
+            .map(|loss| selector.observe(*loss))
+            .collect::<Vec<_>>()
+    };
+    let stalled = Some(Reason::LossStalled);
+    assert_eq!(
+        due(&[1.0, 2.0, 3.0, 4.0, 9.0]),
+        [None, None, None, stalled, None],
+        "rising, seen at step 4"
+    );
+    assert_eq!(due(&[4.0, 3.0, 2.0, 1.0, 0.5]), [None; 5], "falling");
+}
+
+#[test]
+fn official_compat_ranks_only_what_was_ever_measured() {
+    let mut selector = selector(&[10, 40, 5, 20], 0.2, OfficialCompat::new(4, 2).unwrap());
+    selector.record_norm(BlockId(0), 0.1);
+    selector.record_norm(BlockId(3), 0.3);
+    assert_eq!(indices(&selector.select().unwrap().blocks), [0, 3]);
 }

@@ -1,11 +1,14 @@
 //! Settings of the methods that train blocks of parameters.
 use crate::{TrainConfig, TrainError};
-use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, NormKind};
-use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Roles};
+use blockllm_optim::{
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind,
+    SignSgd, SweepMode, Update,
+};
+use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Roles, VisitSmoothing};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-/// A policy, its budget, and what matters to a comparison.
+/// A policy, its budget, and what matters to a comparison; the choices are those of [`BlockOptimizerConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockMethod {
@@ -19,10 +22,26 @@ pub struct BlockMethod {
     pub always: Vec<String>,
     /// Path patterns of the never-trained parameters.
     pub never: Vec<String>,
-    /// `grad` or `rms`.
-    pub norm: String,
+    /// The norm that the policy ranks by.
+    pub norm: NormKind,
     /// Probes per step.
     pub probes: usize,
+    /// How the first norms are measured.
+    pub sweep: SweepMode,
+    /// How visits become a frequency.
+    pub visit_smoothing: VisitSmoothing,
+    /// Over what the mask's threshold is taken.
+    pub mask: MaskScope,
+    /// How exactly it is found.
+    pub threshold: MaskThreshold,
+    /// When the mask is made anew.
+    pub refresh: MaskRefresh,
+    /// What becomes of the moments at a selection.
+    pub moments: CarriedMoments,
+    /// What the blocks outside the selection do.
+    pub inactive: Option<SignSgd>,
+    /// The update rule of the trained entries; the run's weight decay replaces its own.
+    pub update: Update,
 }
 
 impl BlockMethod {
@@ -34,8 +53,16 @@ impl BlockMethod {
             partition: "tensor".into(),
             always: vec![],
             never: vec![],
-            norm: "rms".into(),
+            norm: NormKind::default(),
             probes: 2,
+            sweep: SweepMode::Grouped(4),
+            visit_smoothing: VisitSmoothing::default(),
+            mask: MaskScope::default(),
+            threshold: MaskThreshold::default(),
+            refresh: MaskRefresh::default(),
+            moments: CarriedMoments::default(),
+            inactive: None,
+            update: Update::default(),
         }
     }
 
@@ -74,7 +101,8 @@ impl BlockMethod {
             PolicyConfig::BlockLlm { patience }
             | PolicyConfig::BlockLlmNoVisits { patience }
             | PolicyConfig::Suboptimal { patience }
-            | PolicyConfig::EpsilonGreedy { patience, .. } => *patience = new,
+            | PolicyConfig::EpsilonGreedy { patience, .. }
+            | PolicyConfig::OfficialCompat { patience, .. } => *patience = new,
             PolicyConfig::Magnitude { interval }
             | PolicyConfig::Random { interval, .. }
             | PolicyConfig::Cyclic { interval, .. }
@@ -95,14 +123,17 @@ impl BlockMethod {
                 always: self.always.clone(),
                 never: self.never.clone(),
             },
-            norm: norm_kind(&self.norm)?,
+            norm: self.norm,
             probes: self.probes,
+            sweep: self.sweep,
+            visit_smoothing: self.visit_smoothing,
+            mask: self.mask,
+            threshold: self.threshold,
+            refresh: self.refresh,
+            moments: self.moments,
+            inactive: self.inactive,
             max_grad_norm: config.max_grad_norm,
-            update: AdamW {
-                weight_decay: config.weight_decay,
-                ..AdamW::default()
-            }
-            .into(),
+            update: self.update.with_weight_decay(config.weight_decay),
             seed: config.seed,
             ..BlockOptimizerConfig::new(self.sparsity)
         };
@@ -111,17 +142,5 @@ impl BlockMethod {
             settings,
             self.policy.build()?,
         )?)
-    }
-}
-
-fn norm_kind(name: &str) -> Result<NormKind, TrainError> {
-    match name {
-        "grad" => Ok(NormKind::Grad),
-        "rms" => Ok(NormKind::Rms),
-        _ => Err(TrainError::Setting {
-            field: "norm",
-            value: name.to_owned(),
-            mend: "use grad or rms".into(),
-        }),
     }
 }

@@ -1,8 +1,10 @@
 //! Training methods: blocks of parameters by a policy, LoRA adapters, or `GaLore`; dense `AdamW` is every block.
 mod blocks;
 mod parse;
+mod settings;
 
 pub use blocks::BlockMethod;
+pub use settings::SETTINGS_HELP;
 
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{
@@ -21,6 +23,8 @@ pub struct Method {
     pub label: String,
     /// The rule.
     pub algorithm: Algorithm,
+    /// The settings that its name brings, in their order; the algorithm holds them already.
+    pub settings: Vec<(String, String)>,
     /// Its own peak learning rate; the run's when absent.
     pub learning_rate: Option<f64>,
 }
@@ -94,6 +98,7 @@ impl Method {
         Self {
             label: "adamw".into(),
             algorithm: Algorithm::Blocks(BlockMethod::new(PolicyConfig::All, 0.0)),
+            settings: Vec::new(),
             learning_rate: None,
         }
     }

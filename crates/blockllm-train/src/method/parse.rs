@@ -1,4 +1,4 @@
-//! How the command line names a method: `NAME[:NUMBER][@LEARNING_RATE]`.
+//! How the command line names a method: `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`.
 use super::{Algorithm, BlockMethod, GaLoreMethod, LoraMethod, Method};
 use crate::TrainError;
 use blockllm_policy::PolicyConfig;
@@ -10,8 +10,9 @@ const BASELINES: [&str; 5] = ["adamw", "lora", "galore", "badam", "lisa"];
 const INTERVAL: u64 = 100;
 
 impl Method {
-    /// Parses `NAME[:NUMBER][@LEARNING_RATE]`: `adamw`, a policy with its sparsity (`blockllm:0.95`), `lora` or
-    /// `galore` with its rank (`lora:8`), `badam` or `lisa` with a number of layers.
+    /// Parses `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: `adamw`, a policy with its sparsity (`blockllm:0.95`),
+    /// `lora` or `galore` with its rank (`lora:8`), `badam` or `lisa` with a number of layers; then settings of its
+    /// own, such as `blockllm:0.95+norm=grad+rule=lion`.
     ///
     /// # Errors
     /// Names the part that is wrong and what may stand there.
@@ -20,15 +21,36 @@ impl Method {
             Some((rest, rate)) => (rest, Some(positive("learning rate", text, rate)?)),
             None => (text, None),
         };
-        let (name, number) = match rest.split_once(':') {
+        let mut parts = rest.split('+');
+        let head = parts.next().unwrap_or_default();
+        let (name, number) = match head.split_once(':') {
             Some((name, number)) => (name, Some(number)),
-            None => (rest, None),
+            None => (head, None),
         };
-        Ok(Self {
+        let setting = |part: &str| match part.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(refuse(text, &format!("`+{part}` is not a setting"))),
+        };
+        let method = Self {
             label: text.to_owned(),
             algorithm: algorithm(text, name, number)?,
+            settings: parts.map(setting).collect::<Result<_, _>>()?,
             learning_rate,
-        })
+        };
+        method.with_own_settings()
+    }
+
+    /// The same method with the settings that its name brings, over whatever was set since.
+    ///
+    /// # Errors
+    /// Names the setting that is unknown or wrong.
+    pub fn with_own_settings(mut self) -> Result<Self, TrainError> {
+        for (key, value) in &self.settings {
+            self.algorithm
+                .set(key, value)
+                .map_err(|why| refuse(&self.label, &why))?;
+        }
+        Ok(self)
     }
 }
 
@@ -104,13 +126,16 @@ fn refuse(text: &str, why: &str) -> TrainError {
     TrainError::Setting {
         field: "methods",
         value: text.to_owned(),
-        mend: format!("{why}; write NAME[:NUMBER][@LEARNING_RATE], such as blockllm:0.95@1e-3 or lora:8"),
+        mend: format!(
+            "{why}; write NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE], such as blockllm:0.95+norm=grad@1e-3 or lora:8"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blockllm_optim::{Lion, MaskThreshold, NormKind, SignSgd, Update};
 
     #[test]
     fn a_method_is_read_from_one_word() {
@@ -129,6 +154,34 @@ mod tests {
     }
 
     #[test]
+    fn settings_follow_the_name() {
+        let text =
+            "blockllm:0.9+norm=grad+partition=module+patience=7+rule=lion+inactive=0.5+threshold=4096@1e-4";
+        let Algorithm::Blocks(blocks) = Method::parse(text).unwrap().algorithm else {
+            panic!("{text}")
+        };
+        assert_eq!(
+            (blocks.norm, blocks.partition.as_str()),
+            (NormKind::Grad, "module")
+        );
+        assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
+        assert_eq!(blocks.update, Update::from(Lion::default()));
+        assert_eq!(blocks.inactive, Some(SignSgd { scale: 0.5 }));
+        assert_eq!(blocks.threshold, MaskThreshold::Sampled(4096));
+    }
+
+    #[test]
+    fn a_setting_in_the_name_wins_over_the_run_s() {
+        let method = Method::parse("blockllm:0.9+patience=7")
+            .unwrap()
+            .with_patience(40);
+        let Algorithm::Blocks(blocks) = method.with_own_settings().unwrap().algorithm else {
+            panic!("blocks")
+        };
+        assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
+    }
+
+    #[test]
     fn every_name_that_an_error_offers_is_a_method() {
         for name in BASELINES.iter().chain(PolicyConfig::names()) {
             assert!(Method::parse(name).is_ok(), "{name}");
@@ -143,6 +196,13 @@ mod tests {
             ("blockllm:half", "`half` is not a number"),
             ("adamw:0.5", "takes no number"),
             ("adamw@-1", "not positive"),
+            ("blockllm+norm=l3", "expected one of `grad`, `rms`, `processed`"),
+            (
+                "blockllm+colour=red",
+                "no setting `colour`; it has partition, norm",
+            ),
+            ("blockllm+norm", "`+norm` is not a setting"),
+            ("lora:4+gap=7", "it has alpha"),
             ("lora:0", "`0` is not a whole number of 1 or more"),
         ] {
             let error = Method::parse(text).unwrap_err().to_string();

@@ -1,4 +1,8 @@
 //! The mask: the exact `k` largest `|gradient|` of a selection (ALGORITHM, "select", point 4).
+mod sampled;
+
+pub(crate) use sampled::sampled;
+
 use crate::OptimError;
 use crate::precision::in_f32;
 use burn::tensor::{Tensor, TensorData, Transaction};
@@ -16,6 +20,14 @@ impl TopK {
     /// Whether no entry is kept.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::Some(kept) if kept.is_empty())
+    }
+
+    /// How many of `numel` entries are kept.
+    pub fn kept(&self, numel: u64) -> u64 {
+        match self {
+            Self::All => numel,
+            Self::Some(kept) => kept.len() as u64,
+        }
     }
 }
 

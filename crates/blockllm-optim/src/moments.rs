@@ -1,0 +1,118 @@
+//! One array of optimizer state, in f32 or in 8-bit codes.
+use crate::quantized::{Int8Blocks, WORDS, blocks, coded_bytes};
+use crate::record::{read_back, read_back_ints};
+use crate::{OptimError, OptimizerRecord};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// In what the moments of the trained entries are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MomentPrecision {
+    /// 4 bytes per entry and array.
+    #[default]
+    F32,
+    /// About 1 byte per entry and array, in blocks of 256 with a scale each. Parameters with fewer than 4096 trained
+    /// entries stay in f32, as in other 8-bit optimizers: they cost little, and biases and norms suffer most.
+    Int8,
+}
+
+impl MomentPrecision {
+    /// Fewer entries stay in f32.
+    const FEWEST_CODED: u64 = 4096;
+
+    /// Whether arrays of `len` entries are coded.
+    pub(crate) fn codes(self, len: u64) -> bool {
+        self == Self::Int8 && len >= Self::FEWEST_CODED
+    }
+
+    /// Bytes of an array of `len` entries.
+    pub(crate) fn bytes(self, len: u64) -> u64 {
+        if self.codes(len) {
+            coded_bytes(len)
+        } else {
+            len * 4
+        }
+    }
+}
+
+/// One array of state.
+#[derive(Debug)]
+pub(crate) enum Moments {
+    F32(Box<Tensor<1>>),
+    Int8(Box<Int8Blocks>),
+}
+
+impl Moments {
+    /// Keeps `values`, `[len]`.
+    pub fn store(values: Tensor<1>, precision: MomentPrecision, non_negative: bool) -> Self {
+        if precision.codes(values.dims()[0] as u64) {
+            Self::Int8(Box::new(Int8Blocks::encode(values, non_negative)))
+        } else {
+            Self::F32(Box::new(values))
+        }
+    }
+
+    /// The values in f32.
+    pub fn load(&self) -> Tensor<1> {
+        match self {
+            Self::F32(values) => Tensor::clone(values),
+            Self::Int8(codes) => codes.decode(),
+        }
+    }
+
+    /// Bytes of the tensors held, counted from their shapes and types.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::F32(values) => bytes_of(values.dims()[0], values.dtype()),
+            Self::Int8(codes) => {
+                bytes_of(codes.words.dims()[0], codes.words.dtype())
+                    + bytes_of(codes.scales.dims()[0], codes.scales.dtype())
+            }
+        }
+    }
+
+    /// Puts the tensors under names that begin with `name`.
+    pub fn record(&self, name: &str, tensors: &mut BTreeMap<String, TensorData>) -> Result<(), OptimError> {
+        match self {
+            Self::F32(values) => read_back(vec![(name.to_owned(), Tensor::clone(values))], tensors),
+            Self::Int8(codes) => {
+                read_back(vec![(format!("{name}.scales"), codes.scales.clone())], tensors)?;
+                read_back_ints(format!("{name}.words"), codes.words.clone(), tensors)
+            }
+        }
+    }
+
+    /// An array of `len` entries from a record.
+    pub fn from_record(
+        name: &str,
+        len: u64,
+        precision: MomentPrecision,
+        non_negative: bool,
+        record: &mut OptimizerRecord,
+        device: &Device,
+    ) -> Result<Self, OptimError> {
+        if !precision.codes(len) {
+            let values = record.take(name, len)?;
+            return Ok(Self::F32(Box::new(Tensor::from_data(
+                values,
+                (device, DType::F32),
+            ))));
+        }
+        let len = len as usize;
+        let scales = record.take(&format!("{name}.scales"), blocks(len) as u64)?;
+        let words = record.take(&format!("{name}.words"), (blocks(len) * WORDS) as u64)?;
+        Ok(Self::Int8(Box::new(Int8Blocks {
+            words: Tensor::from_data(words, (device, DType::I32)),
+            scales: Tensor::from_data(scales, (device, DType::F32)),
+            len,
+            non_negative,
+        })))
+    }
+}
+
+/// Bytes of `len` elements.
+pub(crate) fn bytes_of(len: usize, dtype: DType) -> u64 {
+    len as u64 * dtype.size() as u64
+}

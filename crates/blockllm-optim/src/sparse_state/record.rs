@@ -1,0 +1,129 @@
+//! The state of one parameter, saved and restored.
+use super::{Form, Master, SparseState, StateEstimate};
+use crate::moments::Moments;
+use crate::record::{read_back, read_back_ints};
+use crate::{MomentPrecision, OptimError, OptimizerRecord, UpdateRule};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The form of a saved state; its tensors are kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SparseStateRecord {
+    form: FormName,
+    numel: u64,
+    trained: u64,
+    arrays: u64,
+    moments: MomentPrecision,
+    master: bool,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FormName {
+    Whole,
+    Dense,
+    Compact,
+}
+
+impl SparseState {
+    /// The form; the tensors go under names that begin with `prefix`.
+    pub(crate) fn record(
+        &self,
+        prefix: &str,
+        tensors: &mut BTreeMap<String, TensorData>,
+    ) -> Result<SparseStateRecord, OptimError> {
+        for (array, values) in self.arrays.iter().enumerate() {
+            values.record(&format!("{prefix}.{array}"), tensors)?;
+        }
+        if let Form::Compact(indices) = &self.form {
+            read_back_ints(format!("{prefix}.indices"), Tensor::clone(indices), tensors)?;
+        }
+        if let Some(Master::Ready(weights)) = &self.master {
+            read_back(
+                vec![(format!("{prefix}.master"), Tensor::clone(weights))],
+                tensors,
+            )?;
+        }
+        let form = match self.form {
+            Form::Whole => FormName::Whole,
+            Form::Dense => FormName::Dense,
+            Form::Compact(_) => FormName::Compact,
+        };
+        let StateEstimate {
+            numel,
+            trained,
+            arrays,
+            moments,
+            master,
+        } = self.estimate;
+        Ok(SparseStateRecord {
+            form,
+            numel,
+            trained,
+            arrays,
+            moments,
+            master,
+            steps: self.steps,
+        })
+    }
+
+    /// The state of a record; takes its tensors out of it.
+    pub(crate) fn from_record(
+        record: SparseStateRecord,
+        prefix: &str,
+        rule: &dyn UpdateRule,
+        tensors: &mut OptimizerRecord,
+        device: &Device,
+    ) -> Result<Self, OptimError> {
+        let len = match record.form {
+            FormName::Whole | FormName::Dense => record.numel,
+            FormName::Compact => record.trained,
+        };
+        let mut arrays = Vec::with_capacity(record.arrays as usize);
+        for array in 0..record.arrays as usize {
+            let (name, non_negative) = (format!("{prefix}.{array}"), rule.is_non_negative(array));
+            arrays.push(Moments::from_record(
+                &name,
+                len,
+                record.moments,
+                non_negative,
+                tensors,
+                device,
+            )?);
+        }
+        let form = match record.form {
+            FormName::Whole => Form::Whole,
+            FormName::Dense => Form::Dense,
+            FormName::Compact => {
+                let indices = tensors.take(&format!("{prefix}.indices"), len)?;
+                Form::Compact(Box::new(Tensor::from_data(indices, (device, DType::I32))))
+            }
+        };
+        let master = if record.master && record.steps > 0 {
+            let weights = tensors.take(&format!("{prefix}.master"), len)?;
+            Some(Master::Ready(Box::new(Tensor::from_data(
+                weights,
+                (device, DType::F32),
+            ))))
+        } else {
+            None
+        };
+        let estimate = StateEstimate {
+            numel: record.numel,
+            trained: record.trained,
+            arrays: record.arrays,
+            moments: record.moments,
+            master: record.master,
+        };
+        Ok(Self {
+            form,
+            arrays,
+            master,
+            estimate,
+            steps: record.steps,
+        })
+    }
+}
