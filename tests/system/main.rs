@@ -8,6 +8,7 @@ mod broken_weights;
 mod determinism;
 mod evaluation;
 mod gradient_accumulation;
+mod laws;
 mod overfit;
 mod resumption;
 mod runner;

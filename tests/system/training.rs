@@ -71,13 +71,25 @@ pub fn train_tiny_on(
     config: &TrainConfig,
     batches: &[LmBatch],
 ) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
+    // Short enough for several selections in a test's run.
+    let method = Method::parse(method).unwrap().with_patience(5);
+    train_method_on(device, objective, &method, config, batches)
+}
+
+/// [`train_tiny_on`] with a method that is not only a name.
+pub fn train_method_on(
+    device: &Device,
+    objective: &impl Objective<Model = LlamaForCausalLM, Batch = LmBatch>,
+    method: &Method,
+    config: &TrainConfig,
+    batches: &[LmBatch],
+) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
     let device = device.clone().autodiff();
     let meter = MemoryMeter::start(&device);
     let model = tiny_llama().init(config.seed, &device);
     let setup = Setup {
         objective,
-        // Short enough for several selections in a test's run.
-        method: &Method::parse(method).unwrap().with_patience(5),
+        method,
         config,
         validation: &batches[..1],
         device: &device,

@@ -42,6 +42,12 @@ proptest! {
                         prop_assert_eq!(selection.blocks.len(), count.min(sizes.len()));
                         prop_assert_eq!(selection.trained_entries, held);
                     }
+                    Take::BelowBudget => {
+                        let next = ranking.get(front.len()).map_or(u64::MAX, |block| selector.block(*block).numel);
+                        prop_assert!(held <= budget || front.len() == 1, "only a first block may cross");
+                        prop_assert!(held.saturating_add(next) > budget, "and the next one would");
+                        prop_assert_eq!(selection.trained_entries, held);
+                    }
                     Take::Budget => {
                         prop_assert!(held >= budget, "the crossing block is included");
                         prop_assert!(held - selector.block(last).numel < budget, "and nothing after it");

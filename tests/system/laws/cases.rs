@@ -1,0 +1,66 @@
+//! The rows of the laws table: every policy, rule and baseline, and the choices that change what is trained.
+use blockllm::policy::PolicyConfig;
+use blockllm::train::{Algorithm, Method};
+
+/// Selections and refreshes every few steps, so that every run here has several.
+const PATIENCE: usize = 3;
+
+/// One method.
+pub struct Case {
+    /// As the command line names it.
+    pub name: String,
+    pub method: Method,
+    /// A learning rate at which it learns a batch by heart.
+    pub learning_rate: f64,
+}
+
+const NAMES: [(&str, f64); 21] = [
+    ("adamw", 1e-2),
+    ("blockllm:0.8", 1e-2),
+    ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
+    ("blockllm:0.8+refresh=each-step+mask=per-parameter", 1e-2),
+    ("blockllm:0.8+inactive=0.05+smoothing=clamp-one", 1e-2),
+    ("blockllm:0.8+rule=sgd", 0.3),
+    ("blockllm:0.8+rule=lion", 3e-3),
+    ("blockllm-no-visits:0.8+sweep=full", 1e-2),
+    ("suboptimal:0.8+partition=module", 1e-2),
+    ("magnitude:0.8", 1e-2),
+    ("random:0.8", 1e-2),
+    ("cyclic:0.8", 1e-2),
+    ("importance:0.8", 1e-2),
+    ("epsilon-greedy:0.8", 1e-2),
+    ("official-compat:0.6", 1e-2),
+    ("all", 1e-2),
+    ("lora:4", 3e-2),
+    ("galore:4", 3e-2),
+    ("galore:4+svd=randomized", 3e-2),
+    ("badam:1", 1e-2),
+    ("lisa:1", 1e-2),
+];
+
+/// Every row.
+pub fn cases() -> Vec<Case> {
+    let case = |(name, learning_rate): &(&str, f64)| Case {
+        name: (*name).to_owned(),
+        method: Method::parse(name).unwrap().with_patience(PATIENCE),
+        learning_rate: *learning_rate,
+    };
+    NAMES.iter().map(case).chain([fixed()]).collect()
+}
+
+/// A named set of blocks, which no single word on the command line can give.
+fn fixed() -> Case {
+    let mut method = Method::parse("all").unwrap();
+    if let Algorithm::Blocks(blocks) = &mut method.algorithm {
+        let name = |layer: usize| format!("model.layers.{layer}.mlp.down_proj.weight");
+        blocks.policy = PolicyConfig::Fixed {
+            blocks: vec![name(0), name(1), "lm_head.weight".into()],
+        };
+    }
+    method.label = "fixed".into();
+    Case {
+        name: "fixed".into(),
+        method,
+        learning_rate: 1e-2,
+    }
+}

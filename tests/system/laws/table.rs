@@ -1,0 +1,292 @@
+//! The columns of the laws table.
+use super::cases::Case;
+use super::session::{Session, batch};
+use crate::batches::joined;
+use crate::training::constant;
+use crate::training::train_method_on;
+use crate::weights::{Numbers, changed, weights, worst};
+use blockllm::policy::{Policy as _, Take};
+use blockllm::train::{Algorithm, LanguageModeling, Method, TrainConfig};
+use burn::tensor::Device;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a law found; where it does not fit a method, what was tested in its place.
+pub enum Outcome {
+    Holds,
+    Instead(&'static str),
+}
+
+use Outcome::{Holds, Instead};
+
+type Law = fn(&Case, &Device) -> Outcome;
+
+/// "Laws that every method passes", in ALGORITHM's order.
+pub const LAWS: [(&str, Law); 8] = [
+    ("exact resume at any step", resumes_exactly),
+    ("the loss falls on an overfit batch", learns_a_batch),
+    ("entries outside the mask keep their bits", keeps_what_is_outside),
+    ("trained entries are the budget", trains_the_budget),
+    ("state bytes are the estimate", holds_what_it_estimates),
+    ("sparsity 0 is AdamW", is_adamw_at_sparsity_0),
+    ("accumulation is one large batch", accumulates),
+    (
+        "the learning rate reaches the update",
+        scales_with_the_learning_rate,
+    ),
+];
+
+fn resumes_exactly(case: &Case, device: &Device) -> Outcome {
+    const STEPS: usize = 7;
+    let mut whole = Session::start(case, device);
+    let (mut sessions, mut selections) = (Vec::new(), 0);
+    for step in 0..STEPS {
+        // So low a rate that the loss stalls: with a patience of 3 most steps are in the middle of a selection.
+        let (_, event) = whole.step(&batch(step), case.learning_rate * 1e-3);
+        selections += usize::from(event.is_some());
+        for resumed in &mut sessions {
+            let resumed: &mut Session = resumed;
+            resumed.step(&batch(step), case.learning_rate * 1e-3);
+        }
+        if [0, 1, 3, 4].contains(&step) {
+            sessions.push(whole.resumed(case, whole.optimizer.record().unwrap()));
+        }
+    }
+    for resumed in &sessions {
+        let differs = changed(&whole.weights(), &resumed.weights());
+        assert!(differs.is_empty(), "weights differ in {:?}", differs.keys());
+        assert_eq!(whole.optimizer.state_bytes(), resumed.optimizer.state_bytes());
+    }
+    let selects_again = matches!(&case.method.algorithm, Algorithm::Blocks(blocks) if blocks.sparsity > 0.0
+        && !case.name.starts_with("official"));
+    assert!(
+        !selects_again || selections > 1,
+        "{selections} selection in {STEPS} steps"
+    );
+    Holds
+}
+
+fn learns_a_batch(case: &Case, device: &Device) -> Outcome {
+    let mut session = Session::start(case, device);
+    let (first, _) = session.step(&batch(0), case.learning_rate);
+    for _ in 0..14 {
+        session.step(&batch(0), case.learning_rate);
+    }
+    let (last, _) = session.step(&batch(0), case.learning_rate);
+    assert!(last < 0.97 * first, "{first} to {last}");
+    Holds
+}
+
+fn keeps_what_is_outside(case: &Case, device: &Device) -> Outcome {
+    let mut session = Session::start(case, device);
+    let frozen = session.entries(|_| true) - trainable_entries(&session);
+    let refreshed = case.name.contains("refresh");
+    let everywhere = case.name.contains("inactive");
+    let mut seen: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for step in 0..8 {
+        let before = session.weights();
+        let (_, event) = session.step(&batch(step), case.learning_rate);
+        let moved = changed(&before, &session.weights());
+        let trained = session.trained_paths();
+        let mut inside: BTreeMap<_, _> = moved.clone();
+        inside.retain(|path, _| trained.contains(path));
+        assert!(
+            everywhere || inside.len() == moved.len(),
+            "{:?} moved outside the selection",
+            moved.keys()
+        );
+        if event.is_some() || refreshed {
+            seen.clear();
+        }
+        for (path, positions) in inside {
+            seen.entry(path).or_default().extend(positions);
+        }
+        let (seen, budget) = (
+            seen.values().map(BTreeSet::len).sum::<usize>() as u64,
+            session.optimizer.trained_entries(),
+        );
+        assert!(
+            seen <= budget,
+            "step {step}: {seen} entries changed, {budget} are trained"
+        );
+        // Embeddings of absent tokens may be in the mask and have no gradient; most of the rest must move.
+        assert!(
+            seen * 8 >= budget,
+            "step {step}: only {seen} of {budget} trained entries moved"
+        );
+    }
+    if everywhere {
+        return Instead("in the selection; other blocks follow the sign of their gradient");
+    }
+    if frozen > 0 {
+        return Instead("the base under the adapters keeps its bits");
+    }
+    Holds
+}
+
+fn trainable_entries(session: &Session) -> u64 {
+    let of = |parameter: &blockllm::optim::Parameter| session.trainable.contains(&parameter.id);
+    let parameters = session
+        .optimizer
+        .parameters()
+        .iter()
+        .filter(|parameter| of(parameter));
+    parameters.map(|parameter| parameter.info.numel).sum()
+}
+
+fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
+    let mut session = Session::start(case, device);
+    for step in 0..6 {
+        session.step(&batch(step), case.learning_rate);
+        let trained = session.optimizer.trained_entries();
+        let paths = session.trained_paths();
+        let whole = session.entries(|path| paths.contains(path));
+        let total = session.entries(|_| true);
+        match &case.method.algorithm {
+            Algorithm::Blocks(blocks) => match blocks.policy.build().unwrap().take() {
+                Take::Budget => {
+                    let budget = ((1.0 - blocks.sparsity) * total as f64 - 1e-6).ceil() as u64;
+                    assert_eq!(trained, budget, "step {step}");
+                }
+                Take::BelowBudget => {
+                    assert_eq!(trained, whole);
+                    assert!(
+                        trained as f64 <= (1.0 - blocks.sparsity) * total as f64 + 1.0,
+                        "step {step}"
+                    );
+                }
+                Take::Blocks(_) => assert_eq!(trained, whole, "step {step}: whole blocks"),
+            },
+            Algorithm::Lora(_) => assert_eq!(trained, trainable_entries(&session)),
+            Algorithm::GaLore(_) => assert_eq!(trained, total),
+        }
+    }
+    match &case.method.algorithm {
+        Algorithm::Blocks(blocks) => match blocks.policy.build().unwrap().take() {
+            Take::Budget => Holds,
+            Take::BelowBudget => Instead("whole blocks within the budget"),
+            Take::Blocks(_) => Instead("whole blocks, to the entry"),
+        },
+        Algorithm::Lora(_) => Instead("the factors and all that is not adapted"),
+        Algorithm::GaLore(_) => Instead("every entry"),
+    }
+}
+
+fn holds_what_it_estimates(case: &Case, device: &Device) -> Outcome {
+    let mut session = Session::start(case, device);
+    assert_eq!(session.optimizer.state_bytes(), 0, "before the first step");
+    for step in 0..6 {
+        session.step(&batch(step), case.learning_rate);
+        let (held, estimated) = (
+            session.optimizer.state_bytes(),
+            session.optimizer.estimated_state_bytes(),
+        );
+        assert_eq!(held, estimated, "step {step}");
+        assert!(
+            held >= session.optimizer.trained_entries() && held > 0,
+            "step {step}: {held} bytes"
+        );
+    }
+    Holds
+}
+
+/// Six steps at a rate at which policies select again and again.
+fn run(method: &Method, learning_rate: f64, device: &Device) -> Numbers {
+    let mut session = Session::of(method, device);
+    for step in 0..6 {
+        session.step(&batch(step), learning_rate);
+    }
+    session.weights()
+}
+
+/// With everything selected and moments carried over, whatever selects changes nothing.
+fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
+    let mut method = case.method.clone();
+    let Algorithm::Blocks(blocks) = &mut method.algorithm else {
+        return Instead("its own reference: peft, galore-torch");
+    };
+    let text = case.name.split([':', '+']).next().unwrap_or_default();
+    let everything = match text {
+        "badam" | "lisa" => Method::parse(&format!("{text}:99")).unwrap(),
+        "fixed" => {
+            let mut session = Session::of(&Method::adamw(), device);
+            session.step(&batch(0), 0.0);
+            let names = session.optimizer.block_names();
+            blocks.policy = blockllm::policy::PolicyConfig::Fixed { blocks: names };
+            method.clone()
+        }
+        _ if blocks.sparsity > 0.0 => Method::parse(&format!("{text}:0")).unwrap(),
+        _ => method.clone(),
+    };
+    let mut everything = everything.with_patience(3);
+    if let Algorithm::Blocks(blocks) = &mut everything.algorithm {
+        blocks.moments = blockllm::optim::CarriedMoments::CarriedOver;
+    }
+    let expected = run(&Method::adamw(), 1e-3, device);
+    let (path, error) = worst(&run(&everything, 1e-3, device), &expected);
+    assert!(error == 0.0, "{path} is off by {error}");
+    Holds
+}
+
+fn accumulates(case: &Case, device: &Device) -> Outcome {
+    let micro_batches = [batch(0), batch(1), batch(2)];
+    let config = constant(3, case.learning_rate * 0.1);
+    let accumulated = TrainConfig {
+        grad_accum_steps: 3,
+        ..config.clone()
+    };
+    let objective = LanguageModeling::default();
+    let (one, _) = train_method_on(
+        device,
+        &objective,
+        &case.method,
+        &config,
+        &[joined(&micro_batches)],
+    );
+    let (many, _) = train_method_on(device, &objective, &case.method, &accumulated, &micro_batches);
+    let (path, error) = worst(&weights(&many.model), &weights(&one.model));
+    // A hundredth of a step is far above rounding and far below a wrong weighting. Rules that follow a sign move by
+    // twice the rate where rounding turns one, which may befall an entry or two.
+    let follows_signs = case.name.contains("lion") || case.name.contains("inactive");
+    let far = weights(&many.model)
+        .iter()
+        .flat_map(|(path, values)| {
+            values
+                .iter()
+                .zip(&weights(&one.model)[path])
+                .map(|(a, b)| (a - b).abs())
+                .collect::<Vec<_>>()
+        })
+        .filter(|error| *error > 0.02 * config.learning_rate as f32)
+        .count();
+    assert!(
+        far <= if follows_signs { 8 } else { 0 },
+        "{path} is off by {error}, and {far} entries are"
+    );
+    if follows_signs {
+        return Instead("up to eight entries whose sign rounding turned");
+    }
+    Holds
+}
+
+fn scales_with_the_learning_rate(case: &Case, device: &Device) -> Outcome {
+    let moved = |learning_rate: f64| {
+        let mut session = Session::start(case, device);
+        let before = session.weights();
+        session.step(&batch(0), learning_rate);
+        let after = session.weights();
+        let differences = before.iter().flat_map(|(path, b)| {
+            b.iter()
+                .zip(&after[path])
+                .map(|(a, b)| f64::from((a - b).abs()))
+                .collect::<Vec<_>>()
+        });
+        differences.sum::<f64>()
+    };
+    assert!(moved(0.0) == 0.0, "a rate of 0 moves weights");
+    let ratio = moved(case.learning_rate) / moved(case.learning_rate / 4.0);
+    assert!(
+        (ratio / 4.0 - 1.0).abs() < 0.01,
+        "four times the rate moves {ratio} times as far"
+    );
+    Holds
+}
