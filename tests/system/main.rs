@@ -10,6 +10,7 @@ mod evaluation;
 mod gradient_accumulation;
 mod laws;
 mod overfit;
+mod parity;
 mod resumption;
 mod runner;
 mod schedule;

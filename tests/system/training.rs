@@ -129,3 +129,8 @@ impl Objective for Watching {
         LanguageModeling::default().tokens(batch)
     }
 }
+
+/// The tiny Llama that PyTorch trained, as a Hugging Face folder.
+pub fn tiny_folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tiny_llama")
+}
