@@ -1,13 +1,15 @@
 //! Fifty steps of a tiny Llama, optimizer by optimizer, beside PyTorch: losses, and the blocks trained at each step.
 //!
 //! The numbers are made by `tests/fixtures/training_reference.py`.
-use crate::training::{constant, tiny_folder};
+use crate::training::{constant, steps, tiny_folder, train_method_on};
 use blockllm::data::{IGNORE_INDEX, LmBatch, Row};
 use blockllm::model::hf::load_pretrained;
 use blockllm::model::llama::LlamaForCausalLM;
 use blockllm::policy::{CyclicOrder, PolicyConfig};
 use blockllm::prelude::*;
-use blockllm::train::{Algorithm, LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer};
+use blockllm::train::{
+    Algorithm, LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer, WeightType,
+};
 use burn::tensor::Device;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -153,5 +155,42 @@ fn fifty_steps_of_a_tiny_llama_equal_pytorch_under_every_optimizer() {
                 assert_eq!(told.selections, expected, "{backend} {name}: other blocks");
             }
         }
+    }
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn a_tiny_llama_in_bf16_with_master_copies_learns_as_the_f32_one_does() {
+    let batches = batches(&fixture());
+    for text in ["blockllm:0.8+patience=5", "adamw"] {
+        let run = |weights| {
+            let config = TrainConfig {
+                weights,
+                ..constant(40, 3e-3)
+            };
+            let (trained, records) = train_method_on(
+                &Device::flex(),
+                &LanguageModeling::default(),
+                &Method::parse(text).unwrap(),
+                &config,
+                &batches,
+            );
+            let losses: Vec<f64> = steps(&records).iter().map(|step| step.loss).collect();
+            (losses, trained)
+        };
+        let ((full, whole), (half, trained)) = (run(WeightType::F32), run(WeightType::Bf16));
+        assert_eq!(trained.memory.weights_bytes * 2, whole.memory.weights_bytes);
+        let state = trained.memory.optimizer_state_bytes;
+        assert_eq!(state.measured, state.estimated);
+        assert!(
+            state.measured > whole.memory.optimizer_state_bytes.measured,
+            "the master copies are counted"
+        );
+        // Rounded losses may stall at another step and select other blocks: the ends are compared.
+        let fall = |losses: &[f64]| losses[0] - losses[35..].iter().sum::<f64>() / 5.0;
+        assert!(
+            fall(&full) > 1.0 && fall(&half) > 0.9 * fall(&full),
+            "{text}: {full:?} {half:?}"
+        );
     }
 }

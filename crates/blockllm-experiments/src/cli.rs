@@ -2,7 +2,7 @@
 use crate::registry;
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{DeviceChoice, Method};
+use blockllm_train::{DeviceChoice, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,9 @@ pub struct Cli {
     /// Blocks outside the selection whose gradient norm each step measures
     #[arg(long, default_value_t = 2)]
     pub probes: usize,
+    /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained
+    #[arg(long, default_value = "f32", value_name = "f32|bf16")]
+    pub weights: WeightType,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,

@@ -29,7 +29,8 @@ pub struct BlockOptimizerConfig {
     /// In what the moments are kept.
     pub moment_precision: MomentPrecision,
     /// Whether trained entries of weights that are not f32 have an f32 master copy; without it every step is rounded
-    /// to the weight's own type.
+    /// to the weight's own type. A block that leaves the selection keeps the rounded weights: at most half a unit in
+    /// the last place of its copy is lost.
     pub master_weights: bool,
     /// What the blocks outside the selection do; nothing when `None`.
     pub inactive: Option<SignSgd>,

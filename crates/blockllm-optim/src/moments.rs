@@ -1,5 +1,5 @@
 //! One array of optimizer state, in f32 or in 8-bit codes.
-use crate::quantized::{Int8Blocks, WORDS, blocks, coded_bytes};
+use crate::quantized::{Coding, Int8Blocks, WORDS, blocks, coded_bytes};
 use crate::record::{read_back, read_back_ints};
 use crate::{OptimError, OptimizerRecord};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -14,7 +14,9 @@ pub enum MomentPrecision {
     #[default]
     F32,
     /// About 1 byte per entry and array, in blocks of 256 with a scale each. Parameters with fewer than 4096 trained
-    /// entries stay in f32, as in other 8-bit optimizers: they cost little, and biases and norms suffer most.
+    /// entries stay in f32, as in other 8-bit optimizers: they cost little, and biases and norms suffer most. So does
+    /// the dense form under a mask, whose codes would have no room for what is left out; it is chosen only where it
+    /// is the cheaper one all the same.
     Int8,
 }
 
@@ -46,9 +48,9 @@ pub(crate) enum Moments {
 
 impl Moments {
     /// Keeps `values`, `[len]`.
-    pub fn store(values: Tensor<1>, precision: MomentPrecision, non_negative: bool) -> Self {
+    pub fn store(values: Tensor<1>, precision: MomentPrecision, coding: Coding) -> Self {
         if precision.codes(values.dims()[0] as u64) {
-            Self::Int8(Box::new(Int8Blocks::encode(values, non_negative)))
+            Self::Int8(Box::new(Int8Blocks::encode(values, coding)))
         } else {
             Self::F32(Box::new(values))
         }

@@ -1,5 +1,6 @@
 //! Optimizer state of everything that is trained: made with the masks, dropped with the selection.
 use crate::precision::in_f32;
+use crate::record::mismatch;
 use crate::sparse_state::{SparseState, SparseStateRecord};
 use crate::{
     MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate, TopK,
@@ -115,6 +116,49 @@ impl States {
         let one =
             |(param, state): (&usize, &SparseState)| Ok((*param, state.record(&prefix(*param), tensors)?));
         self.by_param.iter().map(one).collect()
+    }
+
+    /// Refuses states that another update rule, precision of the moments, or type of the weights made: the next
+    /// step would read them as something else.
+    pub(crate) fn check(
+        &self,
+        records: &BTreeMap<usize, SparseStateRecord>,
+        rule: &dyn UpdateRule,
+        parameters: &[Parameter],
+    ) -> Result<(), OptimError> {
+        for (param, record) in records {
+            let Some(parameter) = parameters.get(*param) else {
+                return Err(mismatch(
+                    "state of parameter",
+                    &param.to_string(),
+                    &"no such parameter",
+                ));
+            };
+            let (found, own) = (record.estimate(), self.settings(parameter, rule));
+            if found.numel != own.numel {
+                return Err(mismatch(
+                    "entries of a state",
+                    &found.numel.to_string(),
+                    &own.numel,
+                ));
+            }
+            if found.arrays != own.arrays {
+                return Err(mismatch(
+                    "state arrays per entry",
+                    &found.arrays.to_string(),
+                    &own.arrays,
+                ));
+            }
+            if found.moments != own.moments {
+                let name = |moments: MomentPrecision| format!("{moments:?}").to_lowercase();
+                return Err(mismatch("moments in", &name(found.moments), &name(own.moments)));
+            }
+            if found.master != own.master {
+                let name = |master| if master { "f32 copies" } else { "none" };
+                return Err(mismatch("master weights", name(found.master), &name(own.master)));
+            }
+        }
+        Ok(())
     }
 
     /// Replaces all states by those of a record.

@@ -1,6 +1,45 @@
 //! Settings of a training run.
 use crate::{Schedule, TrainError};
+use blockllm_optim::cast_module;
+use burn::module::Module;
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
+
+/// In what the weights are kept while training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightType {
+    /// 4 bytes per parameter.
+    #[default]
+    F32,
+    /// 2 bytes per parameter; methods that train blocks keep f32 master copies of the trained entries.
+    Bf16,
+}
+
+impl WeightType {
+    /// `model` in this type.
+    ///
+    /// # Errors
+    /// When its device cannot compute in it.
+    pub fn cast<M: Module>(self, model: M) -> Result<M, TrainError> {
+        match self {
+            Self::F32 => Ok(model),
+            Self::Bf16 => Ok(cast_module(model, DType::BF16)?),
+        }
+    }
+}
+
+impl std::str::FromStr for WeightType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("`{text}` is neither f32 nor bf16")),
+        }
+    }
+}
 
 /// How long and how fast a run trains; what is trained is the [`Method`](crate::Method)'s matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +59,8 @@ pub struct TrainConfig {
     pub weight_decay: f32,
     /// Optimizer steps between evaluations; 0 evaluates only before and after.
     pub evaluate_every: u64,
+    /// In what the weights are kept.
+    pub weights: WeightType,
     /// Seed of initial weights, data order and policy.
     pub seed: u64,
 }
@@ -34,6 +75,7 @@ impl Default for TrainConfig {
             max_grad_norm: Some(1.0),
             weight_decay: 0.0,
             evaluate_every: 0,
+            weights: WeightType::F32,
             seed: 0,
         }
     }

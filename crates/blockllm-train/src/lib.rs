@@ -23,7 +23,7 @@ pub mod trainer;
 mod weights;
 
 pub use checkpoint::Checkpoints;
-pub use config::TrainConfig;
+pub use config::{TrainConfig, WeightType};
 pub use device::DeviceChoice;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};

@@ -171,6 +171,7 @@ impl Plan {
                 .unwrap_or_else(|| default_learning_rate(method)),
             schedule: Schedule::default(),
             evaluate_every: self.settings.evaluate_every,
+            weights: cli.weights,
             seed,
             ..TrainConfig::default()
         }
@@ -200,7 +201,7 @@ fn default_learning_rate(method: &Method) -> f64 {
     match &method.algorithm {
         Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8 => 3e-3,
         Algorithm::Blocks(_) => 1e-3,
-        Algorithm::Lora(_) => 3e-3,
+        Algorithm::Lora(_) => 1e-3,
         Algorithm::GaLore(_) => 1e-2,
     }
 }

@@ -55,6 +55,8 @@ impl BlockOptimizer {
     pub fn restore(&mut self, mut record: OptimizerRecord, device: &Device) -> Result<(), OptimError> {
         let meta: Meta = record.meta("a block optimizer's")?;
         check_parameters(&self.parameters, &meta.parameters)?;
+        self.states
+            .check(&meta.states, self.config.update.rule(), &self.parameters)?;
         let device = device.clone().without_autodiff();
         // The selector checks most and changes nothing when it refuses; it goes first.
         self.selector.restore(meta.selector)?;

@@ -1,6 +1,7 @@
 //! State under a new mask: entries that stay keep their moments, those that join get some.
 use super::{Carried, EXCLUDED, Form, Master, SparseState};
 use crate::moments::Moments;
+use crate::quantized::Coding;
 use crate::{TopK, UpdateRule};
 use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor};
 
@@ -34,8 +35,8 @@ impl SparseState {
         let stored = merged.into_iter().enumerate().map(|(array, values)| {
             Moments::store(
                 laid_out(values),
-                self.estimate.moments,
-                rule.is_non_negative(array),
+                next.estimate.array_precision(),
+                Coding::nearest(rule.is_non_negative(array)),
             )
         });
         next.arrays = stored.collect();

@@ -13,7 +13,7 @@ pub struct StateEstimate {
     pub trained: u64,
     /// State arrays of the update rule.
     pub arrays: u64,
-    /// In what they are kept.
+    /// In what they are to be kept.
     pub moments: MomentPrecision,
     /// Whether an f32 master copy of the weights is kept.
     pub master: bool,
@@ -45,27 +45,36 @@ impl StateEstimate {
     /// Bytes of the form that is chosen.
     pub fn bytes(&self) -> u64 {
         match self.layout() {
-            Layout::Whole | Layout::Dense => self.over(self.numel),
+            Layout::Whole => self.over(self.numel, self.moments),
+            Layout::Dense => self.over(self.numel, MomentPrecision::F32),
             Layout::Compact => self.compact_bytes(),
         }
     }
 
-    /// The cheaper form. A mask that leaves entries out has no room in 8-bit codes: it is compact there.
+    /// The cheaper form. Codes have no room for a sentinel, so that dense arrays are in f32 in any case.
     pub(crate) fn layout(&self) -> Layout {
         if self.trained == self.numel {
             Layout::Whole
-        } else if self.moments.codes(self.numel) || self.compact_bytes() < self.over(self.numel) {
+        } else if self.compact_bytes() < self.over(self.numel, MomentPrecision::F32) {
             Layout::Compact
         } else {
             Layout::Dense
         }
     }
 
-    fn compact_bytes(&self) -> u64 {
-        self.over(self.trained) + self.trained * WORD_BYTES
+    /// In what the arrays of the chosen form are kept.
+    pub(crate) fn array_precision(&self) -> MomentPrecision {
+        match self.layout() {
+            Layout::Whole | Layout::Compact => self.moments,
+            Layout::Dense => MomentPrecision::F32,
+        }
     }
 
-    fn over(&self, entries: u64) -> u64 {
-        self.arrays * self.moments.bytes(entries) + u64::from(self.master) * entries * WORD_BYTES
+    fn compact_bytes(&self) -> u64 {
+        self.over(self.trained, self.moments) + self.trained * WORD_BYTES
+    }
+
+    fn over(&self, entries: u64, moments: MomentPrecision) -> u64 {
+        self.arrays * moments.bytes(entries) + u64::from(self.master) * entries * WORD_BYTES
     }
 }

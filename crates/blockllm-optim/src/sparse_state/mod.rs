@@ -8,6 +8,7 @@ pub(crate) use record::SparseStateRecord;
 
 use crate::moments::{Moments, bytes_of};
 use crate::precision::{cast_to, in_f32};
+use crate::quantized::Coding;
 use crate::{StepContext, TopK, UpdateRule};
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use estimate::Layout;
@@ -62,7 +63,7 @@ impl SparseState {
         };
         let zeros = |len: u64| Tensor::<1>::zeros([len as usize], (device, DType::F32));
         // Zeros are coded alike whether an array may be negative or not, and the first update codes them anew.
-        let store = |values| Moments::store(values, estimate.moments, false);
+        let store = |values| Moments::store(values, estimate.array_precision(), Coding::nearest(false));
         let (form, first, rest) = match (estimate.layout(), mask) {
             (Layout::Dense, TopK::Some(kept)) => {
                 let mut first = vec![EXCLUDED; estimate.numel as usize];
@@ -131,11 +132,12 @@ impl SparseState {
         self.master = trained
             .filter(|_| self.estimate.master)
             .map(|trained| Master::Ready(Box::new(trained)));
-        let stored = state.into_iter().enumerate();
-        let precision = self.estimate.moments;
-        self.arrays = stored
-            .map(|(array, values)| Moments::store(values, precision, rule.is_non_negative(array)))
-            .collect();
+        let precision = self.estimate.array_precision();
+        let store = |(array, values)| {
+            let coding = Coding::of_step(rule.is_non_negative(array), self.steps, array);
+            Moments::store(values, precision, coding)
+        };
+        self.arrays = state.into_iter().enumerate().map(store).collect();
         weight
     }
 

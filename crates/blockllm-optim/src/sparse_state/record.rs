@@ -28,6 +28,19 @@ enum FormName {
     Compact,
 }
 
+impl SparseStateRecord {
+    /// Sizes and precisions.
+    pub(crate) fn estimate(&self) -> StateEstimate {
+        StateEstimate {
+            numel: self.numel,
+            trained: self.trained,
+            arrays: self.arrays,
+            moments: self.moments,
+            master: self.master,
+        }
+    }
+}
+
 impl SparseState {
     /// The form; the tensors go under names that begin with `prefix`.
     pub(crate) fn record(
@@ -78,6 +91,7 @@ impl SparseState {
         tensors: &mut OptimizerRecord,
         device: &Device,
     ) -> Result<Self, OptimError> {
+        let estimate = record.estimate();
         let len = match record.form {
             FormName::Whole | FormName::Dense => record.numel,
             FormName::Compact => record.trained,
@@ -88,7 +102,7 @@ impl SparseState {
             arrays.push(Moments::from_record(
                 &name,
                 len,
-                record.moments,
+                estimate.array_precision(),
                 non_negative,
                 tensors,
                 device,
@@ -110,13 +124,6 @@ impl SparseState {
             ))))
         } else {
             None
-        };
-        let estimate = StateEstimate {
-            numel: record.numel,
-            trained: record.trained,
-            arrays: record.arrays,
-            moments: record.moments,
-            master: record.master,
         };
         Ok(Self {
             form,

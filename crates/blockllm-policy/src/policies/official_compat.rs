@@ -53,7 +53,7 @@ impl Policy for OfficialCompat {
 
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
         let losses: Vec<f64> = progress.history.iter().copied().chain([progress.loss]).collect();
-        if progress.step % self.interval != 0 || losses.len() < self.patience {
+        if !progress.step.is_multiple_of(self.interval) || losses.len() < self.patience {
             return None;
         }
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;

@@ -1,8 +1,8 @@
 //! Settings of the methods that train blocks of parameters.
 use crate::{TrainConfig, TrainError};
 use blockllm_optim::{
-    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind,
-    SignSgd, SweepMode, Update,
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold,
+    MomentPrecision, NormKind, SignSgd, SweepMode, Update,
 };
 use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Roles, VisitSmoothing};
 use burn::module::Module;
@@ -38,6 +38,8 @@ pub struct BlockMethod {
     pub refresh: MaskRefresh,
     /// What becomes of the moments at a selection.
     pub moments: CarriedMoments,
+    /// In what the moments are kept.
+    pub moment_precision: MomentPrecision,
     /// What the blocks outside the selection do.
     pub inactive: Option<SignSgd>,
     /// The update rule of the trained entries; the run's weight decay replaces its own.
@@ -61,6 +63,7 @@ impl BlockMethod {
             threshold: MaskThreshold::default(),
             refresh: MaskRefresh::default(),
             moments: CarriedMoments::default(),
+            moment_precision: MomentPrecision::default(),
             inactive: None,
             update: Update::default(),
         }
@@ -131,6 +134,7 @@ impl BlockMethod {
             threshold: self.threshold,
             refresh: self.refresh,
             moments: self.moments,
+            moment_precision: self.moment_precision,
             inactive: self.inactive,
             max_grad_norm: config.max_grad_norm,
             update: self.update.with_weight_decay(config.weight_decay),

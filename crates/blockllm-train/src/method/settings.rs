@@ -18,6 +18,7 @@ Settings of methods that train blocks (blockllm and the other policies, badam, l
   threshold=exact|N                            exact top k, or the quantile of N sampled gradients
   refresh=each-selection|each-step             when the mask is made anew
   moments=reset|carried-over                   what a new selection does to the moments of what stays
+  state=f32|int8                               in what the moments are kept; int8 is a quarter of the bytes
   inactive=none|SCALE                          sign-SGD at SCALE times the learning rate on all other blocks
   rule=adamw|sgd|lion                          how trained entries are updated
 Settings of galore: svd=exact|randomized, gap=N, scale=X. Settings of lora: alpha=X.";
@@ -48,17 +49,18 @@ impl BlockMethod {
             "threshold" => self.threshold = MaskThreshold::Sampled(number(key, value)?),
             "refresh" => self.refresh = named(key, value)?,
             "moments" => self.moments = named(key, value)?,
+            "state" => self.moment_precision = named(key, value)?,
             "inactive" if value == "none" => self.inactive = None,
             "inactive" => {
                 self.inactive = Some(SignSgd {
                     scale: number(key, value)?,
-                })
+                });
             }
             "rule" => self.update = rule(value)?,
             _ => {
                 return Err(unknown(
                     key,
-                    "partition, norm, smoothing, patience, probes, sweep, mask, threshold, refresh, moments, inactive, rule",
+                    "partition, norm, smoothing, patience, probes, sweep, mask, threshold, refresh, moments, state, inactive, rule",
                 ));
             }
         }

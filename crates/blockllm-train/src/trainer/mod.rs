@@ -92,7 +92,7 @@ fn run<O: Objective>(
 ) -> Result<Trained<O::Model>, TrainError> {
     let config = setup.config;
     config.validate()?;
-    let model = setup.method.adapt(model, config)?;
+    let model = config.weights.cast(setup.method.adapt(model, config)?)?;
     let mut run = Run::new(setup, &model, meter)?;
     let newest = checkpoints.and_then(|checkpoints| Some((checkpoints, checkpoints.newest()?)));
     let (mut model, untrained, done) = if let Some((checkpoints, step)) = newest {

@@ -7,7 +7,7 @@ use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
     TrainConfig, TrainError, TrainingOptimizer, evaluate,
 };
-use blockllm_optim::OptimError;
+use blockllm_optim::{OptimError, Parameter};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -169,12 +169,11 @@ impl<'a, O: Objective> Run<'a, O> {
         untrained: EvaluationRecord,
         last: EvaluationRecord,
     ) -> Trained<O::Model> {
-        let parameters = self
-            .optimizer
-            .parameters()
-            .iter()
-            .map(|parameter| parameter.info.numel)
-            .sum::<u64>();
+        let of = |bytes: fn(&Parameter) -> u64| self.optimizer.parameters().iter().map(bytes).sum::<u64>();
+        let parameters = of(|parameter| parameter.info.numel);
+        let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
+        // Gradients have the type of their weights.
+        let gradients_bytes = self.tally.gradient_entries * weights_bytes / parameters.max(1);
         let tally = self.tally;
         let seconds = tally.step_ms.iter().sum::<f64>() / 1e3;
         Trained {
@@ -188,9 +187,7 @@ impl<'a, O: Objective> Run<'a, O> {
             trained_entries: tally.trained_entries,
             selections: self.optimizer.selections(),
             blocks: self.optimizer.block_names(),
-            memory: self
-                .meter
-                .report(parameters * 4, tally.gradient_entries * 4, tally.state),
+            memory: self.meter.report(weights_bytes, gradients_bytes, tally.state),
         }
     }
 }
