@@ -3,7 +3,7 @@ use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectCon
 
 /// Selects every candidate, once.
 ///
-/// *Rule:* all blocks, whole. *Source:* the control of every comparison. *Use it* for dense training with the
+/// *Rule:* all blocks, whole. *Source:* the control of every comparison. *Settings:* none. *Use it* for dense training with the
 /// same optimizer, and to check that sparsity 0 equals AdamW.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct All;

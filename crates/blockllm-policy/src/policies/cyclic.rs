@@ -23,7 +23,7 @@ pub enum CyclicOrder {
 ///
 /// *Rule:* the next blocks of the cycle, again every `interval` steps; either until the budget is met, or
 /// `blocks` whole ones. *Source:* `BAdam`, arXiv 2404.02827, with the decoder-layer partition and one block.
-/// *Use it* as the block coordinate descent baseline.
+/// *Settings:* `interval` (100 steps), `order`, `blocks` (the budget when absent). *Use it* as the block coordinate descent baseline.
 #[derive(Clone, Debug)]
 pub struct Cyclic {
     interval: u64,

@@ -7,7 +7,7 @@ use rand::{RngExt, seq::SliceRandom};
 ///
 /// *Rule:* with probability `epsilon` a uniformly random order, else largest norm first; again when the loss
 /// stalls; `epsilon` is multiplied by `decay` at each selection. *Source:* `AdaGradSelect`, arXiv 2512.15764.
-/// *Use it* to ask whether early exploration pays.
+/// *Settings:* `patience` (100 steps), `epsilon` at the start (1), `decay` (0.9). *Use it* to ask whether early exploration pays.
 #[derive(Clone, Copy, Debug)]
 pub struct EpsilonGreedy {
     patience: usize,

@@ -3,7 +3,7 @@ use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectCon
 
 /// Selects the blocks of the given names, whole, once.
 ///
-/// *Rule:* the named set. *Source:* a control. *Use it* to ask what a particular set of blocks is worth.
+/// *Rule:* the named set. *Source:* a control. *Settings:* the names of the blocks. *Use it* to ask what a particular set of blocks is worth.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     blocks: Vec<String>,

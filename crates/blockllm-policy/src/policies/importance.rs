@@ -6,7 +6,8 @@ use rand::RngExt;
 /// Draws blocks without replacement, with probability proportional to `norm^(1 / temperature)`.
 ///
 /// *Rule:* the Gumbel-top-k order of `ln(norm) / temperature`, again every `interval` steps. *Source:* the idea
-/// of MISA (module-wise importance sampling). *Settings:* a high temperature nears `random`, a low one nears
+/// of MISA (module-wise importance sampling). *Settings:* `interval` (100 steps) and
+/// `temperature` (1): a high one nears `random`, a low one nears
 /// `blockllm-no-visits`. *Use it* where a greedy choice starves blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Importance {

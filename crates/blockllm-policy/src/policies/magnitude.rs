@@ -7,7 +7,7 @@ use crate::{
 /// Selects by weight norm.
 ///
 /// *Rule:* largest weight norm first, again every `interval` steps. *Source:* `BlockLLM`, section 2 (the
-/// magnitude pruning that motivates it). *Use it* as a baseline that needs no gradient to select.
+/// magnitude pruning that motivates it). *Settings:* `interval` (100 steps). *Use it* as a baseline that needs no gradient to select.
 #[derive(Clone, Copy, Debug)]
 pub struct Magnitude {
     interval: u64,

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 ///
 /// *Rule:* a uniformly random order, again every `interval` steps; either until the budget is met, or `blocks`
 /// whole blocks. *Source:* LISA, arXiv 2403.17919, with the decoder-layer partition and embeddings and head
-/// always trained. *Use it* as the baseline that asks whether choosing by norm is worth anything.
+/// always trained. *Settings:* `interval` (100 steps), `blocks` (the budget when absent). *Use it* as the baseline that asks whether choosing by norm is worth anything.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomBlocks {
     interval: u64,
