@@ -183,6 +183,60 @@ pub enum DataError {
         corpus: String,
     },
 
+    /// A name is no task of GLUE's.
+    #[error("GLUE has no task `{found}`: it has {expected}")]
+    UnknownTask {
+        /// The name.
+        found: String,
+        /// All names.
+        expected: String,
+    },
+
+    /// A folder holds no data of a task.
+    #[error(
+        "no data of {task} in {}: expected a folder `{task}` with train.tsv and dev.tsv in GLUE's own layout", path.display()
+    )]
+    NoTask {
+        /// The folder that was given.
+        path: PathBuf,
+        /// The task.
+        task: &'static str,
+    },
+
+    /// A file of a task has no row.
+    #[error("{} holds no row below its header: expected at least one example. Download the task again", path.display())]
+    EmptyTaskFile {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The header of a task's file lacks a column.
+    #[error(
+        "{}, line 1: expected a column `{column}`, found the columns {found}. Give the task's file in GLUE's own layout",
+        path.display()
+    )]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The columns that are there.
+        found: String,
+    },
+
+    /// A row of a task's file is not as GLUE has it.
+    #[error("{}, line {line}: expected {expected}, found {found}. Mend or remove the line, or download the task again", path.display())]
+    TaskRow {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What should stand there.
+        expected: String,
+        /// What does.
+        found: String,
+    },
+
     /// The thread that prepares batches is gone.
     #[error(
         "the data thread has stopped ({found}): no further batch can come. Start a new loader from the last cursor"

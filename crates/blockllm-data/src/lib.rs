@@ -33,6 +33,7 @@ pub mod dependency_docs;
 pub mod document_stream;
 pub mod documents;
 pub mod error;
+pub mod glue;
 pub mod hashing;
 mod lane;
 pub mod loader;

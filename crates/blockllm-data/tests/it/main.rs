@@ -3,6 +3,7 @@
 
 mod corpus;
 mod fixtures;
+mod glue;
 mod lanes;
 mod loader;
 mod tokenizer;

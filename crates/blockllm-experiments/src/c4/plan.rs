@@ -200,8 +200,7 @@ impl Plan {
 fn default_learning_rate(method: &Method) -> f64 {
     match &method.algorithm {
         Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8 => 3e-3,
-        Algorithm::Blocks(_) => 1e-3,
-        Algorithm::Lora(_) => 1e-3,
+        Algorithm::Blocks(_) | Algorithm::Lora(_) => 1e-3,
         Algorithm::GaLore(_) => 1e-2,
     }
 }
