@@ -1,4 +1,4 @@
-//! GLUE's metrics, equal to scikit-learn's and SciPy's; where a denominator is zero the score is 0.
+//! GLUE's metrics, equal to scikit-learn's and `SciPy`'s; where a denominator is zero the score is 0.
 use super::{GlueLabel, GlueTask};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,9 @@ pub fn matthews_correlation(predicted: &[usize], labels: &[usize]) -> f64 {
     let classes = predicted.iter().chain(labels).max().map_or(0, |most| most + 1);
     let counts = |of: &[usize]| {
         let mut counts = vec![0.0; classes];
-        of.iter().for_each(|class| counts[*class] += 1.0);
+        for class in of {
+            counts[*class] += 1.0;
+        }
         counts
     };
     let (predicted_counts, label_counts) = (counts(predicted), counts(labels));
@@ -142,7 +144,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
         let below = done;
         done += tied.len();
         let rank = below as f64 + (tied.len() + 1) as f64 / 2.0;
-        tied.iter().for_each(|index| ranks[*index] = rank);
+        for index in tied {
+            ranks[*index] = rank;
+        }
     }
     ranks
 }

@@ -19,8 +19,8 @@ struct Columns {
 pub(super) fn read(path: &Path, task: GlueTask, labelled: bool) -> Result<Vec<GlueExample>, DataError> {
     let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let valid = &bytes[..error.valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = valid.split('\n').count() as u64;
         row_error(path, line, "UTF-8 text", "other bytes")
     })?;
     let text = text.trim_start_matches('\u{feff}');
