@@ -190,7 +190,7 @@ fn the_metrics_are_those_of_scikit_learn_and_scipy() {
         serde_json::from_str(include_str!("../fixtures/glue_metrics_reference.json")).unwrap();
     assert_eq!((reference.classes.len(), reference.scores.len()), (6, 3));
     let near = |found: f64, expected: f64, what: &str| {
-        assert!((found - expected).abs() < 1e-12, "{what}: {found} {expected}")
+        assert!((found - expected).abs() < 1e-12, "{what}: {found} {expected}");
     };
     for row in reference.classes {
         near(

@@ -111,7 +111,7 @@ fn a_mask_refreshed_every_step_trains_the_largest_gradients_of_each_step() {
                 before[path]
                     .iter()
                     .zip(&after[path])
-                    .map(|(a, b)| a != b)
+                    .map(|(a, b)| a.to_bits() != b.to_bits())
                     .collect::<Vec<_>>()
             };
             masks.push(before.keys().flat_map(changed).collect::<Vec<_>>());
