@@ -105,6 +105,18 @@ pub enum ModelError {
         /// Shape in the file.
         found: Vec<usize>,
     },
+    /// The folder has a head for another number of classes.
+    #[error("{}: the head `{tensor}` tells {found} classes, the task has {expected}; name the checkpoint it was fine-tuned from, or a task of {found}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// The key of the head's matrix.
+        tensor: String,
+        /// Classes of the task.
+        expected: usize,
+        /// Classes in the file.
+        found: usize,
+    },
     /// A tensor has a number format that is not read.
     #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16 or BF16; convert the weights to one of these", path.display())]
     Dtype {

@@ -1,11 +1,12 @@
-//! Llama for burn: equal to transformers' in every logit and gradient, loading and saving its folders.
+//! Llama, BERT and RoBERTa for burn: equal to transformers' in every logit and gradient, loading and saving its folders.
 //!
 //! A model is a [`llama::LlamaConfig`] (a preset, or a Hugging Face `config.json`) and the
 //! [`llama::LlamaForCausalLM`] made from it. The path of every parameter, as a burn `ModuleVisitor` sees it,
-//! is its Hugging Face key, so that blocks can be named the same way everywhere.
+//! is its Hugging Face key, so that blocks can be named the same way everywhere; for the [`encoder`] it is that key
+//! with three parts renamed (see [`encoder::hf_key`]).
 //!
 //! Shape legend of the whole crate: `B` batch, `T` sequence, `S` keys attended to, `D` hidden, `H` query heads,
-//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary.
+//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary, `C` classes.
 //!
 //! ```
 //! use blockllm_model::llama::LlamaConfig;
@@ -15,10 +16,17 @@
 //! # Ok::<(), blockllm_model::ModelError>(())
 //! ```
 
+pub mod classification_loss;
+mod config_file;
+pub mod encoder;
 pub mod error;
 pub mod hf;
+mod init;
+pub mod labels;
 pub mod llama;
 pub mod loss;
 
+pub use classification_loss::{classification_loss, regression_loss};
 pub use error::ModelError;
+pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};

@@ -66,6 +66,17 @@ impl WeightFolder {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Whether there is a tensor of this key.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The shape of a tensor and the file it lies in.
+    pub fn shape(&self, name: &str) -> Option<(&[usize], &Path)> {
+        let place = self.tensors.get(name)?;
+        Some((place.info.shape.as_slice(), place.file.as_path()))
+    }
+
     /// The numbers of one tensor, row by row, in f32.
     ///
     /// # Errors

@@ -1,22 +1,27 @@
 //! Hugging Face folders: `config.json` and safetensors, in one file or in shards, both ways.
 //!
 //! [`WeightFolder`] reads single tensors and [`module`] puts them into any burn module; [`save`] goes the other
-//! way. Only `pretrained.rs` and `peft.rs` (LoRA adapters, as PEFT keeps them)
-//! know of Llama, so another architecture needs no more than its own such files.
+//! way. Only `pretrained.rs`, `llama_classifier.rs` and `peft.rs` (LoRA adapters, as PEFT keeps them) know of
+//! Llama, and only `encoder.rs` of BERT and RoBERTa, so another architecture needs no more than its own such files.
 
 mod adapter_config;
 mod adapter_file;
+mod classifier;
 mod dtype;
+pub(crate) mod encoder;
 mod folder;
 mod index;
+mod llama_classifier;
 pub mod module;
 mod peft;
 mod pretrained;
 pub mod save;
 mod transpose;
 
+pub use classifier::Loaded;
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
+pub use llama_classifier::{llama_labels, load_llama_classifier, save_llama_classifier};
 pub use peft::{load_adapter, save_adapter};
 pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};
 pub use save::SaveOptions;

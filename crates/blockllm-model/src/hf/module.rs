@@ -27,16 +27,36 @@ pub fn load_module<M: Module>(
     dtype: FloatDType,
     key_of: &dyn Fn(&str) -> String,
 ) -> Result<M, ModelError> {
+    let (module, _) = load_module_except(module, folder, dtype, key_of, &|_| false)?;
+    Ok(module)
+}
+
+/// [`load_module`], but a parameter that the folder lacks stays as it is when `may_lack` allows it of its path.
+///
+/// The paths of the parameters that stayed are returned beside the module.
+///
+/// # Errors
+///
+/// As [`load_module`].
+pub fn load_module_except<M: Module>(
+    module: M,
+    folder: &mut WeightFolder,
+    dtype: FloatDType,
+    key_of: &dyn Fn(&str) -> String,
+    may_lack: &dyn Fn(&str) -> bool,
+) -> Result<(M, Vec<String>), ModelError> {
     let mut loader = Loader {
         path: Path::default(),
         folder,
         dtype,
         key_of,
+        may_lack,
+        lacking: Vec::new(),
         error: None,
     };
     let module = module.map(&mut loader);
     match loader.error {
-        None => Ok(module),
+        None => Ok((module, loader.lacking)),
         Some(error) => Err(error),
     }
 }
@@ -115,10 +135,18 @@ struct Loader<'a> {
     folder: &'a mut WeightFolder,
     dtype: FloatDType,
     key_of: &'a dyn Fn(&str) -> String,
+    may_lack: &'a dyn Fn(&str) -> bool,
+    lacking: Vec<String>,
     error: Option<ModelError>,
 }
 
 impl Loader<'_> {
+    /// Whether the parameter here may stay as it is, because the folder has none.
+    fn stays(&self) -> bool {
+        let path = self.path.joined();
+        (self.may_lack)(&path) && !self.folder.contains(&(self.key_of)(&path))
+    }
+
     /// The tensor for a parameter of this shape.
     fn read(&mut self, shape: &[usize]) -> Result<TensorData, ModelError> {
         let key = (self.key_of)(&self.path.joined());
@@ -143,6 +171,10 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if self.error.is_some() {
+            return param;
+        }
+        if self.stays() {
+            self.lacking.push(self.path.joined());
             return param;
         }
         let shape: [usize; D] = param.lazy_shape().dims();

@@ -10,11 +10,8 @@ use super::dtype::WeightDtype;
 use super::folder::WeightFolder;
 use super::module::{load_module, module_tensors};
 use super::save::{SaveOptions, save_tensors, write_text};
-use crate::ModelError;
-use crate::llama::{LlamaConfig, LlamaForCausalLM, with_torch_dtype};
-
-/// The configuration file of a folder.
-const CONFIG: &str = "config.json";
+use crate::llama::{LlamaConfig, LlamaForCausalLM};
+use crate::{ModelError, config_file};
 
 /// Loads a Llama from a Hugging Face folder, its weights in f32 whatever their format on disk.
 ///
@@ -38,15 +35,7 @@ pub fn load_pretrained_as(
     dtype: WeightDtype,
     device: &Device,
 ) -> Result<(LlamaForCausalLM, LlamaConfig), ModelError> {
-    let path = dir.join(CONFIG);
-    if !path.is_file() {
-        return Err(ModelError::MissingFile {
-            path,
-            expected: "a Hugging Face folder holds it".to_owned(),
-            mend: "name a folder that Hugging Face's `save_pretrained` has written".to_owned(),
-        });
-    }
-    let config = LlamaConfig::from_file(&path)?;
+    let config = LlamaConfig::from_file(&config_file::in_folder(dir)?)?;
     let mut folder = WeightFolder::open(dir)?;
     let model = load_module(
         config.init_lazy(0, device),
@@ -86,6 +75,7 @@ pub fn save_pretrained_with(
     fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
     let tensors = module_tensors(&model.clone().materialize(), &str::to_owned);
     save_tensors(tensors, dir, options)?;
-    let text = with_torch_dtype(&config.to_json(), options.dtype.torch_name());
-    write_text(&dir.join(CONFIG), &text)
+    let dtype = options.dtype.torch_name();
+    let text = config_file::with_keys(&config.to_json(), [("torch_dtype", dtype.into())]);
+    write_text(&config_file::path_in(dir), &text)
 }

@@ -3,16 +3,17 @@
 //! Version 4 keeps `rope_theta` beside `rope_scaling`, version 5 puts both into `rope_parameters`. We read either
 //! and write both, so that either version reads what we write.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::config::LlamaConfig;
 use super::rope::RopeScaling;
 use super::rope_json::RopeJson;
-use crate::ModelError;
+use crate::{ModelError, config_file};
+
+/// What transformers calls the language model.
+const CAUSAL_LM: &str = "LlamaForCausalLM";
 
 /// The keys of `config.json` that concern a Llama model; all others are passed over.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -60,13 +61,13 @@ impl LlamaConfig {
     ///
     /// When the file cannot be read, is no JSON, lacks a size, or describes a model that is no plain Llama.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let text = fs::read_to_string(path).map_err(ModelError::io(path, "read"))?;
-        let json: LlamaConfigJson = serde_json::from_str(&text).map_err(|error| ModelError::Json {
-            path: path.to_path_buf(),
-            message: error.to_string(),
-            mend: "mend the line, or fetch config.json again".to_owned(),
-        })?;
-        json.into_config(&path.display().to_string())
+        Self::from_file_of(path, &[CAUSAL_LM])
+    }
+
+    /// [`from_file`](Self::from_file) for one of the heads that `architectures` names.
+    pub(crate) fn from_file_of(path: &Path, architectures: &[&str]) -> Result<Self, ModelError> {
+        let json: LlamaConfigJson = config_file::read(path)?;
+        json.into_config(&path.display().to_string(), architectures)
     }
 
     /// The text of a `config.json` that transformers 4 and 5 both read.
@@ -81,14 +82,14 @@ impl TryFrom<LlamaConfigJson> for LlamaConfig {
     type Error = ModelError;
 
     fn try_from(json: LlamaConfigJson) -> Result<Self, ModelError> {
-        json.into_config("model config")
+        json.into_config("model config", &[CAUSAL_LM])
     }
 }
 
 impl LlamaConfigJson {
     /// Parses the raw keys into a valid configuration.
-    fn into_config(self, origin: &str) -> Result<LlamaConfig, ModelError> {
-        self.refuse_other_models(origin)?;
+    fn into_config(self, origin: &str, architectures: &[&str]) -> Result<LlamaConfig, ModelError> {
+        self.refuse_other_models(origin, architectures)?;
         let need = |field: &str, value: Option<usize>| {
             let mend = format!("add `{field}` to the file");
             value.ok_or_else(|| ModelError::config(origin, field, "a number", "missing", mend))
@@ -132,7 +133,7 @@ impl LlamaConfigJson {
     }
 
     /// Refuses what this implementation would silently compute otherwise than transformers.
-    fn refuse_other_models(&self, origin: &str) -> Result<(), ModelError> {
+    fn refuse_other_models(&self, origin: &str, architectures: &[&str]) -> Result<(), ModelError> {
         let refuse = |field: &str, expected: &str, found: &dyn ToString, mend: &str| {
             Err(ModelError::config(
                 origin,
@@ -146,7 +147,7 @@ impl LlamaConfigJson {
             return refuse("model_type", "llama", &kind, "use a Llama model");
         }
         // GaLore's own files spell it `LLaMAForCausalLM`.
-        let llama = |name: &String| name.eq_ignore_ascii_case("LlamaForCausalLM");
+        let llama = |name: &String| architectures.iter().any(|known| name.eq_ignore_ascii_case(known));
         if let Some(names) = self
             .architectures
             .as_ref()
@@ -154,9 +155,9 @@ impl LlamaConfigJson {
         {
             return refuse(
                 "architectures",
-                "LlamaForCausalLM",
+                &architectures.join(" or "),
                 &names.join(", "),
-                "use a Llama language model",
+                "use a Llama with this head",
             );
         }
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
@@ -202,7 +203,7 @@ impl From<LlamaConfig> for LlamaConfigJson {
         let scaled = config.rope_scaling != RopeScaling::Default;
         let mut ends: Vec<i64> = config.eos_token_id.iter().copied().map(i64::from).collect();
         Self {
-            architectures: Some(vec!["LlamaForCausalLM".to_owned()]),
+            architectures: Some(vec![CAUSAL_LM.to_owned()]),
             model_type: Some("llama".to_owned()),
             vocab_size: Some(config.vocab_size),
             hidden_size: Some(config.hidden_size),
@@ -247,11 +248,4 @@ impl OneOrMany {
 /// A token, or nothing where the file says "none" by a negative number.
 fn token(id: i64) -> Option<u32> {
     u32::try_from(id).ok()
-}
-
-/// Sets `torch_dtype` in the text of a `config.json`.
-pub(crate) fn with_torch_dtype(text: &str, dtype: &str) -> String {
-    let mut json: Value = serde_json::from_str(text).expect("the text was written by `to_json`");
-    json["torch_dtype"] = dtype.into();
-    serde_json::to_string_pretty(&json).expect("a JSON value is always valid JSON")
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor};
 
 /// What is added to a forbidden score: its exponential is zero, and no infinity enters the arithmetic.
-const FORBIDDEN: f32 = -1e30;
+pub(crate) const FORBIDDEN: f32 = -1e30;
 
 /// The bias that is added to attention scores; one serves all layers and heads.
 ///

@@ -1,4 +1,4 @@
-//! The Llama architecture: configuration, modules, generation.
+//! The Llama architecture: configuration, modules, generation, classification.
 //!
 //! Shape legend: `B` batch, `T` sequence, `S` keys attended to, `D` hidden, `I` intermediate, `H` query heads,
 //! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary.
@@ -19,17 +19,19 @@ mod rms_norm;
 mod rope;
 mod rope_json;
 mod sampling;
+mod sequence_classification;
 
 pub use attention::LlamaAttention;
 pub use causal_lm::LlamaForCausalLM;
 pub use config::LlamaConfig;
-pub(crate) use config_json::with_torch_dtype;
 pub use decoder_layer::LlamaDecoderLayer;
 pub use generate::GenerateConfig;
 pub use kv_cache::{KvCache, LayerCache};
+pub(crate) use mask::FORBIDDEN;
 pub use mask::attention_bias;
 pub use mlp::LlamaMlp;
 pub use model::LlamaModel;
 pub use presets::PRESETS;
 pub use rms_norm::RmsNorm;
 pub use rope::{RopeScaling, RotaryEmbedding, RotarySlice};
+pub use sequence_classification::LlamaForSequenceClassification;

@@ -4,6 +4,7 @@
 mod blocks;
 mod common;
 mod config;
+mod encoder;
 mod folders;
 mod lora;
 mod loss;

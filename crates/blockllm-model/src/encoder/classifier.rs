@@ -1,0 +1,73 @@
+//! The encoder with a head that sorts texts or scores them.
+
+use burn::module::Module;
+use burn::nn::{Dropout, Linear};
+use burn::tensor::{Int, Tensor};
+
+use super::model::{EncoderModel, first_token};
+
+/// A BERT or RoBERTa that sorts texts, or scores them.
+#[derive(Module, Debug)]
+pub struct EncoderForSequenceClassification {
+    /// Everything below the head: `bert` or `roberta` in checkpoints.
+    pub base: EncoderModel,
+    /// The head.
+    pub classifier: ClassificationHead,
+}
+
+impl EncoderForSequenceClassification {
+    /// Logits of every text; a single one is its score.
+    ///
+    /// # Shapes
+    ///
+    /// - `input_ids`: `[B, T]`
+    /// - `token_type_ids`: `[B, T]`; `None` when all are of type 0
+    /// - `attention_mask`: `[B, T]`, 1 for tokens, 0 for padding; `None` when there is no padding
+    /// - output: `[B, C]`
+    ///
+    /// # Panics
+    ///
+    /// When `T` exceeds the positions there are
+    /// ([`EncoderConfig::max_length`](super::EncoderConfig::max_length)).
+    pub fn forward(
+        &self,
+        input_ids: Tensor<2, Int>,
+        token_type_ids: Option<Tensor<2, Int>>,
+        attention_mask: Option<Tensor<2, Int>>,
+    ) -> Tensor<2> {
+        let hidden = self.base.forward(input_ids, token_type_ids, attention_mask);
+        let text = match &self.base.pooler {
+            Some(pooler) => pooler.forward(hidden),
+            None => first_token(hidden),
+        };
+        self.classifier.forward(text)
+    }
+}
+
+/// BERT's head is a projection; RoBERTa's has a hidden layer in place of the pooler.
+#[derive(Module, Debug)]
+pub struct ClassificationHead {
+    /// RoBERTa's hidden layer, `[D, D]`.
+    pub dense: Option<Linear>,
+    /// `[D, C]`; in BERT's checkpoints simply `classifier`.
+    pub out_proj: Linear,
+    /// Before every projection.
+    pub dropout: Dropout,
+}
+
+impl ClassificationHead {
+    /// Logits of every text.
+    ///
+    /// # Shapes
+    ///
+    /// - text: `[B, D]`
+    /// - output: `[B, C]`
+    pub fn forward(&self, text: Tensor<2>) -> Tensor<2> {
+        let text = self.dropout.forward(text);
+        let text = match &self.dense {
+            Some(dense) => self.dropout.forward(dense.forward(text).tanh()),
+            None => text,
+        };
+        self.out_proj.forward(text)
+    }
+}
