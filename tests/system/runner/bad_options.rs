@@ -59,7 +59,7 @@ fn an_unknown_model_device_scale_or_norm_is_refused_with_the_names_there_are() {
         &["--device", "`device` is tpu", "use flex, wgpu or cuda"],
     );
     assert_refused(&["--scale", "huge"], &["'huge'", "quick, cpu, paper"]);
-    assert_refused(&["--norm", "l1"], &["'l1'", "rms, grad"]);
+    assert_refused(&["--norm", "l1"], &["'l1'", "`grad`, `rms`, `processed`"]);
 }
 
 #[test]
