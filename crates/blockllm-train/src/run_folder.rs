@@ -164,8 +164,10 @@ impl RunObserver for RunFolder {
     }
 }
 
+/// As it would be read back from disk: an f32 of 0.9 is written as `0.9`, but is another number as an f64.
 fn to_value(value: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(value).expect("run records have only string keys")
+    let text = serde_json::to_string(value).expect("run records have only string keys");
+    serde_json::from_str(&text).expect("what was just written is JSON")
 }
 
 fn line(record: &Record) -> String {
