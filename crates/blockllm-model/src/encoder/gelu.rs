@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, activation};
 /// `x / 2 * (1 + erf(x / sqrt(2)))`.
 ///
 /// burn 0.22.1's own has this value everywhere, but only on flex this derivative: the other backends take that of
-/// the tanh approximation, which is off by up to 5e-4. There we let autodiff derive the formula, at the price of
+/// the tanh approximation, which is off by up to 9e-4. There we let autodiff derive the formula, at the price of
 /// a few more activations kept.
 ///
 /// # Shapes
