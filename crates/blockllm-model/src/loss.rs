@@ -159,7 +159,8 @@ impl Chunks {
             let counted = counted.clone().narrow(0, start, length).unsqueeze_dim(1);
             let logits = head.logits(hidden.clone()); // [n, V]
             let (losses, logits_grad) = cross_entropy(logits, labels, wanted.hidden || wanted.head);
-            sum = sum + (losses * counted.clone()).sum();
+            // Over the dimension: a sum of everything may add in another order each time, on GPUs.
+            sum = sum + (losses * counted.clone()).sum_dim(0).reshape([1]);
             let Some(logits_grad) = logits_grad else { continue };
             let logits_grad = logits_grad.cast(hidden.dtype());
             let counted = counted.cast(hidden.dtype());

@@ -1,5 +1,6 @@
 //! Sums of squared gradients, on the device until a selection reads them all back at once.
 use crate::precision::in_f32;
+use crate::total::total;
 use crate::{OptimError, Parameter};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -81,7 +82,7 @@ pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
 }
 
 fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    in_f32(tensor).square().sum()
+    total(in_f32(tensor).square())
 }
 
 struct GradientSums<'a> {

@@ -42,6 +42,7 @@ mod sparse_state;
 mod states;
 mod step;
 mod sweep;
+mod total;
 mod update;
 
 pub use block_optimizer::BlockOptimizer;

@@ -1,4 +1,5 @@
 //! A randomized range finder that stays on the device (Halko, Martinsson, Tropp, arXiv 0909.4061).
+use crate::total::total;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +37,7 @@ pub(crate) fn randomized_basis(
     let [side, other] = matrix.dims();
     let width = (rank + oversampling).min(side.min(other)); // k
     // Powers of small gradients would underflow.
-    let norm = matrix.clone().square().sum().sqrt().clamp_min(TINY);
+    let norm = total(matrix.clone().square()).sqrt().clamp_min(TINY);
     let matrix = matrix / norm.unsqueeze::<2>();
     let transposed = matrix.clone().transpose();
     let gaussian = sketch.gaussian([width, other], &matrix.device());

@@ -9,6 +9,7 @@ pub(crate) use record::SparseStateRecord;
 use crate::moments::{Moments, bytes_of};
 use crate::precision::{cast_to, in_f32};
 use crate::quantized::Coding;
+use crate::total::total;
 use crate::{StepContext, TopK, UpdateRule};
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use estimate::Layout;
@@ -153,7 +154,7 @@ impl SparseState {
             Form::Dense => processed.mask_fill(state[0].clone().equal_elem(EXCLUDED), 0.0),
             Form::Whole | Form::Compact(_) => processed,
         };
-        Some(processed.square().sum())
+        Some(total(processed.square()))
     }
 
     /// Entries that are trained.
