@@ -46,7 +46,7 @@ fn evaluation_is_the_mean_over_all_labels_though_batches_differ_in_how_many_they
     assert_eq!(found.labels, labels as u64);
     // Three sums in f32 of up to 45 losses around 5.
     assert!((found.loss - mean).abs() < 1e-5, "{} beside {mean}", found.loss);
-    assert!((found.perplexity - mean.exp()).abs() < 1e-4 * mean.exp());
+    assert!((found.perplexity() - mean.exp()).abs() < 1e-4 * mean.exp());
     assert!(
         (mean - mean_of_means).abs() > 1e-2,
         "these batches cannot tell {mean} from {mean_of_means}"

@@ -7,6 +7,7 @@ mod batches;
 mod broken_weights;
 mod determinism;
 mod evaluation;
+mod fine_tuning;
 mod gradient_accumulation;
 mod laws;
 mod overfit;

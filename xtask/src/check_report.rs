@@ -53,8 +53,8 @@ pub fn figures(result: &Value) -> Result<Figures, Vec<String>> {
     let mut wrong = Vec::new();
     let figures = Figures {
         method: text(result, "method", &mut wrong),
-        validation_perplexity: number(result, "validation_perplexity", &mut wrong),
-        untrained_perplexity: number(result, "untrained_perplexity", &mut wrong),
+        validation_perplexity: number(result, "last.metrics.perplexity", &mut wrong),
+        untrained_perplexity: number(result, "untrained.metrics.perplexity", &mut wrong),
         state_measured_bytes: bytes(result, "memory.optimizer_state_bytes.measured", &mut wrong),
         state_estimated_bytes: bytes(result, "memory.optimizer_state_bytes.estimated", &mut wrong),
         peak_bytes: bytes(result, "memory.peak_bytes", &mut wrong),
@@ -204,7 +204,8 @@ mod tests {
 
     fn result(method: &str, peak: u64) -> Value {
         json!({
-            "method": method, "validation_perplexity": 210.5, "untrained_perplexity": 4096.0,
+            "method": method,
+            "last": { "metrics": { "perplexity": 210.5 } }, "untrained": { "metrics": { "perplexity": 4096.0 } },
             "memory": { "peak_bytes": peak, "optimizer_state_bytes": { "measured": 800, "estimated": 800 } },
         })
     }
@@ -222,11 +223,12 @@ mod tests {
 
     #[test]
     fn every_missing_field_is_named() {
-        let wrong = figures(&json!({ "method": "adamw", "validation_perplexity": null })).unwrap_err();
+        let wrong = figures(&json!({ "method": "adamw", "last": { "metrics": { "perplexity": null } } }))
+            .unwrap_err();
         assert_eq!(wrong.len(), 5, "{wrong:?}");
         assert_eq!(
             wrong[0],
-            "the field `validation_perplexity` is null, not a finite number"
+            "the field `last.metrics.perplexity` is null, not a finite number"
         );
         assert_eq!(
             wrong[2],

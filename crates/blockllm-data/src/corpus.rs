@@ -10,7 +10,7 @@ use crate::documents::{Document, DocumentId, Documents, Split};
 use crate::hashing::{sha256_hex, stable_hash};
 use crate::shard_reader::ShardReader;
 use crate::shards::ShardSet;
-use crate::shuffle::permutation;
+use crate::shuffle::{Purpose, epoch_rng, permutation};
 use crate::{DataError, Tokenizer};
 
 /// Where a corpus has no validation documents of its own, one document in this many is held out of training.
@@ -206,7 +206,9 @@ impl Corpus {
 
     /// The train documents with the shards, but not the documents in them, in the order of (`seed`, `epoch`).
     pub fn epoch_documents(&self, seed: u64, epoch: u64) -> Documents {
-        self.in_shard_order(Split::Train, |shards| permutation(shards, seed, epoch))
+        self.in_shard_order(Split::Train, |shards| {
+            permutation(shards, epoch_rng(seed, epoch, Purpose::ShardOrder))
+        })
     }
 
     /// A byte-level BPE tokenizer learned from the first `max_bytes` of the train documents.

@@ -64,7 +64,7 @@ pub enum DataError {
     NotJson {
         /// The shard.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line, or the row of a parquet file, counted from 1.
         line: u64,
         /// What the parser said.
         found: String,
@@ -79,7 +79,7 @@ pub enum DataError {
     NoText {
         /// The shard.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line, or the row of a parquet file, counted from 1.
         line: u64,
         /// What the parser said.
         found: String,
@@ -194,7 +194,8 @@ pub enum DataError {
 
     /// A folder holds no data of a task.
     #[error(
-        "no data of {task} in {}: expected a folder `{task}` with train.tsv and dev.tsv in GLUE's own layout", path.display()
+        "no data of {task} in {}: expected a folder `{task}` with train.tsv and dev.tsv in \
+         GLUE's own layout, or the hub's parquet files", path.display()
     )]
     NoTask {
         /// The folder that was given.
@@ -229,11 +230,20 @@ pub enum DataError {
     TaskRow {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line, or the row of a parquet file, counted from 1.
         line: u64,
         /// What should stand there.
         expected: String,
         /// What does.
+        found: String,
+    },
+
+    /// A parquet file cannot be read.
+    #[error("{} is no readable parquet file ({found}): download it again", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
         found: String,
     },
 

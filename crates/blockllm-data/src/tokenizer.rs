@@ -115,6 +115,31 @@ impl Tokenizer {
         })
     }
 
+    /// The same tokenizer, with its end-of-document token before the first sentence and after each: for one that was
+    /// trained here, where [`PairEncoder`](crate::glue::PairEncoder) needs a form for sentences and pairs.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] when the library refuses its own form.
+    pub fn with_separators(&self) -> Result<Self, DataError> {
+        let mut json: Value =
+            serde_json::from_str(&self.json).map_err(|error| library_error(&self.label, &error))?;
+        let name = self.inner.id_to_token(self.eos_id).unwrap_or_default();
+        let separator = |sentence: u8| json!({ "SpecialToken": { "id": name, "type_id": sentence } });
+        let text = |id: &str, sentence: u8| json!({ "Sequence": { "id": id, "type_id": sentence } });
+        let single = [separator(0), text("A", 0), separator(0)];
+        let pair = [&single[..], &[text("B", 1), separator(1)]].concat();
+        let special = json!({ &name: { "id": name, "ids": [self.eos_id], "tokens": [name] } });
+        json["post_processor"] = json!({
+            "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
+        });
+        Self::from_json(json.to_string().as_bytes(), self.label.clone())
+    }
+
+    /// The library's own tokenizer.
+    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
     /// The ids of a text, without special tokens around it.
     ///
     /// # Errors
@@ -187,7 +212,7 @@ impl Tokenizer {
     }
 }
 
-fn library_error(tokenizer: &str, error: &(dyn std::error::Error + Send + Sync)) -> DataError {
+pub(crate) fn library_error(tokenizer: &str, error: &(dyn std::error::Error + Send + Sync)) -> DataError {
     DataError::Tokenizer {
         tokenizer: tokenizer.to_owned(),
         found: error.to_string(),

@@ -2,7 +2,7 @@
 use crate::registry;
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{DeviceChoice, Method, WeightType};
+use blockllm_train::{BlockMethod, DeviceChoice, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,9 @@ Examples:
   blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95 --resume
       three policies at the same budget; runs that are complete are not run again
   blockllm-experiments c4 --methods blockllm:0.9,blockllm:0.9+norm=grad,blockllm:0.9+moments=carried-over
-      choices that the paper leaves open, beside each other in one table";
+      choices that the paper leaves open, beside each other in one table
+  blockllm-experiments glue --data ../shared/data --model-dir MiniLM --scale cpu --seeds 3
+      a pretrained encoder on every task of GLUE that is there, all methods";
 
 /// What `--help` shows below the options.
 fn after_help() -> String {
@@ -48,8 +50,8 @@ pub struct Cli {
     /// How many seeds each method is run with
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub seeds: u64,
-    /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines; the documentation of the locked dependencies
-    /// without it
+    /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines, or with the folders of GLUE's tasks; without it the
+    /// documentation of the locked dependencies, or a generated stand-in for GLUE
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The folder for run records and the report
@@ -64,6 +66,28 @@ pub struct Cli {
     /// A tokenizer.json; a byte-level BPE is trained on the corpus without it
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// A Hugging Face folder to fine-tune (glue): BERT, RoBERTa or Llama, with its tokenizer.json; a small encoder from
+    /// random weights without it
+    #[arg(long, value_name = "DIR")]
+    pub model_dir: Option<PathBuf>,
+    /// The tasks of GLUE, such as MRPC,STS-B; all whose data is there without it
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub tasks: Vec<String>,
+    /// Passes over the training rows (glue), instead of the scale's
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
+    /// Tokens of a text (glue), special tokens included, instead of the scale's
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Share of the steps over which the learning rate rises (glue)
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub warmup: f64,
+    /// Epochs without a better score after which a run stops (glue); 0 never stops it
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub stop_after: u64,
+    /// Write GLUE's submission files for the unlabelled test rows
+    #[arg(long)]
+    pub predict_test: bool,
     /// Steps without a falling loss before blocks are selected again, or steps between selections, instead of the
     /// scale's
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -98,6 +122,17 @@ pub struct Cli {
     /// Go on from the newest checkpoints under --out, and do not run again what is complete there
     #[arg(long)]
     pub resume: bool,
+}
+
+/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.
+pub(crate) fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
+    if blocks.sparsity > 0.0 {
+        blocks.partition.clone_from(&cli.partition);
+        blocks.always.clone_from(&cli.always);
+        blocks.never.clone_from(&cli.never);
+        blocks.norm = cli.norm;
+        blocks.probes = cli.probes;
+    }
 }
 
 /// How much of the paper a run repeats.

@@ -2,7 +2,9 @@
 
 pub mod c4;
 pub mod cli;
+pub mod glue;
 pub mod paper;
+pub mod recorded_run;
 pub mod registry;
 pub mod report;
 pub mod summary;

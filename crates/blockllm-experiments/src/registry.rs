@@ -1,10 +1,10 @@
 //! The experiments by name.
-use crate::{Cli, c4};
+use crate::{Cli, c4, glue};
 use anyhow::{Result, anyhow};
 
 type Experiment = fn(&Cli) -> Result<()>;
 
-const EXPERIMENTS: [(&str, Experiment); 1] = [("c4", c4::run)];
+const EXPERIMENTS: [(&str, Experiment); 2] = [("c4", c4::run), ("glue", glue::run)];
 
 /// The names of all experiments.
 pub fn names() -> Vec<&'static str> {

@@ -27,8 +27,10 @@ fn empty_row(result: &RunResult) -> MethodRow {
 }
 
 fn add_seed(row: &mut MethodRow, result: &RunResult) {
-    row.validation_perplexity.push(result.validation_perplexity);
-    row.untrained_perplexity.push(result.untrained_perplexity);
+    row.validation_perplexity
+        .push(result.last.evaluation.perplexity());
+    row.untrained_perplexity
+        .push(result.untrained.evaluation.perplexity());
     row.tokens_per_second.push(result.tokens_per_second);
     row.step_ms.push(result.step_ms);
     row.trained_share = row.trained_share.max(result.trained_share);
@@ -74,7 +76,7 @@ pub fn loss_curve(label: &str, records: &[Record]) -> Curve {
 pub fn validation_curve(label: &str, records: &[Record]) -> Curve {
     let point = |record: &Record| match record {
         Record::Evaluation(evaluation) => {
-            Some((evaluation.tokens_seen as f64, evaluation.evaluation.perplexity))
+            Some((evaluation.tokens_seen as f64, evaluation.evaluation.perplexity()))
         }
         _ => None,
     };

@@ -1,7 +1,8 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped, under `checkpoints/step-N/`.
 use crate::tensor_file::{read_tensors, write_tensors};
+use crate::trainer::Course;
 use crate::weights::{load_weights, weights};
-use crate::{EvaluationRecord, TrainError, TrainingOptimizer};
+use crate::{TrainError, TrainingOptimizer};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_optim::OptimizerRecord;
 use burn::module::Module;
@@ -28,8 +29,8 @@ pub(crate) struct CheckpointState<T> {
     pub step: u64,
     /// The place in the data.
     pub cursor: serde_json::Value,
-    /// The evaluation before training.
-    pub untrained: EvaluationRecord,
+    /// What the evaluations have shown.
+    pub course: Course,
     /// What the run has added up.
     pub tally: T,
     /// The most bytes that were live at once.

@@ -59,6 +59,8 @@ pub struct TrainConfig {
     pub weight_decay: f32,
     /// Optimizer steps between evaluations; 0 evaluates only before and after.
     pub evaluate_every: u64,
+    /// Evaluations without a better one after which the run stops early; 0 never stops it.
+    pub stop_after: u64,
     /// In what the weights are kept.
     pub weights: WeightType,
     /// Seed of initial weights, data order and policy.
@@ -75,6 +77,7 @@ impl Default for TrainConfig {
             max_grad_norm: Some(1.0),
             weight_decay: 0.0,
             evaluate_every: 0,
+            stop_after: 0,
             weights: WeightType::F32,
             seed: 0,
         }

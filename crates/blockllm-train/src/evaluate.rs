@@ -1,21 +1,29 @@
-//! Evaluation, weighted by tokens: every counted label has the same say, whatever batch it fell into.
+//! Evaluation, weighted by labels: every counted label has the same say, whatever batch it fell into.
 use crate::{Objective, TrainError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The loss over a whole set of batches.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The figures of a whole set of batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Mean loss per counted label, in nats.
+    /// Mean loss per counted label: in nats for classes and tokens, squared for scores.
     pub loss: f64,
-    /// `exp(loss)`.
-    pub perplexity: f64,
     /// Labels counted.
     pub labels: u64,
+    /// Further figures by name: `perplexity` of a language model, the metrics of a task.
+    pub metrics: BTreeMap<String, f64>,
 }
 
-/// Evaluates `model` without autodiff; the sums stay on the device and are read back once.
+impl Evaluation {
+    /// `exp(loss)`, which means something where the loss is a cross entropy.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+}
+
+/// Evaluates `model` without autodiff and without dropout.
 ///
 /// # Errors
 /// When there is no label, or the device fails.
@@ -25,17 +33,25 @@ pub fn evaluate<O: Objective>(
     batches: &[O::Batch],
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let model = model.valid();
-    let device = device.clone().without_autodiff();
-    let labels: u64 = batches.iter().map(|batch| objective.labels(batch)).sum();
-    if labels == 0 {
+    if batches.iter().all(|batch| objective.labels(batch) == 0) {
         return Err(TrainError::NoLabels {
             what: "the validation set",
         });
     }
+    objective.evaluate(&model.valid(), batches, &device.clone().without_autodiff())
+}
+
+/// The mean loss of language models and the like; the sums stay on the device and are read back once.
+pub(crate) fn mean_loss<O: Objective>(
+    objective: &O,
+    model: &O::Model,
+    batches: &[O::Batch],
+    device: &Device,
+) -> Result<Evaluation, TrainError> {
+    let labels: u64 = batches.iter().map(|batch| objective.labels(batch)).sum();
     let sums = batches
         .iter()
-        .map(|batch| objective.summed_loss(&model, batch, &device))
+        .map(|batch| objective.summed_loss(model, batch, device))
         .collect();
     let data = Tensor::cat(sums, 0)
         .try_into_data()
@@ -43,10 +59,9 @@ pub fn evaluate<O: Objective>(
             what: "the validation loss",
             message: error.to_string(),
         })?;
-    let loss = data.iter::<f64>().sum::<f64>() / labels as f64;
     Ok(Evaluation {
-        loss,
-        perplexity: loss.exp(),
+        loss: data.iter::<f64>().sum::<f64>() / labels as f64,
         labels,
+        metrics: BTreeMap::new(),
     })
 }

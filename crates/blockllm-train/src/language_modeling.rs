@@ -1,5 +1,6 @@
 //! Causal language modelling: a Llama on rows of tokens.
-use crate::{BatchSource, Objective, TrainError};
+use crate::evaluate::mean_loss;
+use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
@@ -38,6 +39,18 @@ impl Objective for LanguageModeling {
 
     fn summed_loss(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> Tensor<1> {
         self.forward(model, batch, device).sum
+    }
+
+    fn evaluate(
+        &self,
+        model: &LlamaForCausalLM,
+        batches: &[LmBatch],
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        let mut evaluation = mean_loss(self, model, batches, device)?;
+        let perplexity = evaluation.perplexity();
+        evaluation.metrics.insert("perplexity".into(), perplexity);
+        Ok(evaluation)
     }
 
     fn labels(&self, batch: &LmBatch) -> u64 {

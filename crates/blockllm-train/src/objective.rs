@@ -1,10 +1,11 @@
 //! What a loss is, and where batches come from: all that differs between pretraining and fine-tuning.
-use crate::TrainError;
+use crate::evaluate::mean_loss;
+use crate::{Evaluation, TrainError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 /// A loss over batches of one kind, for modules of one kind.
-pub trait Objective {
+pub trait Objective: Sized {
     /// The module that is trained.
     type Model: Module;
     /// A batch on the host.
@@ -18,6 +19,25 @@ pub trait Objective {
 
     /// How many labels count: the weight of this batch in any mean.
     fn labels(&self, batch: &Self::Batch) -> u64;
+
+    /// The figures of `batches`, for a model and a device outside autodiff: the mean loss, and what an objective adds
+    /// to it. At least one label counts.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn evaluate(
+        &self,
+        model: &Self::Model,
+        batches: &[Self::Batch],
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        mean_loss(self, model, batches, device)
+    }
+
+    /// How good an evaluation is, higher is better: what the best one is told by.
+    fn score(&self, evaluation: &Evaluation) -> f64 {
+        -evaluation.loss
+    }
 
     /// How many input tokens it holds, padding aside: what throughput is measured in.
     fn tokens(&self, batch: &Self::Batch) -> u64;

@@ -1,5 +1,5 @@
 //! The progress of a run on the terminal: a bar where there is one, else a line now and then.
-use crate::{Record, RunObserver, TrainError};
+use crate::{Evaluation, Record, RunObserver, TrainError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -86,12 +86,21 @@ impl RunObserver for Progress {
                 }
             }
             Record::Evaluation(evaluation) => self.say(&format!(
-                "step {}: validation perplexity {:.2}",
-                evaluation.step, evaluation.evaluation.perplexity
+                "step {}: validation {}",
+                evaluation.step,
+                described(&evaluation.evaluation)
             )),
         }
         Ok(())
     }
+}
+
+fn described(evaluation: &Evaluation) -> String {
+    let metrics = evaluation
+        .metrics
+        .iter()
+        .map(|(name, value)| format!(", {name} {value:.3}"));
+    format!("loss {:.4}{}", evaluation.loss, metrics.collect::<String>())
 }
 
 fn smoothed(mean: Option<f64>, value: f64) -> f64 {

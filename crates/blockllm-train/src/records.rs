@@ -1,5 +1,5 @@
 //! What a run tells: one record per step, selection and evaluation, and a result at the end.
-use crate::{Evaluation, MemoryReport, Method, TrainConfig, TrainError};
+use crate::{Evaluation, MemoryReport, Method, TrainConfig, TrainError, Trained};
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct StepRecord {
 }
 
 /// One evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
     /// Optimizer steps done; 0 is the untrained model.
     pub step: u64,
@@ -82,13 +82,13 @@ pub struct RunResult {
     pub train_config: TrainConfig,
     /// The device's name.
     pub device: String,
-    /// Perplexity on the validation set at the end.
-    pub validation_perplexity: f64,
-    /// The same before training.
-    pub untrained_perplexity: f64,
-    /// Labels of the validation set.
-    pub validation_labels: u64,
-    /// Optimizer steps.
+    /// The evaluation before training.
+    pub untrained: EvaluationRecord,
+    /// The last one.
+    pub last: EvaluationRecord,
+    /// The best one after training began, as the objective ranks them.
+    pub best: EvaluationRecord,
+    /// Optimizer steps, as planned; fewer were made when the run stopped early.
     pub steps: u64,
     /// Input tokens seen.
     pub tokens_seen: u64,
@@ -108,4 +108,30 @@ pub struct RunResult {
     pub blocks: Vec<String>,
     /// Memory, measured and estimated.
     pub memory: MemoryReport,
+}
+
+impl RunResult {
+    /// The result of `trained`, on the device called `device`.
+    pub fn new<M>(method: &Method, config: &TrainConfig, device: &str, trained: &Trained<M>) -> Self {
+        Self {
+            method: method.label.clone(),
+            seed: config.seed,
+            method_config: method.clone(),
+            train_config: config.clone(),
+            device: device.to_owned(),
+            untrained: trained.untrained.clone(),
+            last: trained.last.clone(),
+            best: trained.best.clone(),
+            steps: config.steps,
+            tokens_seen: trained.tokens_seen,
+            step_ms: trained.step_ms,
+            tokens_per_second: trained.tokens_per_second,
+            parameters: trained.parameters,
+            trained_entries: trained.trained_entries,
+            trained_share: trained.trained_entries as f64 / trained.parameters as f64,
+            selections: trained.selections,
+            blocks: trained.blocks.clone(),
+            memory: trained.memory.clone(),
+        }
+    }
 }

@@ -9,7 +9,7 @@ pub enum ScheduleKind {
     /// Half a cosine down to the final share.
     #[default]
     Cosine,
-    /// A line down to the final share.
+    /// A line down to the final share, which it would reach one step behind the last.
     Linear,
     /// The peak rate to the end.
     Constant,
@@ -46,11 +46,13 @@ impl Schedule {
         if step <= warmup {
             return step / warmup;
         }
-        let progress = (step - warmup) / (steps as f64 - warmup).max(1.0);
+        let rest = (steps as f64 - warmup).max(1.0);
+        let progress = (step - warmup) / rest;
         let falling = match self.kind {
             ScheduleKind::Constant => return 1.0,
             ScheduleKind::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
-            ScheduleKind::Linear => 1.0 - progress,
+            // The line ends one step behind the last, as transformers has it: at a final share of 0 that one trains too.
+            ScheduleKind::Linear => 1.0 - progress + 1.0 / rest,
         };
         self.final_share + (1.0 - self.final_share) * falling
     }
@@ -102,10 +104,17 @@ mod tests {
             let schedule = schedule(kind);
             assert!((schedule.factor(1, 100) - 0.1).abs() < 1e-12);
             assert!((schedule.factor(10, 100) - 1.0).abs() < 1e-12);
-            assert!((schedule.factor(100, 100) - 0.1).abs() < 1e-12, "{kind:?}");
         }
-        assert!((schedule(ScheduleKind::Linear).factor(55, 100) - 0.55).abs() < 1e-12);
+        assert!((schedule(ScheduleKind::Cosine).factor(100, 100) - 0.1).abs() < 1e-12);
         assert!((schedule(ScheduleKind::Cosine).factor(55, 100) - 0.55).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_line_reaches_the_final_share_one_step_behind_the_last() {
+        let linear = schedule(ScheduleKind::Linear);
+        assert!((linear.factor(11, 100) - 1.0).abs() < 1e-12);
+        assert!((linear.factor(56, 100) - 0.55).abs() < 1e-12);
+        assert!((linear.factor(100, 100) - 0.11).abs() < 1e-12);
     }
 
     #[test]

@@ -156,21 +156,21 @@ fn a_run_folder_holds_config_manifest_metrics_and_result_in_full() {
                 .iter()
                 .all(|step| step.loss.is_finite() && step.grad_norm > 0.0 && step.step_ms > 0.0)
         );
-        assert!(matches!(records[0], Record::Evaluation(evaluation) if evaluation.step == 0));
+        assert!(matches!(&records[0], Record::Evaluation(evaluation) if evaluation.step == 0));
         let Some(Record::Evaluation(last)) = records.last() else {
             panic!("the last record is no evaluation: {:?}", records.last());
         };
         assert_eq!((last.step, last.tokens_seen), (12, tokens_seen));
         assert_eq!(
-            last.evaluation.perplexity.to_bits(),
-            result.validation_perplexity.to_bits()
+            last.evaluation.perplexity().to_bits(),
+            result.last.evaluation.perplexity().to_bits()
         );
         assert_eq!(
             (result.method.as_str(), result.steps, result.tokens_seen),
             (method, 12, tokens_seen)
         );
         assert!(
-            result.validation_perplexity < 0.5 * result.untrained_perplexity,
+            result.last.evaluation.perplexity() < 0.5 * result.untrained.evaluation.perplexity(),
             "{result:?}"
         );
         assert!(result.tokens_per_second > 0.0 && result.step_ms > 0.0);

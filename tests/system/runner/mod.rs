@@ -5,6 +5,7 @@ mod bad_tokenizers;
 mod complete_run;
 mod divergence;
 mod fixtures;
+mod glue;
 mod memory;
 mod process;
 mod resume;

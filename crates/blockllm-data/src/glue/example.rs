@@ -1,8 +1,9 @@
 //! An example, and the splits of a task in a folder.
-use super::{GlueTask, tsv};
+use super::{GlueTask, parquet_files, tsv};
 use crate::DataError;
+use crate::hashing::sha256_hex;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is to be predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,53 +46,43 @@ pub struct GlueData {
 }
 
 impl GlueData {
-    /// Reads the task's TSV files below `dir`, which holds a folder per task (`CoLA`, `MRPC`, ...). Train and
-    /// validation files must be there and hold rows; test files may be missing. The diagnostic set has a test alone.
+    /// Reads the task's files below `dir`: GLUE's own TSV files in a folder such as `MRPC`, or the hub's parquet files
+    /// in one such as `mrpc`. Train and validation files must be there and hold rows; test files may be missing. The
+    /// diagnostic set has a test alone.
     ///
     /// # Errors
     /// Names the file that is missing or empty, and for a broken row its line: a missing column, too few or too many
     /// of them, a label outside the task's set, bytes that are no UTF-8.
     pub fn open(dir: &Path, task: GlueTask) -> Result<Self, DataError> {
-        let folder = dir.join(task.name());
-        if !folder.is_dir() {
-            return Err(DataError::NoTask {
-                path: dir.to_owned(),
-                task: task.name(),
-            });
-        }
-        let required = |name: &str| tsv::read(&folder.join(name), task, true);
-        let optional = |name: &str| {
-            let path = folder.join(name);
-            if path.is_file() {
-                tsv::read(&path, task, false)
+        let files = TaskFiles::find(dir, task).ok_or_else(|| DataError::NoTask {
+            path: dir.to_owned(),
+            task: task.name(),
+        })?;
+        let matched = if task == GlueTask::Mnli { "_matched" } else { "" };
+        let has_train = task != GlueTask::Ax;
+        let is_mnli = task == GlueTask::Mnli;
+        let labelled = |wanted: bool, split: &str| {
+            if wanted {
+                files.required(split, task)
             } else {
                 Ok(Vec::new())
             }
         };
-        let mut data = Self {
+        Ok(Self {
             task,
-            train: Vec::new(),
-            validation: Vec::new(),
-            validation_mismatched: Vec::new(),
-            test: Vec::new(),
-            test_mismatched: Vec::new(),
-        };
-        match task {
-            GlueTask::Ax => data.test = tsv::read(&folder.join("diagnostic.tsv"), task, false)?,
-            GlueTask::Mnli => {
-                data.train = required("train.tsv")?;
-                data.validation = required("dev_matched.tsv")?;
-                data.validation_mismatched = required("dev_mismatched.tsv")?;
-                data.test = optional("test_matched.tsv")?;
-                data.test_mismatched = optional("test_mismatched.tsv")?;
-            }
-            _ => {
-                data.train = required("train.tsv")?;
-                data.validation = required("dev.tsv")?;
-                data.test = optional("test.tsv")?;
-            }
-        }
-        Ok(data)
+            train: labelled(has_train, "train")?,
+            validation: labelled(has_train, &format!("validation{matched}"))?,
+            validation_mismatched: labelled(is_mnli, "validation_mismatched")?,
+            test: files.unlabelled(&format!("test{matched}"), task)?,
+            test_mismatched: files.unlabelled("test_mismatched", task)?,
+        })
+    }
+
+    /// The SHA-256 of the training and validation rows, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let splits = [&self.train, &self.validation, &self.validation_mismatched];
+        let rows = splits.map(|rows| format!("{rows:?}"));
+        sha256_hex(rows.join("\n").as_bytes())
     }
 
     /// The tasks whose training and validation files are all below `dir`.
@@ -99,13 +90,76 @@ impl GlueData {
         let has_all = |task: &GlueTask| {
             let names: &[&str] = match task {
                 GlueTask::Ax => return false,
-                GlueTask::Mnli => &["train.tsv", "dev_matched.tsv", "dev_mismatched.tsv"],
-                _ => &["train.tsv", "dev.tsv"],
+                GlueTask::Mnli => &["train", "validation_matched", "validation_mismatched"],
+                _ => &["train", "validation"],
             };
-            names
-                .iter()
-                .all(|name| dir.join(task.name()).join(name).is_file())
+            TaskFiles::find(dir, *task).is_some_and(|files| names.iter().all(|split| files.has(split)))
         };
         GlueTask::ALL.into_iter().filter(has_all).collect()
+    }
+}
+
+/// The folder of a task, in either of the two layouts.
+enum TaskFiles {
+    Tsv(PathBuf),
+    Parquet(PathBuf),
+}
+
+impl TaskFiles {
+    fn find(dir: &Path, task: GlueTask) -> Option<Self> {
+        let hub = dir.join(task.hub_name());
+        let is_hub = ["train", "test"]
+            .iter()
+            .any(|split| !parquet_files::files(&hub, split).is_empty());
+        if is_hub {
+            return Some(Self::Parquet(hub));
+        }
+        let folder = dir.join(task.name());
+        folder.is_dir().then_some(Self::Tsv(folder))
+    }
+
+    /// GLUE's own name of a split's file.
+    fn tsv(folder: &Path, split: &str, task: GlueTask) -> PathBuf {
+        let name = if task == GlueTask::Ax {
+            "diagnostic".to_owned()
+        } else {
+            split.replace("validation", "dev")
+        };
+        folder.join(format!("{name}.tsv"))
+    }
+
+    fn has(&self, split: &str) -> bool {
+        match self {
+            Self::Tsv(folder) => Self::tsv(folder, split, GlueTask::Mnli).is_file(),
+            Self::Parquet(folder) => !parquet_files::files(folder, split).is_empty(),
+        }
+    }
+
+    fn required(&self, split: &str, task: GlueTask) -> Result<Vec<GlueExample>, DataError> {
+        match self {
+            Self::Tsv(folder) => tsv::read(&Self::tsv(folder, split, task), task, true),
+            Self::Parquet(folder) => match parquet_files::read(folder, split, task, true)? {
+                examples if examples.is_empty() => Err(DataError::NoTask {
+                    path: folder.clone(),
+                    task: task.name(),
+                }),
+                examples => Ok(examples),
+            },
+        }
+    }
+
+    /// Empty when there is no such file.
+    fn unlabelled(&self, split: &str, task: GlueTask) -> Result<Vec<GlueExample>, DataError> {
+        match self {
+            Self::Tsv(folder) => {
+                let path = Self::tsv(folder, split, task);
+                if path.is_file() && !(task == GlueTask::Ax && split != "test") {
+                    tsv::read(&path, task, false)
+                } else {
+                    Ok(Vec::new())
+                }
+            }
+            Self::Parquet(folder) => parquet_files::read(folder, split, task, false),
+        }
     }
 }

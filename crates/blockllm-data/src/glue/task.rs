@@ -117,6 +117,20 @@ impl GlueTask {
         }
     }
 
+    /// Names of the columns with the sentences, in the hub's parquet files.
+    pub(super) fn hub_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Mrpc => &["sentence1", "sentence2"],
+            Self::Mnli | Self::Ax => &["premise", "hypothesis"],
+            _ => self.sentence_columns(),
+        }
+    }
+
+    /// The task's folder on the hub.
+    pub(super) fn hub_name(self) -> String {
+        self.name().replace('-', "").to_lowercase()
+    }
+
     /// Name of the column with the label.
     pub(super) fn label_column(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@
 mod corpus;
 mod fixtures;
 mod glue;
+mod glue_batches;
 mod lanes;
 mod loader;
 mod tokenizer;

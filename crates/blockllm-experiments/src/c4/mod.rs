@@ -22,7 +22,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     page.write(&cli.out)?;
     let report = cli.out.join("report.md");
     let text = std::fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
-    println!("{}", page::headline(&text));
+    println!("{}", crate::report::first_table(&text));
     println!(
         "report: {} and {}",
         report.display(),

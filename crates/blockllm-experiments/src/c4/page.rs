@@ -1,6 +1,6 @@
 //! The page of the C4 experiment.
-use super::run::CompleteRun;
 use super::{Plan, Settings};
+use crate::recorded_run::CompleteRun;
 use crate::report::{
     CurveStyle, Figure, Page, Section, loss_curves_svg, memory_bars_svg, memory_table, method_table,
     quoted_c4_table, selection_map_svg,
@@ -31,15 +31,6 @@ pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
     let page = page.with(figure("c4/memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
-}
-
-/// The first table of a written report, for the terminal.
-pub(super) fn headline(report: &str) -> String {
-    let table = report.lines().skip_while(|line| !line.starts_with('|'));
-    table
-        .take_while(|line| line.starts_with('|'))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 fn introduction(plan: &Plan, runs: &[CompleteRun]) -> String {

@@ -3,7 +3,7 @@ use crate::{Cli, Scale};
 use anyhow::{Context, Result};
 use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
-use blockllm_train::{Algorithm, BlockMethod, Method, Schedule, TrainConfig};
+use blockllm_train::{Algorithm, Method, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -215,22 +215,11 @@ fn methods(cli: &Cli, patience: usize) -> Result<Vec<Method>> {
     let set = |method: Method| {
         let mut method = method.with_patience(patience);
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            set_blocks(cli, blocks);
+            crate::cli::set_blocks(cli, blocks);
         }
         Ok(method.with_own_settings()?)
     };
     methods.into_iter().map(set).collect()
-}
-
-/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.
-fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
-    if blocks.sparsity > 0.0 {
-        blocks.partition.clone_from(&cli.partition);
-        blocks.always.clone_from(&cli.always);
-        blocks.never.clone_from(&cli.never);
-        blocks.norm = cli.norm;
-        blocks.probes = cli.probes;
-    }
 }
 
 /// The workspace that this runner was built from: the embedded default reads its locked dependencies.

@@ -18,8 +18,17 @@ pub use plot::{
     CurveStyle, loss_curves_svg, memory_bars_svg, plot_loss_curves, plot_memory_bars, plot_selection_map,
     selection_map_svg,
 };
-pub use quoted::{quoted_c4_table, quoted_table};
+pub use quoted::{quoted_c4_table, quoted_glue_table, quoted_table};
 pub use table::{Align, Table};
+
+/// The first table of a written report, for the terminal.
+pub fn first_table(report: &str) -> String {
+    let table = report.lines().skip_while(|line| !line.starts_with('|'));
+    table
+        .take_while(|line| line.starts_with('|'))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
 
 /// What can go wrong between run records and a report on disk.
 #[derive(Debug, thiserror::Error)]

@@ -49,6 +49,29 @@ pub fn quoted_c4_table() -> Section {
     )
 }
 
+/// The published GLUE scores.
+pub fn quoted_glue_table() -> Section {
+    let tasks = paper::GLUE_TASKS.map(|task| (task, Align::Right));
+    let columns = [("method", Align::Left), ("memory", Align::Right)];
+    let mut table = Table::new(columns.into_iter().chain(tasks).chain([("mean", Align::Right)]));
+    for row in paper::GLUE_SCORES {
+        let scores = row.scores.map(|score| format!("{score:.2}"));
+        let cells = [row.method.to_owned(), format!("{} MB", row.memory_mb)];
+        table.push_row(
+            cells
+                .into_iter()
+                .chain(scores)
+                .chain([format!("{:.2}", row.mean)]),
+        );
+    }
+    quoted_table(
+        "GLUE fine-tuning of RoBERTa-base, another model than ours",
+        paper::GLUE_SOURCE,
+        table,
+        [paper::GLUE_CONDITIONS.to_owned()],
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use crate::report::Page;

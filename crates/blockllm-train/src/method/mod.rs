@@ -1,16 +1,18 @@
 //! Training methods: blocks of parameters by a policy, LoRA adapters, or `GaLore`; dense `AdamW` is every block.
 mod blocks;
+mod fine_tuning;
 mod parse;
 mod settings;
 
 pub use blocks::BlockMethod;
+pub use fine_tuning::FineTuning;
 pub use settings::SETTINGS_HELP;
 
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{
     GaLoreAdam, GaLoreConfig, GaLoreOptimizer, LoraConfig, SvdMethod, parameters, set_trainable,
 };
-use blockllm_policy::PolicyConfig;
+use blockllm_policy::{PolicyConfig, Role, Roles};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -53,6 +55,10 @@ pub struct LoraMethod {
     pub alpha: f64,
     /// Whether what is not adapted is trained.
     pub train_rest: bool,
+    /// Path patterns of what is trained in any case, such as a fresh head.
+    pub always: Vec<String>,
+    /// Path patterns of the linear layers that are adapted.
+    pub targets: Vec<String>,
 }
 
 impl LoraMethod {
@@ -62,6 +68,8 @@ impl LoraMethod {
             rank,
             alpha: 32.0,
             train_rest: true,
+            always: Vec::new(),
+            targets: decoder_matrices(),
         }
     }
 }
@@ -78,6 +86,8 @@ pub struct GaLoreMethod {
     pub scale: f64,
     /// How the projections are found.
     pub svd: SvdMethod,
+    /// Path patterns of the matrices whose gradients are projected.
+    pub targets: Vec<String>,
 }
 
 impl GaLoreMethod {
@@ -88,8 +98,14 @@ impl GaLoreMethod {
             update_proj_gap: 200,
             scale: 0.25,
             svd: SvdMethod::Exact,
+            targets: decoder_matrices(),
         }
     }
+}
+
+/// Attention and MLP of a Llama.
+fn decoder_matrices() -> Vec<String> {
+    ["self_attn", "mlp"].map(String::from).to_vec()
 }
 
 impl Method {
@@ -139,20 +155,26 @@ impl Method {
         };
         let settings = LoraConfig::new(lora.rank)
             .with_alpha(lora.alpha)
+            .with_targets(lora.targets.clone())
             .with_seed(config.seed);
         let module = settings.apply(module)?;
-        if !lora.train_rest {
-            return Ok(module);
-        }
         let parameters = parameters(&module);
         let paths: BTreeSet<_> = parameters
             .iter()
             .map(|parameter| parameter.info.path.clone())
             .collect();
         let is_base = |path: &str| paths.contains(&format!("{path}.lora.a"));
+        let roles = Roles {
+            always: lora.always.clone(),
+            never: Vec::new(),
+        };
+        let is_trained = |path: &str| {
+            let is_factor = path.ends_with(".lora.a") || path.ends_with(".lora.b");
+            is_factor || (!is_base(path) && (lora.train_rest || roles.role(path) == Role::Always))
+        };
         let trained = parameters
             .iter()
-            .filter(|parameter| !is_base(&parameter.info.path));
+            .filter(|parameter| is_trained(&parameter.info.path));
         Ok(set_trainable(
             module,
             &trained.map(|parameter| parameter.id).collect(),
@@ -188,6 +210,7 @@ impl GaLoreMethod {
         GaLoreConfig {
             update_proj_gap: self.update_proj_gap,
             scale: self.scale,
+            targets: self.targets.clone(),
             svd: self.svd,
             adam: GaLoreAdam {
                 weight_decay: f64::from(config.weight_decay),

@@ -1,4 +1,5 @@
 //! The loop: prepare, forward, backward, step, observe, with everything told to an observer.
+mod course;
 mod run;
 
 use crate::{
@@ -6,6 +7,7 @@ use crate::{
     RunObserver, TrainConfig, TrainError,
 };
 use burn::tensor::Device;
+pub(crate) use course::Course;
 use run::Run;
 
 /// A trained model and what it cost.
@@ -15,6 +17,8 @@ pub struct Trained<M> {
     pub model: M,
     /// The last evaluation.
     pub last: EvaluationRecord,
+    /// The best evaluation after training began, as the objective ranks them.
+    pub best: EvaluationRecord,
     /// The evaluation before training.
     pub untrained: EvaluationRecord,
     /// Input tokens seen.
@@ -95,15 +99,14 @@ fn run<O: Objective>(
     let model = config.weights.cast(setup.method.adapt(model, config)?)?;
     let mut run = Run::new(setup, &model, meter)?;
     let newest = checkpoints.and_then(|checkpoints| Some((checkpoints, checkpoints.newest()?)));
-    let (mut model, untrained, done) = if let Some((checkpoints, step)) = newest {
-        let (model, untrained) = run.resume(checkpoints, step, model, batches)?;
-        (model, untrained, step)
+    let (mut model, mut course, done) = if let Some((checkpoints, step)) = newest {
+        let (model, course) = run.resume(checkpoints, step, model, batches)?;
+        (model, course, step)
     } else {
         let untrained = run.evaluation(&model, setup.validation, 0)?;
-        observer.record(&Record::Evaluation(untrained))?;
-        (model, untrained, 0)
+        observer.record(&Record::Evaluation(untrained.clone()))?;
+        (model, Course::new(untrained), 0)
     };
-    let mut last = untrained;
     for step in done + 1..=config.steps {
         let micro_batches = (0..config.grad_accum_steps)
             .map(|_| batches.next_batch())
@@ -111,12 +114,16 @@ fn run<O: Objective>(
         model = run.step(model, &micro_batches, step, observer)?;
         let due = config.evaluate_every > 0 && step % config.evaluate_every == 0;
         if due || step == config.steps {
-            last = run.evaluation(&model, setup.validation, step)?;
-            observer.record(&Record::Evaluation(last))?;
+            let evaluation = run.evaluation(&model, setup.validation, step)?;
+            observer.record(&Record::Evaluation(evaluation.clone()))?;
+            course.add(setup.objective, evaluation);
+            if config.stop_after > 0 && course.since_best >= config.stop_after {
+                break;
+            }
         }
         if let Some(checkpoints) = checkpoints.filter(|c| c.is_due(step) && step < config.steps) {
-            run.save(checkpoints, step, &model, untrained, batches.cursor())?;
+            run.save(checkpoints, step, &model, &course, batches.cursor())?;
         }
     }
-    Ok(run.finish(model, untrained, last))
+    Ok(run.finish(model, course))
 }

@@ -1,5 +1,5 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
-use super::{Setup, Trained};
+use super::{Course, Setup, Trained};
 use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
@@ -61,13 +61,13 @@ impl<'a, O: Objective> Run<'a, O> {
         checkpoints: &Checkpoints,
         step: u64,
         model: &O::Model,
-        untrained: EvaluationRecord,
+        course: &Course,
         cursor: serde_json::Value,
     ) -> Result<(), TrainError> {
         checkpoints.save(model, &self.optimizer, |optimizer| CheckpointState {
             step,
             cursor,
-            untrained,
+            course: course.clone(),
             tally: self.tally.clone(),
             peak_bytes: self.meter.peak_bytes(),
             optimizer,
@@ -80,12 +80,12 @@ impl<'a, O: Objective> Run<'a, O> {
         step: u64,
         model: O::Model,
         batches: &mut dyn BatchSource<O::Batch>,
-    ) -> Result<(O::Model, EvaluationRecord), TrainError> {
+    ) -> Result<(O::Model, Course), TrainError> {
         let (model, state) = checkpoints.load(step, model, &mut self.optimizer, self.device)?;
         batches.resume(&state.cursor)?;
         self.tally = state.tally;
         self.meter.resume(state.peak_bytes);
-        Ok((model, state.untrained))
+        Ok((model, state.course))
     }
 
     pub(super) fn step(
@@ -96,6 +96,8 @@ impl<'a, O: Objective> Run<'a, O> {
         observer: &mut dyn RunObserver,
     ) -> Result<O::Model, TrainError> {
         let started = Instant::now();
+        // Dropout draws from the device's generator: seeded by the step, a resumed run draws the same.
+        self.device.seed(step_seed(self.config.seed, step));
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
         let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
         let meter = &mut self.meter;
@@ -163,12 +165,7 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
-    pub(super) fn finish(
-        self,
-        model: O::Model,
-        untrained: EvaluationRecord,
-        last: EvaluationRecord,
-    ) -> Trained<O::Model> {
+    pub(super) fn finish(self, model: O::Model, course: Course) -> Trained<O::Model> {
         let of = |bytes: fn(&Parameter) -> u64| self.optimizer.parameters().iter().map(bytes).sum::<u64>();
         let parameters = of(|parameter| parameter.info.numel);
         let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
@@ -178,8 +175,9 @@ impl<'a, O: Objective> Run<'a, O> {
         let seconds = tally.step_ms.iter().sum::<f64>() / 1e3;
         Trained {
             model,
-            last,
-            untrained,
+            best: course.best.unwrap_or_else(|| course.last.clone()),
+            last: course.last,
+            untrained: course.untrained,
             tokens_seen: tally.tokens_seen,
             step_ms: median(tally.step_ms),
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
@@ -190,6 +188,11 @@ impl<'a, O: Objective> Run<'a, O> {
             memory: self.meter.report(weights_bytes, gradients_bytes, tally.state),
         }
     }
+}
+
+/// Another one for every step of every seed (an odd multiplier loses no bit).
+fn step_seed(seed: u64, step: u64) -> u64 {
+    seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Loss and gradient norm with one transfer.

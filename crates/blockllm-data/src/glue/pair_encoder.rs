@@ -1,0 +1,107 @@
+//! Sentences and pairs as token ids, with the special tokens that a `tokenizer.json` puts around them.
+use super::{GlueExample, GlueLabel};
+use crate::tokenizer::library_error;
+use crate::{DataError, Tokenizer};
+use std::path::Path;
+use tokenizers::{PostProcessor as _, TruncationDirection, TruncationParams, TruncationStrategy};
+
+/// An example as a model takes it, not padded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedExample {
+    /// Token ids, special tokens included.
+    pub input_ids: Vec<i32>,
+    /// 0 for the first sentence and, in models that tell them apart, 1 for the second.
+    pub token_type_ids: Vec<i32>,
+    /// What is to be predicted, where it is known.
+    pub label: Option<GlueLabel>,
+}
+
+/// A tokenizer for sentences and pairs.
+///
+/// What a pair looks like (`[CLS] a [SEP] b [SEP]` in BERT's, `<s>a</s></s>b</s>` in RoBERTa's) stands in the
+/// `tokenizer.json` itself. Padding and truncation that stand there too are replaced: texts are cut to the longest
+/// length that was asked for, token by token from the longer of a pair, as transformers' `longest_first` does.
+#[derive(Clone, Debug)]
+pub struct PairEncoder {
+    inner: tokenizers::Tokenizer,
+    tokenizer: Tokenizer,
+}
+
+impl PairEncoder {
+    /// The tokenizer of a Hugging Face folder's `tokenizer.json`, cutting to `max_length` tokens.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no tokenizer, or `max_length` has no room for its special tokens.
+    pub fn from_file(path: &Path, max_length: usize) -> Result<Self, DataError> {
+        Self::new(Tokenizer::from_file(path)?, max_length)
+    }
+
+    /// Puts sentences and pairs into `tokenizer`'s own form.
+    ///
+    /// # Errors
+    /// When `max_length` has no room for the special tokens.
+    pub fn new(tokenizer: Tokenizer, max_length: usize) -> Result<Self, DataError> {
+        let mut inner = tokenizer.inner().clone();
+        let special = inner
+            .get_post_processor()
+            .map_or(0, |form| form.added_tokens(true));
+        if max_length <= special + 1 {
+            return Err(DataError::Config {
+                field: "max_length",
+                found: max_length.to_string(),
+                expected: "room for the special tokens and two more",
+            });
+        }
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        inner
+            .with_truncation(Some(truncation))
+            .map_err(|error| library_error(tokenizer.label(), &*error))?;
+        Ok(Self { inner, tokenizer })
+    }
+
+    /// The tokenizer below.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What fills a row behind its text.
+    pub fn pad_id(&self) -> i32 {
+        id(self.tokenizer.pad_id())
+    }
+
+    /// An example as token ids.
+    ///
+    /// # Errors
+    /// When the tokenizer has no token for a part of the text, nor one for the unknown.
+    pub fn encode(&self, example: &GlueExample) -> Result<EncodedExample, DataError> {
+        let encoding = match &example.pair {
+            Some(pair) => self
+                .inner
+                .encode_fast((example.sentence.as_str(), pair.as_str()), true),
+            None => self.inner.encode_fast(example.sentence.as_str(), true),
+        };
+        let encoding = encoding.map_err(|error| library_error(self.tokenizer.label(), &*error))?;
+        Ok(EncodedExample {
+            input_ids: encoding.get_ids().iter().copied().map(id).collect(),
+            token_type_ids: encoding.get_type_ids().iter().copied().map(id).collect(),
+            label: example.label,
+        })
+    }
+
+    /// All of `examples`, in order.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_all(&self, examples: &[GlueExample]) -> Result<Vec<EncodedExample>, DataError> {
+        examples.iter().map(|example| self.encode(example)).collect()
+    }
+}
+
+fn id(id: u32) -> i32 {
+    i32::try_from(id).expect("a vocabulary has far fewer tokens than i32 has numbers")
+}

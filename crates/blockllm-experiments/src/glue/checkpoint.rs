@@ -1,0 +1,184 @@
+//! Where a fine-tuning starts from: a Hugging Face folder of either architecture, or a small encoder from random weights.
+use anyhow::{Context, Result, bail};
+use blockllm_data::Tokenizer;
+use blockllm_data::glue::{GlueTask, PairEncoder};
+use blockllm_model::Labels;
+use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
+use blockllm_model::hf::{load_llama_classifier, save_llama_classifier};
+use blockllm_model::llama::LlamaForSequenceClassification;
+use blockllm_train::FineTuning;
+use burn::tensor::Device;
+use std::path::{Path, PathBuf};
+
+/// What a fine-tuning starts from.
+#[derive(Clone, Debug)]
+pub enum Checkpoint {
+    /// A BERT or RoBERTa folder.
+    Encoder(PathBuf, Box<EncoderConfig>),
+    /// A Llama folder, and the size of its vocabulary.
+    Llama(PathBuf, usize),
+    /// A small BERT from random weights, where no folder is given.
+    Scratch(Box<EncoderConfig>),
+}
+
+/// Writes a trained model to a folder.
+pub type Save<M> = Box<dyn Fn(&M, &Path) -> Result<()>>;
+
+/// A model ready to be fine-tuned.
+pub struct Opened<M> {
+    /// The model, with a head for the task.
+    pub model: M,
+    /// What of it the methods treat differently.
+    pub parts: FineTuning,
+    /// Writes it as a Hugging Face folder.
+    pub save: Save<M>,
+}
+
+impl Checkpoint {
+    /// Looks at `dir`, or makes a small encoder for a vocabulary of `vocab_size`.
+    ///
+    /// # Errors
+    /// When the folder holds neither a BERT, a RoBERTa nor a Llama.
+    pub fn find(dir: Option<&Path>, vocab_size: usize) -> Result<Self> {
+        let Some(dir) = dir else {
+            let config = EncoderConfig::new(EncoderKind::Bert, vocab_size, 64, 128, 2, 4);
+            return Ok(Self::Scratch(Box::new(config)));
+        };
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        if json["model_type"] == "llama" {
+            let vocab_size = json["vocab_size"].as_u64().unwrap_or(0);
+            return Ok(Self::Llama(
+                dir.to_owned(),
+                usize::try_from(vocab_size).unwrap_or(usize::MAX),
+            ));
+        }
+        Ok(Self::Encoder(
+            dir.to_owned(),
+            Box::new(EncoderConfig::from_folder(dir)?),
+        ))
+    }
+
+    /// One line for the report.
+    pub fn describe(&self) -> String {
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        match self {
+            Self::Encoder(path, config) => format!(
+                "{} ({}, {:.1} M parameters)",
+                name(path),
+                config.kind.name(),
+                config.num_parameters() as f64 / 1e6
+            ),
+            Self::Llama(path, _) => format!("{} (Llama)", name(path)),
+            Self::Scratch(config) => format!(
+                "a small BERT from random weights ({:.2} M parameters), not pretrained",
+                config.num_parameters() as f64 / 1e6
+            ),
+        }
+    }
+
+    /// The longest text it takes, special tokens included; `None` when it has no bound of its own.
+    pub fn max_length(&self) -> Option<usize> {
+        match self {
+            Self::Encoder(_, config) | Self::Scratch(config) => Some(config.max_length()),
+            Self::Llama(..) => None,
+        }
+    }
+
+    /// Checks that `tokenizer` makes what the checkpoint was trained on, as far as that can be told.
+    ///
+    /// # Errors
+    /// When it has more tokens than the checkpoint has embeddings, or pads with another one.
+    pub fn check_fits(&self, tokenizer: &Tokenizer) -> Result<()> {
+        match self {
+            Self::Encoder(path, config) => {
+                tokenizer.check_fits(config.vocab_size)?;
+                let pads = tokenizer.pad_id() as usize;
+                if pads != config.pad_token_id {
+                    bail!(
+                        "the tokenizer {} pads with token {pads}, but {} expects `pad_token_id` {}: give the tokenizer \
+                         that the checkpoint was trained with",
+                        tokenizer.label(),
+                        path.join("config.json").display(),
+                        config.pad_token_id
+                    );
+                }
+            }
+            Self::Llama(_, vocab_size) => tokenizer.check_fits(*vocab_size)?,
+            Self::Scratch(config) => tokenizer.check_fits(config.vocab_size)?,
+        }
+        Ok(())
+    }
+}
+
+/// An encoder for `task`; its head is drawn from `seed`.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn open_encoder(
+    checkpoint: &Checkpoint,
+    task: GlueTask,
+    seed: u64,
+    device: &Device,
+) -> Result<Opened<EncoderForSequenceClassification>> {
+    let labels = labels(task);
+    let (model, config, fresh) = match checkpoint {
+        Checkpoint::Encoder(path, _) => {
+            let loaded = encoder::load_for_sequence_classification(path, task.num_labels(), seed, device)?;
+            (loaded.model, loaded.config, loaded.fresh)
+        }
+        Checkpoint::Scratch(config) => {
+            let config = (**config).clone().with_labels(labels.clone());
+            let fresh = ["classifier.out_proj.weight", "classifier.out_proj.bias"].map(String::from);
+            (config.init(seed, device), config, fresh.to_vec())
+        }
+        Checkpoint::Llama(path, _) => bail!("{} is no encoder", path.display()),
+    };
+    let config = config.with_labels(labels);
+    Ok(Opened {
+        model,
+        parts: FineTuning::encoder(fresh),
+        save: Box::new(move |model, dir| Ok(encoder::save_pretrained(model, &config, dir)?)),
+    })
+}
+
+/// A Llama for `task`; its head is drawn from `seed`.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn open_llama(
+    path: &Path,
+    task: GlueTask,
+    seed: u64,
+    device: &Device,
+) -> Result<Opened<LlamaForSequenceClassification>> {
+    let loaded = load_llama_classifier(path, task.num_labels(), seed, device)?;
+    let (config, labels) = (loaded.config, labels(task));
+    Ok(Opened {
+        model: loaded.model,
+        parts: FineTuning::llama(loaded.fresh),
+        save: Box::new(move |model, dir| Ok(save_llama_classifier(model, &config, &labels, dir)?)),
+    })
+}
+
+/// The tokenizer of a folder, or of a `tokenizer.json` that is given; cuts to `max_length`.
+///
+/// # Errors
+/// When there is none, or it is broken.
+pub fn pair_encoder(dir: &Path, given: Option<&Path>, max_length: usize) -> Result<PairEncoder> {
+    let path = given.map_or_else(|| dir.join("tokenizer.json"), Path::to_owned);
+    Ok(PairEncoder::from_file(&path, max_length)?)
+}
+
+fn labels(task: GlueTask) -> Labels {
+    if task.is_regression() {
+        Labels::numbered(1)
+    } else {
+        Labels::new(task.labels().iter().copied())
+    }
+}

@@ -1,0 +1,30 @@
+//! GLUE fine-tuning (BlockLLM, section 4): a pretrained encoder on every task whose data is there, method beside method.
+mod checkpoint;
+mod page;
+mod plan;
+mod run;
+
+pub use plan::{Plan, Settings, Source, TaskPlan};
+
+use crate::Cli;
+use anyhow::{Context, Result};
+
+/// Fine-tunes every task with every method and seed, then writes `report.md` and `report.html`.
+///
+/// # Errors
+/// When data, model or a run fails; runs that are complete stay on disk.
+pub fn run(cli: &Cli) -> Result<()> {
+    let plan = Plan::new(cli)?;
+    eprintln!("{}", plan.describe());
+    let runs = run::all(cli, &plan)?;
+    page::build(&plan, &runs)?.write(&cli.out)?;
+    let report = cli.out.join("report.md");
+    let text = std::fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
+    println!("{}", crate::report::first_table(&text));
+    println!(
+        "report: {} and {}",
+        report.display(),
+        cli.out.join("report.html").display()
+    );
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The evaluations of a run that matter at its end: before training, the last, the best.
+use crate::{EvaluationRecord, Objective};
+use serde::{Deserialize, Serialize};
+
+/// What a run's evaluations have shown so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Course {
+    /// Before training.
+    pub untrained: EvaluationRecord,
+    /// The last one.
+    pub last: EvaluationRecord,
+    /// The best one after training began.
+    pub best: Option<EvaluationRecord>,
+    /// How many evaluations the best one is ago.
+    pub since_best: u64,
+}
+
+impl Course {
+    pub(crate) fn new(untrained: EvaluationRecord) -> Self {
+        Self {
+            last: untrained.clone(),
+            untrained,
+            best: None,
+            since_best: 0,
+        }
+    }
+
+    /// Takes the next evaluation; of equal ones the first stays the best.
+    pub(crate) fn add<O: Objective>(&mut self, objective: &O, evaluation: EvaluationRecord) {
+        let score = |record: &EvaluationRecord| objective.score(&record.evaluation);
+        if self
+            .best
+            .as_ref()
+            .is_none_or(|best| score(&evaluation) > score(best))
+        {
+            self.best = Some(evaluation.clone());
+            self.since_best = 0;
+        } else {
+            self.since_best += 1;
+        }
+        self.last = evaluation;
+    }
+}

@@ -1,0 +1,202 @@
+//! The GLUE experiment as a user meets it: the stand-in without data, files of one's own, an interruption, refusals.
+use super::process::{refuse, succeed, text};
+use blockllm_train::{Record, RunFolder, RunResult};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const METHODS: [&str; 3] = ["adamw", "lora:2", "blockllm:0.95"];
+
+fn result(folder: &Path) -> RunResult {
+    let path = folder.join("result.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn run_folder(out: &Path, task: &str, method: &str) -> PathBuf {
+    out.join("glue")
+        .join(task)
+        .join(format!("{}-0", method.replace(':', "-")))
+}
+
+#[test]
+fn without_data_the_stand_in_is_trained_and_labelled_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let methods = METHODS.join(",");
+    let ended = succeed([
+        "glue",
+        "--out",
+        text(&out),
+        "--methods",
+        &methods,
+        "--predict-test",
+        "--save-model",
+    ]);
+    assert!(ended.stderr.contains("GENERATED stand-in"), "{}", ended.stderr);
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.starts_with("# Fine-tuning on a generated stand-in (not GLUE)"));
+    let measured = report.split("Quoted, not measured here").next().unwrap();
+    for caption in [
+        "Measured here",
+        "The same at the best epoch",
+        "All metrics and costs",
+        "Peak memory and its parts",
+    ] {
+        let line = measured.lines().find(|line| line.starts_with(caption)).unwrap();
+        assert!(line.contains("generated stand-in, not GLUE"), "{line}");
+    }
+    for (task, name) in [("MRPC", "accuracy"), ("STS-B", "Pearson")] {
+        for method in METHODS {
+            let folder = run_folder(&out, task, method);
+            let result = result(&folder);
+            let (before, after) = (&result.untrained.evaluation, &result.last.evaluation);
+            assert!(after.loss < before.loss, "{task} {method}: {before:?} {after:?}");
+            assert!(result.memory.optimizer_state_bytes.measured > 0);
+            let memory = result.memory;
+            let parts = memory.weights_bytes
+                + memory.gradients_bytes
+                + memory.optimizer_state_bytes.measured
+                + memory.activations_bytes;
+            assert_eq!(parts, memory.peak_bytes, "{task} {method}");
+            assert!(folder.join(format!("submission/{task}.tsv")).is_file());
+            assert!(folder.join("model/tokenizer.json").is_file());
+        }
+        let full = result(&run_folder(&out, task, "adamw"));
+        assert!(full.last.evaluation.metrics[name] > 0.9, "{task}: {full:?}");
+    }
+    let blocks = result(&run_folder(&out, "MRPC", "blockllm:0.95"));
+    assert!(
+        blocks.trained_share < 0.0501,
+        "the head is inside the budget: {}",
+        blocks.trained_share
+    );
+}
+
+#[test]
+fn a_killed_run_goes_on_with_the_same_dropout() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = |out: &'static str| {
+        let out = text(&dir.path().join(out)).to_owned();
+        let fixed = "glue --tasks MRPC --methods blockllm:0.9 --checkpoint-every 20 --resume --out";
+        let mut arguments: Vec<String> = fixed.split(' ').map(String::from).collect();
+        arguments.push(out);
+        arguments
+    };
+    let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+        .args(arguments("killed"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let killed = run_folder(&dir.path().join("killed"), "MRPC", "blockllm:0.9");
+    while !killed.join("checkpoints/step-20").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !killed.join("result.json").exists(),
+        "it was killed before its end"
+    );
+    for out in ["killed", "whole"] {
+        succeed(arguments(out).iter().map(String::as_str));
+    }
+    let losses = |out: &str| -> Vec<u64> {
+        let folder = run_folder(&dir.path().join(out), "MRPC", "blockllm:0.9");
+        let records = RunFolder::new(folder).records().unwrap();
+        let losses = records.iter().filter_map(|record| match record {
+            Record::Step(step) => Some(step.loss.to_bits()),
+            _ => None,
+        });
+        losses.collect()
+    };
+    assert_eq!(losses("killed"), losses("whole"));
+}
+
+fn mrpc(dir: &Path, rows: &str) {
+    let header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n";
+    fs::create_dir_all(dir.join("MRPC")).unwrap();
+    for file in ["train.tsv", "dev.tsv"] {
+        fs::write(dir.join("MRPC").join(file), format!("{header}{rows}")).unwrap();
+    }
+}
+
+#[test]
+fn bad_glue_input_is_refused_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let out = dir.path().join("out");
+    let arguments = ["glue", "--data", text(&data), "--out", text(&out)];
+    mrpc(&data, "1\t1\t2\tA b\tC d\n2\t1\t2\tA b\tC d\n");
+    refuse(&arguments, &["train.tsv", "line 3", "labels 0, 1", "`2`"]);
+    mrpc(&data, "");
+    refuse(&arguments, &["train.tsv", "no row"]);
+    fs::write(data.join("MRPC/train.tsv"), "Quality\t#1 String\n1\tA\n").unwrap();
+    refuse(&arguments, &["train.tsv, line 1", "`#2 String`"]);
+    refuse(
+        &[&arguments[..], &["--tasks", "MRCP"]].concat(),
+        &["no task `MRCP`", "MRPC"],
+    );
+    mrpc(&data, "1\t1\t2\tA b\tC d\n");
+    let model = dir.path().join("model");
+    fs::create_dir_all(&model).unwrap();
+    fs::write(
+        model.join("config.json"),
+        "{\"model_type\": \"t5\", \"architectures\": [\"T5Model\"]}",
+    )
+    .unwrap();
+    refuse(
+        &[&arguments[..], &["--model-dir", text(&model)]].concat(),
+        &["config.json", "t5"],
+    );
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir_all(&data).unwrap();
+    refuse(&arguments, &["no task of GLUE in", text(&data)]);
+}
+
+#[test]
+fn a_tokenizer_of_another_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    // A checkpoint whose padding is another token than its tokenizer's.
+    succeed([
+        "glue",
+        "--tasks",
+        "MRPC",
+        "--methods",
+        "adamw",
+        "--steps",
+        "1",
+        "--save-model",
+        "--out",
+        text(&out),
+    ]);
+    let model = run_folder(&out, "MRPC", "adamw").join("model");
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let vocabulary = json["vocab_size"].as_u64().unwrap();
+    let arguments = [
+        "glue",
+        "--tasks",
+        "MRPC",
+        "--out",
+        text(&out),
+        "--model-dir",
+        text(&model),
+    ];
+    json["pad_token_id"] = 3.into();
+    fs::write(model.join("config.json"), json.to_string()).unwrap();
+    refuse(&arguments, &["pads with token 0", "`pad_token_id` 3"]);
+    json["pad_token_id"] = 0.into();
+    json["vocab_size"] = (vocabulary - 1).into();
+    fs::write(model.join("config.json"), json.to_string()).unwrap();
+    refuse(
+        &arguments,
+        &[
+            "tokenizer.json",
+            &vocabulary.to_string(),
+            &(vocabulary - 1).to_string(),
+        ],
+    );
+}
