@@ -108,13 +108,11 @@ fn a_run_stops_early_only_when_asked_and_only_after_that_many_evaluations() {
 fn real() -> Option<(PathBuf, PathBuf)> {
     let glue = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/glue");
     let model = std::env::var_os("BLOCKLLM_MINILM").map(PathBuf::from);
-    match model.filter(|_| glue.is_dir()) {
-        Some(model) => Some((model, glue)),
-        None => {
-            println!("skipped: give MiniLM's folder in BLOCKLLM_MINILM (shared/scripts/fetch-models.sh)");
-            None
-        }
+    let found = model.filter(|_| glue.is_dir());
+    if found.is_none() {
+        println!("skipped: give MiniLM's folder in BLOCKLLM_MINILM (shared/scripts/fetch-models.sh)");
     }
+    Some((found?, glue))
 }
 
 /// `MiniLM` without dropout, with the head that the reference starts from.

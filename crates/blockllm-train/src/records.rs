@@ -131,7 +131,7 @@ impl RunResult {
             trained_share: trained.trained_entries as f64 / trained.parameters as f64,
             selections: trained.selections,
             blocks: trained.blocks.clone(),
-            memory: trained.memory.clone(),
+            memory: trained.memory,
         }
     }
 }
