@@ -19,7 +19,7 @@ use blockllm::train::{
 };
 use burn::module::Module;
 use burn::tensor::Device;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +51,14 @@ fn main() -> Result<()> {
         _ => anyhow::bail!("give MODEL-FOLDER GLUE-FOLDER TASK [OUT-FOLDER], or nothing"),
     };
     let (out, task) = (PathBuf::from(out), start.data.task);
+    fine_tune(start, &out, meter, &device)?;
+    println!("saved to {}; now type sentences", out.display());
+    answer(&out, task, std::io::stdin().lock(), std::io::stdout())
+}
 
+/// Trains, evaluates after every epoch, and saves model and tokenizer to `out`.
+fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> Result<()> {
+    let task = start.data.task;
     let pad_id = start.encoder.pad_id();
     let epochs = EpochConfig {
         batch_size: 16,
@@ -84,7 +91,7 @@ fn main() -> Result<()> {
             ..TrainConfig::default()
         },
         validation: &validation,
-        device: &device,
+        device,
     };
     let progress = &mut Progress::new(task.name(), EPOCHS * per_epoch);
     let trained = train(&setup, start.model, batches, meter, progress)?;
@@ -96,19 +103,17 @@ fn main() -> Result<()> {
         trained.memory.peak_bytes as f64 / f64::from(1 << 20)
     );
 
-    save_pretrained(&trained.model.valid(), &start.config, &out)?;
-    start.encoder.tokenizer().save(&out.join("tokenizer.json"))?;
-    println!("saved to {}; now type sentences", out.display());
-    answer(&out, task)
+    save_pretrained(&trained.model.valid(), &start.config, out)?;
+    Ok(start.encoder.tokenizer().save(&out.join("tokenizer.json"))?)
 }
 
-/// Loads what was saved, and says what it thinks of every line of standard input.
-fn answer(folder: &Path, task: GlueTask) -> Result<()> {
+/// Loads what was saved, and says what it thinks of every line.
+fn answer(folder: &Path, task: GlueTask, lines: impl BufRead, mut to: impl Write) -> Result<()> {
     let device = Device::flex();
     let model = load_for_sequence_classification(folder, task.num_labels(), 0, &device)?.model;
     let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), MAX_LENGTH)?;
     let objective = SequenceClassification::new(task);
-    for line in std::io::stdin().lock().lines() {
+    for line in lines.lines() {
         let line = line?;
         let (sentence, pair) = match line.split_once('\t') {
             Some((sentence, pair)) => (sentence, Some(pair.to_owned())),
@@ -122,8 +127,8 @@ fn answer(folder: &Path, task: GlueTask) -> Result<()> {
         };
         let batch = evaluation_batches(&[encoder.encode(&example)?], 1, encoder.pad_id());
         match objective.predict(&model, &batch, &device)?.first() {
-            Some(GlueLabel::Class(class)) => println!("{}", task.labels()[*class]),
-            Some(GlueLabel::Score(score)) => println!("{score:.2} of 5"),
+            Some(GlueLabel::Class(class)) => writeln!(to, "{}", task.labels()[*class])?,
+            Some(GlueLabel::Score(score)) => writeln!(to, "{score:.2} of 5")?,
             None => {}
         }
     }
@@ -168,5 +173,23 @@ fn labels(task: GlueTask) -> Labels {
         Labels::numbered(1)
     } else {
         Labels::new(task.labels().iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_fine_tuned_and_saved_tells_typed_sentences_apart() {
+        let folder = std::env::temp_dir().join(format!("blockllm-finetune-{}", std::process::id()));
+        let device = Device::flex().autodiff();
+        let meter = MemoryMeter::start(&device);
+        fine_tune(generated(&device).unwrap(), &folder, meter, &device).unwrap();
+        let typed = "the kind warm bright clear river\na cruel cold dull murky river\n";
+        let mut answers = Vec::new();
+        answer(&folder, GlueTask::Sst2, typed.as_bytes(), &mut answers).unwrap();
+        assert_eq!(String::from_utf8(answers).unwrap(), "0\n1\n");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -5,6 +5,8 @@
     python glue_reference.py --task mrpc --model MODEL --data GLUE --finetune --out FILE
     python glue_reference.py --summarize FILE... --out results.json
 
+`glue_both_sides.py` runs it beside our own runner.
+
 MODEL is a Hugging Face folder without a head (MiniLM: all-MiniLM-L6-v2), GLUE the folder of the TSV folders MRPC, STS-B
 and CoLA. All start from the same weights, whatever is asked for: the head is drawn from `--seed`.
 
@@ -16,8 +18,9 @@ a reader has to replace that by padding to the longest of the batch, as is done 
 longest of the batch. `losses[s]` is the mean loss of step s before its update, `tokens[s]` counts the unpadded tokens of
 its batch and `lengths[s]` is its padded width, by which a wrong batch is told from a wrong gradient.
 
-`--finetune`: all epochs, with the configuration's dropout. Every epoch draws a new order: shuffle, sort by length in
-windows of 50 batches, cut into batches, shuffle the batches. No row is dropped: the last window ends in a short batch.
+`--finetune`: all epochs, with the configuration's dropout or that of `--dropout`. Every epoch draws a new order: shuffle,
+sort by length in windows of 50 batches, cut into batches, shuffle the batches. No row is dropped: the last window ends
+in a short batch. With `--keep-order` every epoch has the order of the file.
 
 Both: AdamW(betas 0.9 and 0.999, eps 1e-8, no weight decay), no clipping, and a rate that falls linearly: step s of S
 is made at `lr * (1 - s / S)`, where S counts the steps of all epochs, also for N parity steps. Pairs are cut to
@@ -80,8 +83,10 @@ def load_split(options, tokenizer, split):
 def initial_model(options):
     """The checkpoint with a fresh head, which depends on the seed alone."""
     torch.manual_seed(options.seed)
+    dropout = {} if options.dropout is None else dict(
+        hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
     return transformers.AutoModelForSequenceClassification.from_pretrained(
-        options.model, num_labels=TASKS[options.task][2], dtype=torch.float32)
+        options.model, num_labels=TASKS[options.task][2], dtype=torch.float32, **dropout)
 
 
 def save_initial(options, model):
@@ -118,6 +123,11 @@ def bucketed(examples, size, generator):
         batches += [window[first:first + size] for first in range(0, len(window), size)]
     generator.shuffle(batches)
     return [[examples[index] for index in batch] for batch in batches]
+
+
+def in_order(examples, size):
+    """Every epoch's batches in the order of the file."""
+    return [examples[first:first + size] for first in range(0, len(examples), size)]
 
 
 def optimizer_and_schedule(options, model, rows):
@@ -179,12 +189,14 @@ def finetune(options, tokenizer, model):
     optimizer, schedule, total = optimizer_and_schedule(options, model, len(train))
     generator, epochs = random.Random(options.seed), []
     report = settings(options, len(train), total) | dict(
-        dropout=model.config.hidden_dropout_prob, dev_rows=len(dev), window_batches=WINDOW,
+        dropout=model.config.hidden_dropout_prob, dev_rows=len(dev),
+        window_batches=None if options.keep_order else WINDOW,
         before=evaluate(model, dev, options.task), epochs=epochs)
     for epoch in range(1, options.epochs + 1):
         model.train()
         started, losses = time.monotonic(), []
-        for batch in bucketed(train, options.batch, generator):
+        batches = in_order(train, options.batch) if options.keep_order else bucketed(train, options.batch, generator)
+        for batch in batches:
             batch = collate(batch, TASKS[options.task][2] == 1, torch.float32)
             losses.append(train_step(model, batch, optimizer, schedule))
         seconds = time.monotonic() - started
@@ -225,12 +237,14 @@ def write(value, path):
     path.write_text(text + "\n")
 
 
-def main():
+def parse_options(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS)
     parser.add_argument("--model", type=Path, help="Hugging Face folder of a BERT")
     parser.add_argument("--data", type=Path, help="folder of GLUE's TSV folders")
     parser.add_argument("--seed", type=int, default=0, help="of the head, the order and the dropout")
+    parser.add_argument("--dropout", type=float, help="instead of the configuration's")
+    parser.add_argument("--keep-order", action="store_true", help="no shuffling: batches as the file has the rows")
     parser.add_argument("--save-initial", type=Path, help="folder to write the model before training to")
     parser.add_argument("--save-head", type=Path, help="file to write the head before training to")
     work = parser.add_mutually_exclusive_group()
@@ -241,11 +255,16 @@ def main():
     parser.add_argument("--out", type=Path, help="JSON file of the losses, the epochs or the summary")
     for name, default in dict(epochs=3, batch=16, length=128, lr=5e-5, threads=1).items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if (options.parity_steps or options.finetune or options.summarize) and not options.out:
         parser.error("--out is missing")
     if not options.summarize and not (options.task and options.model and options.data):
         parser.error("--task, --model and --data are needed")
+    return options
+
+
+def main():
+    options = parse_options()
     torch.set_num_threads(options.threads)
     if options.summarize:
         write(summarize(options.summarize), options.out)

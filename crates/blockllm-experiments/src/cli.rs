@@ -85,6 +85,10 @@ pub struct Cli {
     /// Epochs without a better score after which a run stops (glue); 0 never stops it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub stop_after: u64,
+    /// Train on the rows in the order of their file (glue), neither shuffled nor bucketed by length: for comparisons with
+    /// another trainer, batch by batch
+    #[arg(long)]
+    pub keep_order: bool,
     /// Write GLUE's submission files for the unlabelled test rows
     #[arg(long)]
     pub predict_test: bool,

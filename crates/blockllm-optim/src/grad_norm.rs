@@ -1,6 +1,5 @@
 //! Sums of squared gradients, on the device until a selection reads them all back at once.
-use crate::precision::in_f32;
-use crate::total::total;
+use crate::pieces::sum_of_squares;
 use crate::{OptimError, Parameter};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -79,10 +78,6 @@ pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
         .enumerate()
         .map(|(position, parameter)| (parameter.id, position))
         .collect()
-}
-
-fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    total(in_f32(tensor).square())
 }
 
 struct GradientSums<'a> {

@@ -34,6 +34,7 @@ mod lora;
 mod mask;
 mod moments;
 mod parameters;
+mod pieces;
 mod precision;
 mod quantized;
 mod record;

@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const METHODS: [&str; 3] = ["adamw", "lora:2", "blockllm:0.95"];
+const METHODS: [&str; 6] = [
+    "adamw",
+    "lora:2",
+    "galore:4",
+    "badam:1",
+    "lisa:2",
+    "blockllm:0.95",
+];
 
 fn result(folder: &Path) -> RunResult {
     let path = folder.join("result.json");
@@ -16,7 +23,7 @@ fn result(folder: &Path) -> RunResult {
 fn run_folder(out: &Path, task: &str, method: &str) -> PathBuf {
     out.join("glue")
         .join(task)
-        .join(format!("{}-0", method.replace(':', "-")))
+        .join(format!("{}-0", method.replace([':', '@'], "-")))
 }
 
 #[test]
@@ -40,12 +47,17 @@ fn without_data_the_stand_in_is_trained_and_labelled_everywhere() {
     for caption in [
         "Measured here",
         "The same at the best epoch",
+        "Beside full fine-tuning",
         "All metrics and costs",
         "Peak memory and its parts",
     ] {
         let line = measured.lines().find(|line| line.starts_with(caption)).unwrap();
         assert!(line.contains("generated stand-in, not GLUE"), "{line}");
     }
+    let verdict = measured
+        .lines()
+        .find(|line| line.starts_with("On average over MRPC, STS-B, within 1.5"));
+    assert!(verdict.unwrap().contains("blockllm:0.95 ("), "{report}");
     for (task, name) in [("MRPC", "accuracy"), ("STS-B", "Pearson")] {
         for method in METHODS {
             let folder = run_folder(&out, task, method);
@@ -71,6 +83,76 @@ fn without_data_the_stand_in_is_trained_and_labelled_everywhere() {
         "the head is inside the budget: {}",
         blocks.trained_share
     );
+}
+
+#[test]
+fn a_llama_folder_is_fine_tuned_by_every_method_saved_and_taken_up_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pretrained, out, again) = (
+        dir.path().join("pretrained"),
+        dir.path().join("out"),
+        dir.path().join("again"),
+    );
+    let words = "c4 --steps 1 --methods adamw --save-model --out";
+    succeed(words.split(' ').chain([text(&pretrained)]));
+    let model = pretrained.join("c4/adamw-0/model");
+    let fine_tune = |model: &Path, methods: &str, out: &Path| {
+        let words = "glue --tasks STS-B --steps 2 --save-model --model-dir";
+        succeed(
+            words
+                .split(' ')
+                .chain([text(model), "--methods", methods, "--out", text(out)]),
+        )
+    };
+    let ended = fine_tune(&model, &METHODS.join(","), &out);
+    assert!(
+        ended.stderr.contains("drawn afresh and always trained: score"),
+        "{}",
+        ended.stderr
+    );
+    for method in METHODS {
+        let result = result(&run_folder(&out, "STS-B", method));
+        assert!(
+            result.last.evaluation.loss < result.untrained.evaluation.loss,
+            "{method}: {result:?}"
+        );
+    }
+    let saved = run_folder(&out, "STS-B", "blockllm:0.95").join("model");
+    let ended = fine_tune(&saved, "adamw", &again);
+    assert!(!ended.stderr.contains("drawn afresh"), "{}", ended.stderr);
+    let (before, after) = (
+        result(&run_folder(&out, "STS-B", "blockllm:0.95"))
+            .last
+            .evaluation,
+        result(&run_folder(&again, "STS-B", "adamw")).untrained.evaluation,
+    );
+    assert_eq!((before.loss, before.metrics), (after.loss, after.metrics));
+}
+
+#[test]
+fn rows_that_keep_their_order_are_trained_on_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    // Sixteen rows of one label, then sixteen of the other: two batches that shuffling would mix.
+    let rows = |label: usize| format!("{label}\t1\t2\tA b\tC d\n").repeat(16);
+    mrpc(&data, &(rows(0) + &rows(1)));
+    let first_losses = |more: &[&str]| -> Vec<f64> {
+        let out = dir.path().join(format!("out{}", more.len()));
+        let words = "glue --methods adamw@1e-9 --epochs 1 --data";
+        let words = words.split(' ').chain([text(&data), "--out", text(&out)]);
+        succeed(words.chain(more.iter().copied()));
+        let records = RunFolder::new(run_folder(&out, "MRPC", "adamw@1e-9"))
+            .records()
+            .unwrap();
+        let losses = records.iter().filter_map(|record| match record {
+            Record::Step(step) => Some(step.loss),
+            _ => None,
+        });
+        losses.collect()
+    };
+    let apart = |losses: &[f64]| (losses[0] - losses[1]).abs();
+    let (kept, shuffled) = (first_losses(&["--keep-order"]), first_losses(&[]));
+    assert!(apart(&kept) > 4.0 * apart(&shuffled), "{kept:?} {shuffled:?}");
 }
 
 #[test]

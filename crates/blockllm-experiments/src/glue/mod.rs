@@ -1,5 +1,7 @@
 //! GLUE fine-tuning (BlockLLM, section 4): a pretrained encoder on every task whose data is there, method beside method.
 mod checkpoint;
+mod comparison;
+mod methods;
 mod page;
 mod plan;
 mod run;

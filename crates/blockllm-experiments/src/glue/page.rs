@@ -1,4 +1,5 @@
 //! The page of the GLUE experiment.
+use super::comparison::{self, Scored};
 use super::run::TaskRun;
 use super::{Plan, Source};
 use crate::report::format::{bytes, learning_rate, mean_and_deviation, milliseconds, percent};
@@ -39,6 +40,7 @@ pub(super) fn build(plan: &Plan, runs: &[TaskRun]) -> Result<Page> {
         ),
         table: scores(plan, runs, |result| &result.best),
     })
+    .with_all(beside_full(plan, runs))
     .with(Section::Table {
         caption: format!("All metrics and costs of each task{}.", mark(plan)),
         table: details(plan, runs),
@@ -47,6 +49,34 @@ pub(super) fn build(plan: &Plan, runs: &[TaskRun]) -> Result<Page> {
         page = add_task(page, plan, task.data.task, runs)?;
     }
     Ok(page.with(quoted_glue_table()))
+}
+
+/// The methods beside full fine-tuning; nothing where it was not run, or alone.
+fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
+    let scored: Vec<_> = runs
+        .iter()
+        .map(|TaskRun { task, run }| Scored {
+            task: *task,
+            score: main_score(*task, &run.result.last),
+            result: &run.result,
+        })
+        .collect();
+    let comparisons = comparison::compare(&plan.methods, &scored);
+    if comparisons.is_empty() {
+        return Vec::new();
+    }
+    let tasks: Vec<_> = plan.tasks.iter().map(|task| task.data.task).collect();
+    vec![
+        Section::Table {
+            caption: format!(
+                "Beside full fine-tuning after the last epoch{}: points above it on the same tasks and seeds, mean and \
+                 standard deviation over seeds, and shares of what it takes.",
+                mark(plan)
+            ),
+            table: comparison::table(&comparisons),
+        },
+        Section::Text(comparison::verdict(&comparisons, &tasks)),
+    ]
 }
 
 fn title(plan: &Plan) -> &'static str {

@@ -1,12 +1,13 @@
 //! What the GLUE experiment will run: tasks, checkpoint, tokenizer, methods and settings, by scale.
 use super::checkpoint::{Checkpoint, pair_encoder};
+use super::methods::{default_learning_rate, methods};
 use crate::{Cli, Scale};
 use anyhow::{Context, Result, bail};
 use blockllm_data::Tokenizer;
 use blockllm_data::glue::{
     ClassificationBatch, EncodedExample, EpochConfig, GlueData, GlueTask, PairEncoder, evaluation_batches,
 };
-use blockllm_train::{Algorithm, Method, Schedule, ScheduleKind, TrainConfig};
+use blockllm_train::{Method, Schedule, ScheduleKind, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub warmup: f64,
     /// Epochs without a better score after which a run stops; 0 never stops it.
     pub stop_after: u64,
+    /// Whether rows keep the order of their file.
+    pub keep_order: bool,
 }
 
 /// Where the rows are from.
@@ -96,6 +99,7 @@ impl Settings {
             patience: 50,
             warmup: 0.0,
             stop_after: 0,
+            keep_order: false,
         };
         match scale {
             Scale::Quick => Self {
@@ -124,6 +128,7 @@ impl Settings {
         self.max_length = cli.max_length.unwrap_or(self.max_length);
         self.stop_after = cli.stop_after;
         self.warmup = cli.warmup;
+        self.keep_order = cli.keep_order;
         self.batch_size /= (cli.grad_accum_steps as usize).min(self.batch_size);
         self
     }
@@ -184,15 +189,22 @@ impl Plan {
     pub fn epochs(&self, task: GlueTask, seed: u64) -> EpochConfig {
         EpochConfig {
             batch_size: self.settings.batch_size_of(task),
-            shuffle: true,
-            bucketing: true,
+            shuffle: !self.settings.keep_order,
+            bucketing: !self.settings.keep_order,
             seed,
             pad_id: self.encoder.pad_id(),
         }
     }
 
-    /// How a method is trained for a seed, with `batches` a training epoch.
-    pub fn train_config(&self, cli: &Cli, method: &Method, batches: u64, seed: u64) -> TrainConfig {
+    /// How a method is trained on a task for a seed, with `batches` a training epoch.
+    pub fn train_config(
+        &self,
+        cli: &Cli,
+        task: GlueTask,
+        method: &Method,
+        batches: u64,
+        seed: u64,
+    ) -> TrainConfig {
         let per_epoch = batches.div_ceil(cli.grad_accum_steps).max(1);
         let pretrained = !matches!(self.checkpoint, Checkpoint::Scratch(_));
         let all = self.settings.epochs * per_epoch;
@@ -201,7 +213,7 @@ impl Plan {
             grad_accum_steps: cli.grad_accum_steps as usize,
             learning_rate: method
                 .learning_rate
-                .unwrap_or_else(|| default_learning_rate(method, pretrained)),
+                .unwrap_or_else(|| default_learning_rate(method, cli.scale, pretrained, task)),
             schedule: Schedule {
                 kind: ScheduleKind::Linear,
                 warmup: self.settings.warmup,
@@ -346,46 +358,4 @@ fn train_tokenizer(cli: &Cli, data: &[GlueData]) -> Result<Tokenizer> {
     });
     let tokenizer = Tokenizer::train_byte_level_bpe(texts, VOCAB_SIZE)?;
     Ok(tokenizer.with_separators()?)
-}
-
-/// The peak learning rate of a method that names none, from the runs in `docs/experiment-log.md`.
-fn default_learning_rate(method: &Method, pretrained: bool) -> f64 {
-    let fine_tuning = match &method.algorithm {
-        Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8 => 3e-4,
-        Algorithm::Blocks(_) | Algorithm::GaLore(_) => 5e-5,
-        Algorithm::Lora(_) => 1e-3,
-    };
-    if pretrained {
-        fine_tuning
-    } else {
-        (20.0 * fine_tuning).min(5e-3)
-    }
-}
-
-fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
-    let parse = |text: &str| Method::parse(text).expect("the default methods are well formed");
-    let methods = match (&cli.methods[..], cli.scale) {
-        ([], Scale::Quick) => ["adamw", "blockllm:0.95"].map(parse).to_vec(),
-        ([], _) => [
-            "adamw",
-            "lora:4",
-            "lora:8",
-            "galore:4",
-            "galore:8",
-            "badam:1",
-            "lisa:2",
-            "blockllm:0.95",
-        ]
-        .map(parse)
-        .to_vec(),
-        (given, _) => given.to_vec(),
-    };
-    let set = |method: Method| {
-        let mut method = method.with_patience(settings.patience);
-        if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            crate::cli::set_blocks(cli, blocks);
-        }
-        Ok(method.with_own_settings()?)
-    };
-    methods.into_iter().map(set).collect()
 }

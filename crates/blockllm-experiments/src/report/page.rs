@@ -68,6 +68,13 @@ impl Page {
         self
     }
 
+    /// Adds sections at the end.
+    #[must_use]
+    pub fn with_all(mut self, sections: impl IntoIterator<Item = Section>) -> Self {
+        self.sections.extend(sections);
+        self
+    }
+
     /// The page in Markdown; figures are links to their files.
     pub fn to_markdown(&self) -> String {
         let mut text = format!("# {}\n", self.title);

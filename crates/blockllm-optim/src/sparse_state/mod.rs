@@ -7,6 +7,7 @@ pub use estimate::StateEstimate;
 pub(crate) use record::SparseStateRecord;
 
 use crate::moments::{Moments, bytes_of};
+use crate::pieces::update_in_pieces;
 use crate::precision::{cast_to, in_f32};
 use crate::quantized::Coding;
 use crate::total::total;
@@ -113,13 +114,14 @@ impl SparseState {
         let state: Vec<_> = self.arrays.drain(..).map(|array| array.load()).collect();
         let trained = self.trained_weights(&weight);
         let (weight, trained, state) = match &self.form {
-            Form::Whole => {
-                let (change, state) = rule.update(context, trained.clone(), gradient, state);
-                let trained = trained + change;
-                (cast_to(trained.clone(), dtype), Some(trained), state)
-            }
-            Form::Dense => {
-                let (trained, state) = update_dense(rule, context, trained, gradient, state);
+            form @ (Form::Whole | Form::Dense) => {
+                // Only the copies may be left, so that pieces can be written in place.
+                drop(weight);
+                let update = |weight, gradient, state| match form {
+                    Form::Dense => update_dense(rule, context, weight, gradient, state),
+                    Form::Whole | Form::Compact(_) => update_whole(rule, context, weight, gradient, state),
+                };
+                let (trained, state) = update_in_pieces(trained, gradient, state, update);
                 (cast_to(trained.clone(), dtype), Some(trained), state)
             }
             Form::Compact(indices) => {
@@ -213,6 +215,17 @@ fn added(weight: Tensor<1>, indices: &Tensor<1, Int>, trained: &Tensor<1>, chang
         weight.select_assign(0, indices.clone(), difference, IndexingUpdateOp::Add),
         dtype,
     )
+}
+
+fn update_whole(
+    rule: &dyn UpdateRule,
+    context: StepContext,
+    weight: Tensor<1>,
+    gradient: Tensor<1>,
+    state: Vec<Tensor<1>>,
+) -> (Tensor<1>, Vec<Tensor<1>>) {
+    let (change, state) = rule.update(context, weight.clone(), gradient, state);
+    (weight + change, state)
 }
 
 fn update_dense(

@@ -4,7 +4,7 @@ use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold,
     MomentPrecision, NormKind, SignSgd, SweepMode, Update,
 };
-use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Roles, VisitSmoothing};
+use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Role, Roles, VisitSmoothing};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -92,11 +92,19 @@ impl BlockMethod {
         };
         Self {
             partition: "decoder-layer".into(),
-            always: ["embed_tokens", "model.norm", "lm_head"]
-                .map(String::from)
-                .to_vec(),
+            always: lisa_always(),
             ..Self::new(policy, 0.0)
         }
+    }
+
+    /// Always trains what lies at `paths` too.
+    pub(super) fn train_always(&mut self, paths: &[String]) {
+        let roles = Roles {
+            always: self.always.clone(),
+            never: self.never.clone(),
+        };
+        let missing = paths.iter().filter(|path| roles.role(path) == Role::Candidate);
+        self.always.extend(missing.cloned());
     }
 
     pub(super) fn with_patience(mut self, new: usize) -> Self {
@@ -147,4 +155,11 @@ impl BlockMethod {
             self.policy.build()?,
         )?)
     }
+}
+
+/// What LISA trains at every step of a pretraining.
+pub(super) fn lisa_always() -> Vec<String> {
+    ["embed_tokens", "model.norm", "lm_head"]
+        .map(String::from)
+        .to_vec()
 }

@@ -199,7 +199,7 @@ mod tests {
             ("blockllm+norm=l3", "expected one of `grad`, `rms`, `processed`"),
             (
                 "blockllm+colour=red",
-                "no setting `colour`; it has partition, norm",
+                "no setting `colour`; it has partition, always, never, norm",
             ),
             ("blockllm+norm", "`+norm` is not a setting"),
             ("lora:4+gap=7", "it has alpha"),

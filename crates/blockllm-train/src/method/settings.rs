@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub const SETTINGS_HELP: &str = "\
 Settings of methods that train blocks (blockllm and the other policies, badam, lisa), as NAME+KEY=VALUE:
   partition=tensor|module|decoder-layer        how parameters are grouped
+  always=PATHS, never=PATHS                    parameters trained at every step or not at all, by parts of their
+                                               paths with a slash between: never=embeddings/pooler
   norm=rms|grad|processed                      which norm of the gradients ranks blocks
   smoothing=add-one|clamp-one                  how visits become a frequency
   patience=N                                   steps without a falling loss, or steps between selections
@@ -38,6 +40,8 @@ impl BlockMethod {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "partition" => value.clone_into(&mut self.partition),
+            "always" => self.always = paths(value),
+            "never" => self.never = paths(value),
             "norm" => self.norm = named(key, value)?,
             "smoothing" => self.visit_smoothing = named(key, value)?,
             "patience" => *self = self.clone().with_patience(number(key, value)?),
@@ -60,7 +64,7 @@ impl BlockMethod {
             _ => {
                 return Err(unknown(
                     key,
-                    "partition, norm, smoothing, patience, probes, sweep, mask, threshold, refresh, moments, state, inactive, rule",
+                    "partition, always, never, norm, smoothing, patience, probes, sweep, mask, threshold, refresh, moments, state, inactive, rule",
                 ));
             }
         }
@@ -104,6 +108,10 @@ fn rule(value: &str) -> Result<Update, String> {
 /// A variant by its name in configuration files; the error lists all of them.
 fn named<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::from(value)).map_err(|error| format!("{key}: {error}"))
+}
+
+fn paths(value: &str) -> Vec<String> {
+    value.split('/').map(String::from).collect()
 }
 
 fn number<T: FromStr<Err: Display>>(key: &str, value: &str) -> Result<T, String> {
