@@ -26,7 +26,6 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const EPOCHS: u64 = 3;
 const MAX_LENGTH: usize = 128;
 
 /// What is fine-tuned, on what.
@@ -37,6 +36,7 @@ struct Start {
     fresh: Vec<String>,
     encoder: PairEncoder,
     data: GlueData,
+    epochs: u64,
     learning_rate: f64,
 }
 
@@ -71,6 +71,7 @@ fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> R
     let batches = ExampleBatches::new(examples, epochs)?;
     let validation = evaluation_batches(&start.encoder.encode_all(&start.data.validation)?, 32, pad_id);
     let per_epoch = batches.batches_per_epoch();
+    let steps = start.epochs * per_epoch;
     let objective = SequenceClassification::new(task);
     let setup = Setup {
         objective: &objective,
@@ -79,7 +80,7 @@ fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> R
             .with_patience(50)
             .fine_tuning(&FineTuning::encoder(start.fresh)),
         config: &TrainConfig {
-            steps: EPOCHS * per_epoch,
+            steps,
             learning_rate: start.learning_rate,
             schedule: Schedule {
                 kind: ScheduleKind::Linear,
@@ -93,7 +94,7 @@ fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> R
         validation: &validation,
         device,
     };
-    let progress = &mut Progress::new(task.name(), EPOCHS * per_epoch);
+    let progress = &mut Progress::new(task.name(), steps);
     let trained = train(&setup, start.model, batches, meter, progress)?;
     println!(
         "{}: {:?}, best at step {}; peak {:.1} MiB",
@@ -147,6 +148,7 @@ fn pretrained(model: &str, glue: &str, task: &str, device: &Device) -> Result<St
         fresh: loaded.fresh,
         encoder: PairEncoder::from_file(&folder.join("tokenizer.json"), MAX_LENGTH)?,
         data: GlueData::open(Path::new(glue), task)?,
+        epochs: 3,
         learning_rate: 3e-4,
     })
 }
@@ -164,6 +166,8 @@ fn generated(device: &Device) -> Result<Start> {
         encoder: PairEncoder::new(tokenizer, MAX_LENGTH)?,
         config,
         data,
+        // Random weights have more to learn.
+        epochs: 12,
         learning_rate: 5e-3,
     })
 }

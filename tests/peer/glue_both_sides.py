@@ -44,7 +44,7 @@ def our_side(options, initial):
     folder, out = reference.TASKS[options.task][0], options.work / "ours"
     subprocess.run([
         options.runner, "glue", "--scale", "cpu", "--data", options.work / "glue", "--model-dir", initial,
-        "--tasks", folder, "--methods", f"adamw@{options.lr}", "--keep-order", "--out", out,
+        "--tasks", folder, "--methods", f"adamw@{options.lr}", "--order", "file", "--out", out,
     ], check=True)
     run = out / "glue" / folder / f"adamw-{options.lr}-0"
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -85,10 +85,9 @@ pub struct Cli {
     /// Epochs without a better score after which a run stops (glue); 0 never stops it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub stop_after: u64,
-    /// Train on the rows in the order of their file (glue), neither shuffled nor bucketed by length: for comparisons with
-    /// another trainer, batch by batch
-    #[arg(long)]
-    pub keep_order: bool,
+    /// In which order rows are trained on (glue)
+    #[arg(long, value_enum, default_value_t = RowOrder::Shuffled)]
+    pub order: RowOrder,
     /// Write GLUE's submission files for the unlabelled test rows
     #[arg(long)]
     pub predict_test: bool,
@@ -137,6 +136,16 @@ pub(crate) fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
         blocks.norm = cli.norm;
         blocks.probes = cli.probes;
     }
+}
+
+/// The order of training rows.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowOrder {
+    /// Another order every epoch, rows of similar length in a batch
+    Shuffled,
+    /// As the file has them, every epoch: for comparisons with another trainer, batch by batch
+    File,
 }
 
 /// How much of the paper a run repeats.

@@ -81,7 +81,7 @@ fn sum_of_squares_in_pieces_of<const D: usize>(piece_len: usize, tensor: Tensor<
         return total(in_f32(tensor).square());
     }
     let sums = (0..rows).step_by(piece_rows).map(|start| {
-        let piece = tensor.clone().slice([start..rows.min(start + piece_rows)]);
+        let piece = tensor.clone().narrow(0, start, piece_rows.min(rows - start));
         in_f32(piece).square().sum_dim(1)
     });
     Tensor::cat(sums.collect(), 0).sum_dim(0).reshape([1])

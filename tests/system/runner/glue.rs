@@ -151,7 +151,7 @@ fn rows_that_keep_their_order_are_trained_on_in_the_order_of_the_file() {
         losses.collect()
     };
     let apart = |losses: &[f64]| (losses[0] - losses[1]).abs();
-    let (kept, shuffled) = (first_losses(&["--keep-order"]), first_losses(&[]));
+    let (kept, shuffled) = (first_losses(&["--order", "file"]), first_losses(&[]));
     assert!(apart(&kept) > 4.0 * apart(&shuffled), "{kept:?} {shuffled:?}");
 }
 

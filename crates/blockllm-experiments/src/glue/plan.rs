@@ -1,6 +1,7 @@
 //! What the GLUE experiment will run: tasks, checkpoint, tokenizer, methods and settings, by scale.
 use super::checkpoint::{Checkpoint, pair_encoder};
 use super::methods::{default_learning_rate, methods};
+use crate::cli::RowOrder;
 use crate::{Cli, Scale};
 use anyhow::{Context, Result, bail};
 use blockllm_data::Tokenizer;
@@ -42,8 +43,8 @@ pub struct Settings {
     pub warmup: f64,
     /// Epochs without a better score after which a run stops; 0 never stops it.
     pub stop_after: u64,
-    /// Whether rows keep the order of their file.
-    pub keep_order: bool,
+    /// The order of the training rows.
+    pub order: RowOrder,
 }
 
 /// Where the rows are from.
@@ -99,7 +100,7 @@ impl Settings {
             patience: 50,
             warmup: 0.0,
             stop_after: 0,
-            keep_order: false,
+            order: RowOrder::Shuffled,
         };
         match scale {
             Scale::Quick => Self {
@@ -128,7 +129,7 @@ impl Settings {
         self.max_length = cli.max_length.unwrap_or(self.max_length);
         self.stop_after = cli.stop_after;
         self.warmup = cli.warmup;
-        self.keep_order = cli.keep_order;
+        self.order = cli.order;
         self.batch_size /= (cli.grad_accum_steps as usize).min(self.batch_size);
         self
     }
@@ -189,8 +190,8 @@ impl Plan {
     pub fn epochs(&self, task: GlueTask, seed: u64) -> EpochConfig {
         EpochConfig {
             batch_size: self.settings.batch_size_of(task),
-            shuffle: !self.settings.keep_order,
-            bucketing: !self.settings.keep_order,
+            shuffle: self.settings.order == RowOrder::Shuffled,
+            bucketing: self.settings.order == RowOrder::Shuffled,
             seed,
             pad_id: self.encoder.pad_id(),
         }

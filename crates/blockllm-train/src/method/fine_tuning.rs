@@ -88,13 +88,14 @@ mod tests {
             Algorithm::Lora(lora) => lora.alpha,
             other => panic!("{other:?}"),
         };
-        assert_eq!([alpha("lora:4"), alpha("lora:4+alpha=32")], [8.0, 32.0]);
+        let found = ["lora:4", "lora:4+alpha=32"].map(alpha).map(f64::to_bits);
+        assert_eq!(found, [8.0_f64, 32.0].map(f64::to_bits));
         let galore = |text| match fine_tuned(text) {
-            Algorithm::GaLore(galore) => (galore.update_proj_gap, galore.scale),
+            Algorithm::GaLore(galore) => (galore.update_proj_gap, galore.scale.to_bits()),
             other => panic!("{other:?}"),
         };
-        assert_eq!(galore("galore:4"), (500, 4.0));
-        assert_eq!(galore("galore:4+gap=7+scale=2"), (7, 2.0));
+        assert_eq!(galore("galore:4"), (500, 4.0_f64.to_bits()));
+        assert_eq!(galore("galore:4+gap=7+scale=2"), (7, 2.0_f64.to_bits()));
     }
 
     #[test]
