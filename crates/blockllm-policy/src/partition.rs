@@ -11,7 +11,8 @@ pub enum Partition {
     Tensor,
     /// One block per module that owns parameters: `model.layers.0.self_attn.q_proj`.
     Module,
-    /// One block per decoder layer (`BAdam`, LISA): the path up to the first number, else the owning module.
+    /// One block per layer of the stack (`BAdam`, LISA): the path up to the first number. What lies outside the stack is
+    /// grouped by the modules beside it: all embeddings of an encoder are one block, its pooler another.
     DecoderLayer,
     /// A user's function from path to block name.
     Custom(Arc<dyn Fn(&str) -> String + Send + Sync>),
@@ -66,11 +67,12 @@ impl Partition {
             return Err(PolicyError::EmptyPartition);
         }
         roles.check(params)?;
+        let layer = params.iter().find_map(|info| decoder_layer(&info.path));
         let mut blocks: Vec<Block> = Vec::new();
         let mut index = BTreeMap::new();
         for (param, info) in params.iter().enumerate() {
             let role = roles.role(&info.path);
-            let mut name = self.block_name(&info.path);
+            let mut name = self.block_name(&info.path, layer);
             if let Some(&block) = index.get(&name) {
                 let block: &mut Block = &mut blocks[block];
                 if block.role == role {
@@ -91,11 +93,15 @@ impl Partition {
         Ok(blocks)
     }
 
-    fn block_name(&self, path: &str) -> String {
+    /// The block of the parameter at `path`; `layer` is the path of any layer of the stack.
+    fn block_name(&self, path: &str, layer: Option<&str>) -> String {
         match self {
             Self::Tensor => path.to_owned(),
             Self::Module => parent(path).to_owned(),
-            Self::DecoderLayer => decoder_layer(path).unwrap_or_else(|| parent(path)).to_owned(),
+            Self::DecoderLayer => decoder_layer(path)
+                .or_else(|| Some(beside(path, layer?)))
+                .unwrap_or_else(|| parent(path))
+                .to_owned(),
             Self::Custom(block_of) => block_of(path),
         }
     }
@@ -117,6 +123,21 @@ fn decoder_layer(path: &str) -> Option<&str> {
         end += 1;
     }
     None
+}
+
+/// The path down to where it leaves that of `layer`: `base.embeddings` of `base.embeddings.word.weight` beside
+/// `base.encoder.layer.0`.
+fn beside<'a>(path: &'a str, layer: &str) -> &'a str {
+    let mut end = 0;
+    let mut of_layer = layer.split('.');
+    for part in path.split('.') {
+        end += part.len();
+        if of_layer.next() != Some(part) {
+            break;
+        }
+        end += 1;
+    }
+    &path[..end.min(path.len())]
 }
 
 /// Path patterns for the always- and the never-trained parameters.
@@ -201,6 +222,30 @@ mod tests {
         assert_eq!(
             names(&Partition::DecoderLayer, &roles),
             ["embed", "layers.1", "layers.10", "head"]
+        );
+        let encoder = [
+            "base.embeddings.word.weight",
+            "base.embeddings.norm.gamma",
+            "base.encoder.layer.0.q.weight",
+            "base.encoder.layer.1.q.weight",
+            "base.encoder.final_norm.gamma",
+            "base.pooler.dense.weight",
+            "base.pooler.dense.bias",
+            "scale",
+        ];
+        let encoder = encoder.map(|path| ParamInfo::new(path, 10));
+        let blocks = Partition::DecoderLayer.blocks(&encoder, &roles).unwrap();
+        let found: Vec<_> = blocks.iter().map(|block| block.name.as_str()).collect();
+        assert_eq!(
+            found,
+            [
+                "base.embeddings",
+                "base.encoder.layer.0",
+                "base.encoder.layer.1",
+                "base.encoder.final_norm",
+                "base.pooler",
+                "scale"
+            ]
         );
         let halves = Partition::custom(|path| if path.contains("layers") { "body" } else { "ends" }.into());
         assert_eq!(names(&halves, &roles), ["ends", "body"]);
