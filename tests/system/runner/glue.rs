@@ -221,6 +221,10 @@ fn bad_glue_input_is_refused_with_file_and_line() {
         &["no task `MRCP`", "MRPC"],
     );
     mrpc(&data, "1\t1\t2\tA b\tC d\n");
+    refuse(
+        &[&arguments[..], &["--scale", "paper"]].concat(),
+        &["RoBERTa-base", "--model-dir"],
+    );
     let model = dir.path().join("model");
     fs::create_dir_all(&model).unwrap();
     fs::write(

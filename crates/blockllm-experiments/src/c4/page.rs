@@ -2,8 +2,8 @@
 use super::{Plan, Settings};
 use crate::recorded_run::CompleteRun;
 use crate::report::{
-    CurveStyle, Figure, Page, Section, loss_curves_svg, memory_bars_svg, memory_table, method_table,
-    quoted_c4_table, selection_map_svg,
+    CurveStyle, Figure, MEMORY_PARTS, Page, Section, loss_curves_svg, memory_bars_svg, memory_table,
+    method_table, quoted_c4_table, selection_map_svg,
 };
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
 use anyhow::Result;
@@ -24,7 +24,7 @@ pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
             table: method_table(&rows),
         })
         .with(Section::Table {
-            caption: format!("Peak memory and its parts, measured ({}).", source(runs)),
+            caption: format!("Peak memory and its parts, measured ({}). {MEMORY_PARTS}", source(runs)),
             table: memory_table(&rows),
         });
     let page = curves(page, runs, &records)?;

@@ -4,8 +4,8 @@ use super::run::TaskRun;
 use super::{Plan, Source};
 use crate::report::format::{bytes, learning_rate, mean_and_deviation, milliseconds, percent};
 use crate::report::{
-    Align, CurveStyle, Figure, Page, Section, Table, loss_curves_svg, memory_bars_svg, memory_table,
-    quoted_glue_table, selection_map_svg,
+    Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
+    memory_table, quoted_glue_table, selection_map_svg,
 };
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map};
 use anyhow::Result;
@@ -224,7 +224,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         .with(Section::Heading(name.to_owned()))
         .with(Section::Table {
             caption: format!(
-                "Peak memory and its parts, measured, the largest of all seeds{}.",
+                "Peak memory and its parts, measured, the largest of all seeds{}. {MEMORY_PARTS}",
                 mark(plan)
             ),
             table: memory_table(&rows),

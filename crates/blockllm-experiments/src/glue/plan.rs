@@ -149,6 +149,12 @@ impl Plan {
     pub fn new(cli: &Cli) -> Result<Self> {
         let mut settings = Settings::of(cli.scale).overridden(cli);
         let source = source(cli)?;
+        if cli.scale == Scale::Paper && cli.model_dir.is_none() && source != Source::Generated {
+            bail!(
+                "the paper's scale fine-tunes RoBERTa-base: give its folder, with config.json, model.safetensors and \
+                 tokenizer.json, by --model-dir, or choose another --scale for a small model from random weights"
+            );
+        }
         let data = tasks(cli, &source)?
             .into_iter()
             .map(|task| open(&source, task, &settings))

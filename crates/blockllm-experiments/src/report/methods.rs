@@ -37,6 +37,11 @@ pub fn method_table(rows: &[MethodRow]) -> Table {
     table
 }
 
+/// What the columns of [`memory_table`] are.
+pub const MEMORY_PARTS: &str = "Weights, gradients and state are each at their largest, which need not be at the moment \
+                                of the peak; activations and temporaries are the rest of it, so at least what is shown. \
+                                LoRA's include the adapted weights, which burn composes anew in every forward pass.";
+
 /// The measured parts of each method's peak, its state beside the estimate, and its peak beside the first row's.
 pub fn memory_table(rows: &[MethodRow]) -> Table {
     let relative = rows.first().map_or_else(

@@ -12,7 +12,7 @@ pub mod table;
 
 use std::path::PathBuf;
 
-pub use methods::{memory_table, method_table};
+pub use methods::{MEMORY_PARTS, memory_table, method_table};
 pub use page::{Figure, Page, Section};
 pub use plot::{
     CurveStyle, loss_curves_svg, memory_bars_svg, plot_loss_curves, plot_memory_bars, plot_selection_map,
