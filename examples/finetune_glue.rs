@@ -111,8 +111,9 @@ fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> R
 /// Loads what was saved, and says what it thinks of every line.
 fn answer(folder: &Path, task: GlueTask, lines: impl BufRead, mut to: impl Write) -> Result<()> {
     let device = Device::flex();
-    let model = load_for_sequence_classification(folder, task.num_labels(), 0, &device)?.model;
-    let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), MAX_LENGTH)?;
+    let loaded = load_for_sequence_classification(folder, task.num_labels(), 0, &device)?;
+    let max_length = MAX_LENGTH.min(loaded.config.max_length());
+    let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), max_length)?;
     let objective = SequenceClassification::new(task);
     for line in lines.lines() {
         let line = line?;
@@ -120,6 +121,15 @@ fn answer(folder: &Path, task: GlueTask, lines: impl BufRead, mut to: impl Write
             Some((sentence, pair)) => (sentence, Some(pair.to_owned())),
             None => (line.as_str(), None),
         };
+        if pair.is_some() != task.is_pair() {
+            let wanted = if task.is_pair() {
+                "two sentences with a tab between"
+            } else {
+                "one sentence"
+            };
+            writeln!(to, "{} takes {wanted}", task.name())?;
+            continue;
+        }
         let example = GlueExample {
             sentence: sentence.to_owned(),
             pair,
@@ -127,7 +137,7 @@ fn answer(folder: &Path, task: GlueTask, lines: impl BufRead, mut to: impl Write
             index: 0,
         };
         let batch = evaluation_batches(&[encoder.encode(&example)?], 1, encoder.pad_id());
-        match objective.predict(&model, &batch, &device)?.first() {
+        match objective.predict(&loaded.model, &batch, &device)?.first() {
             Some(GlueLabel::Class(class)) => writeln!(to, "{}", task.labels()[*class])?,
             Some(GlueLabel::Score(score)) => writeln!(to, "{score:.2} of 5")?,
             None => {}
@@ -142,11 +152,14 @@ fn pretrained(model: &str, glue: &str, task: &str, device: &Device) -> Result<St
     let loaded = load_for_sequence_classification(folder, task.num_labels(), 0, device)
         .with_context(|| format!("loading {model}"))?;
     println!("drawn afresh: {}", loaded.fresh.join(", "));
+    let max_length = MAX_LENGTH.min(loaded.config.max_length());
+    let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), max_length)?;
+    encoder.tokenizer().check_fits(loaded.config.vocab_size)?;
     Ok(Start {
         model: loaded.model,
         config: loaded.config.with_labels(labels(task)),
         fresh: loaded.fresh,
-        encoder: PairEncoder::from_file(&folder.join("tokenizer.json"), MAX_LENGTH)?,
+        encoder,
         data: GlueData::open(Path::new(glue), task)?,
         epochs: 3,
         learning_rate: 3e-4,

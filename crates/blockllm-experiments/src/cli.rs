@@ -1,5 +1,6 @@
 //! The runner's command line.
 use crate::registry;
+use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
 use blockllm_train::{BlockMethod, DeviceChoice, Method, WeightType};
@@ -26,7 +27,7 @@ fn after_help() -> String {
     format!("{SETTINGS_HELP}\n\n{EXAMPLES}")
 }
 
-fn norm(text: &str) -> Result<NormKind, String> {
+fn norm(text: &str) -> std::result::Result<NormKind, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
@@ -47,9 +48,9 @@ pub struct Cli {
     /// lora:8 or galore:64 with its rank; badam:1 or lisa:2 with its number of layers; the settings are listed below
     #[arg(long, value_delimiter = ',', value_parser = Method::parse, value_name = "LIST")]
     pub methods: Vec<Method>,
-    /// How many seeds each method is run with
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub seeds: u64,
+    /// How many seeds each method is run with [default: 1, at the paper's scale 3]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: Option<u64>,
     /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines, or with the folders of GLUE's tasks; without it the
     /// documentation of the locked dependencies, or a generated stand-in for GLUE
     #[arg(long, value_name = "DIR")]
@@ -125,6 +126,28 @@ pub struct Cli {
     /// Go on from the newest checkpoints under --out, and do not run again what is complete there
     #[arg(long)]
     pub resume: bool,
+}
+
+impl Cli {
+    /// The seeds of the runs, from 0.
+    pub fn seeds(&self) -> std::ops::Range<u64> {
+        0..self
+            .seeds
+            .unwrap_or(if self.scale == Scale::Paper { 3 } else { 1 })
+    }
+}
+
+/// Refuses a method that is named twice: its runs would lie in one folder, and count as two seeds.
+pub(crate) fn check_names(methods: &[Method]) -> Result<()> {
+    for (place, method) in methods.iter().enumerate() {
+        if methods[..place].iter().any(|other| other.label == method.label) {
+            bail!(
+                "--methods names `{}` twice: its runs would count as seeds",
+                method.label
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.

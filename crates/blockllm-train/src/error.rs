@@ -60,10 +60,25 @@ pub enum TrainError {
         /// The device's message.
         message: String,
     },
+    /// The model no longer says anything.
+    #[error(
+        "the model's logits are not finite: training diverged (lower the learning rate), or its weights were broken before"
+    )]
+    Logits,
     /// No batch has a label.
     #[error("{what} holds no token to predict: give longer documents")]
     NoLabels {
         /// Which batches.
         what: &'static str,
     },
+}
+
+impl TrainError {
+    /// Whether the run's own numbers ended it, at these settings; another run may still go well.
+    pub fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            Self::Logits | Self::Optim(blockllm_optim::OptimError::BadLoss { .. })
+        )
+    }
 }

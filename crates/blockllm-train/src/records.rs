@@ -88,7 +88,7 @@ pub struct RunResult {
     pub last: EvaluationRecord,
     /// The best one after training began, as the objective ranks them.
     pub best: EvaluationRecord,
-    /// Optimizer steps, as planned; fewer were made when the run stopped early.
+    /// Optimizer steps, as planned; `last.step` is how many were made, fewer when the run stopped early.
     pub steps: u64,
     /// Input tokens seen.
     pub tokens_seen: u64,

@@ -21,7 +21,8 @@ pub enum ScheduleKind {
 pub struct Schedule {
     /// What follows the warmup.
     pub kind: ScheduleKind,
-    /// Steps of the run over which the rate rises linearly, as a share of all steps in `[0, 1)`.
+    /// Steps of the run over which the rate rises linearly, as a share of all steps in `[0, 1)`: step `s` of `W` has
+    /// `s / W` of the peak. transformers has `(s - 1) / W`, whose first step changes nothing.
     pub warmup: f64,
     /// The rate at the last step as a share of the peak, in `[0, 1]`; not used by `constant`.
     pub final_share: f64,

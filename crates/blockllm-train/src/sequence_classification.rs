@@ -68,7 +68,7 @@ impl<M: SequenceClassifier> SequenceClassification<M> {
     /// the set that `batches` were made of. Read back once.
     ///
     /// # Errors
-    /// When the device fails.
+    /// When the device fails, or a logit is not finite.
     pub fn predict(
         &self,
         model: &M,
@@ -116,6 +116,9 @@ impl<M: SequenceClassifier> SequenceClassification<M> {
                 message: error.to_string(),
             })?;
         let values: Vec<f64> = data.iter::<f64>().collect();
+        if !values.iter().all(|logit| logit.is_finite()) {
+            return Err(TrainError::Logits);
+        }
         Ok(values
             .chunks(self.task.num_labels())
             .map(<[f64]>::to_vec)

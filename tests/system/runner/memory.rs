@@ -1,7 +1,7 @@
 //! Memory, measured by the runner's counting allocator in a process of its own.
-use super::complete_run::CompleteRun;
-use blockllm::train::RunResult;
+use super::complete_run::{CompleteRun, METHODS};
 use blockllm::train::memory::MemorySource;
+use blockllm::train::{Record, RunFolder, RunResult};
 
 fn results() -> Vec<RunResult> {
     CompleteRun::shared().results()
@@ -20,6 +20,24 @@ fn the_parts_of_the_measured_peak_add_up_to_it() {
         // The rest is cut off at zero: only where it is above do the other parts fit below the peak.
         assert!(memory.activations_bytes > 0, "{}: {memory:?}", result.method);
         assert_eq!(memory.weights_bytes, 4 * result.parameters, "{}", result.method);
+    }
+}
+
+#[test]
+fn what_is_live_between_steps_is_the_counted_weights_and_state() {
+    let run = CompleteRun::shared();
+    for (result, (_, name)) in results().iter().zip(METHODS) {
+        let records = RunFolder::new(run.folder(name)).records().unwrap();
+        let live = records.iter().filter_map(|record| match record {
+            Record::Step(step) => Some(step.memory_bytes),
+            _ => None,
+        });
+        let live = live.max().unwrap();
+        let counted = result.memory.weights_bytes + result.memory.optimizer_state_bytes.measured;
+        assert!(
+            (counted..counted + counted / 10).contains(&live),
+            "{name}: {live} live, {counted} counted"
+        );
     }
 }
 

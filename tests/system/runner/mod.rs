@@ -6,6 +6,7 @@ mod complete_run;
 mod divergence;
 mod fixtures;
 mod glue;
+mod glue_files;
 mod memory;
 mod process;
 mod resume;

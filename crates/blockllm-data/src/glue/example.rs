@@ -48,7 +48,7 @@ pub struct GlueData {
 impl GlueData {
     /// Reads the task's files below `dir`: GLUE's own TSV files in a folder such as `MRPC`, or the hub's parquet files
     /// in one such as `mrpc`. Train and validation files must be there and hold rows; test files may be missing. The
-    /// diagnostic set has a test alone.
+    /// diagnostic set has a test alone, `diagnostic/diagnostic.tsv`.
     ///
     /// # Errors
     /// Names the file that is missing or empty, and for a broken row its line: a missing column, too few or too many
@@ -114,8 +114,13 @@ impl TaskFiles {
         if is_hub {
             return Some(Self::Parquet(hub));
         }
-        let folder = dir.join(task.name());
-        folder.is_dir().then_some(Self::Tsv(folder))
+        let names: &[&str] = match task {
+            // GLUE's own download has it beside the tasks, under this name.
+            GlueTask::Ax => &["diagnostic", "AX"],
+            _ => &[task.name()],
+        };
+        let mut folders = names.iter().map(|name| dir.join(name));
+        folders.find(|folder| folder.is_dir()).map(Self::Tsv)
     }
 
     /// GLUE's own name of a split's file.

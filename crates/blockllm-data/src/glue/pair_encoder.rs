@@ -3,7 +3,9 @@ use super::{GlueExample, GlueLabel};
 use crate::tokenizer::library_error;
 use crate::{DataError, Tokenizer};
 use std::path::Path;
-use tokenizers::{PostProcessor as _, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    PostProcessor as _, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
 
 /// An example as a model takes it, not padded.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,7 @@ pub struct EncodedExample {
 pub struct PairEncoder {
     inner: tokenizers::Tokenizer,
     tokenizer: Tokenizer,
+    max_length: usize,
 }
 
 impl PairEncoder {
@@ -41,32 +44,29 @@ impl PairEncoder {
     /// # Errors
     /// When `max_length` has no room for the special tokens.
     pub fn new(tokenizer: Tokenizer, max_length: usize) -> Result<Self, DataError> {
-        let mut inner = tokenizer.inner().clone();
-        let special = inner
-            .get_post_processor()
-            .map_or(0, |form| form.added_tokens(true));
-        if max_length <= special + 1 {
+        let inner = tokenizer.inner().clone();
+        if max_length <= added_tokens(&inner, true) + 1 {
             return Err(DataError::Config {
                 field: "max_length",
                 found: max_length.to_string(),
                 expected: "room for the special tokens and two more",
             });
         }
-        let truncation = TruncationParams {
-            direction: TruncationDirection::Right,
+        Ok(Self {
+            inner,
+            tokenizer,
             max_length,
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-        };
-        inner
-            .with_truncation(Some(truncation))
-            .map_err(|error| library_error(tokenizer.label(), &*error))?;
-        Ok(Self { inner, tokenizer })
+        })
     }
 
     /// The tokenizer below.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Special tokens that are put around a single sentence.
+    pub fn special_tokens(&self) -> usize {
+        added_tokens(&self.inner, false)
     }
 
     /// What fills a row behind its text.
@@ -79,13 +79,30 @@ impl PairEncoder {
     /// # Errors
     /// When the tokenizer has no token for a part of the text, nor one for the unknown.
     pub fn encode(&self, example: &GlueExample) -> Result<EncodedExample, DataError> {
-        let encoding = match &example.pair {
-            Some(pair) => self
-                .inner
-                .encode_fast((example.sentence.as_str(), pair.as_str()), true),
-            None => self.inner.encode_fast(example.sentence.as_str(), true),
+        let refused = |error: tokenizers::Error| library_error(self.tokenizer.label(), &*error);
+        let first = self
+            .inner
+            .encode_fast(example.sentence.as_str(), false)
+            .map_err(refused)?;
+        let second = example
+            .pair
+            .as_deref()
+            .map(|pair| self.inner.encode_fast(pair, false).map_err(refused))
+            .transpose()?
+            .map(|mut second| {
+                second.set_type_ids(vec![1; second.len()]);
+                second
+            });
+        // The library's own truncation first cuts each sentence to the whole length, and then no longer knows which of
+        // the two was longer.
+        let room = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: self.max_length - added_tokens(&self.inner, second.is_some()),
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
         };
-        let encoding = encoding.map_err(|error| library_error(self.tokenizer.label(), &*error))?;
+        let (first, second) = truncate_encodings(first, second, &room).map_err(refused)?;
+        let encoding = self.inner.post_process(first, second, true).map_err(refused)?;
         Ok(EncodedExample {
             input_ids: encoding.get_ids().iter().copied().map(id).collect(),
             token_type_ids: encoding.get_type_ids().iter().copied().map(id).collect(),
@@ -100,6 +117,12 @@ impl PairEncoder {
     pub fn encode_all(&self, examples: &[GlueExample]) -> Result<Vec<EncodedExample>, DataError> {
         examples.iter().map(|example| self.encode(example)).collect()
     }
+}
+
+fn added_tokens(inner: &tokenizers::Tokenizer, is_pair: bool) -> usize {
+    inner
+        .get_post_processor()
+        .map_or(0, |form| form.added_tokens(is_pair))
 }
 
 fn id(id: u32) -> i32 {

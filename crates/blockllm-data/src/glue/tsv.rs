@@ -14,8 +14,9 @@ struct Columns {
 /// The rows of `path`; `labelled` says whether they must have labels.
 ///
 /// Oddities that are handled: a byte-order mark before the header, CRLF, `CoLA`'s training and validation files without
-/// a header, the few lines of QQP that lost their fields (left out, as everybody does), MNLI's rows on which the
-/// annotators agreed on nothing (`-`, left out).
+/// a header, the few labelled lines of QQP that lost their fields (left out, as everybody does; in a test file they are
+/// refused, since a submission counts rows), MNLI's rows on which the annotators agreed on nothing (`-`, left out).
+/// Sentences stay as they are, spaces at their ends included: to some tokenizers those are tokens.
 pub(super) fn read(path: &Path, task: GlueTask, labelled: bool) -> Result<Vec<GlueExample>, DataError> {
     let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -87,7 +88,7 @@ fn example(
 ) -> Result<Option<GlueExample>, DataError> {
     let fields: Vec<&str> = line.split('\t').collect();
     if fields.len() != columns.count {
-        if task == GlueTask::Qqp && fields.len() < columns.count {
+        if task == GlueTask::Qqp && columns.label.is_some() && fields.len() < columns.count {
             return Ok(None);
         }
         let found = format!("{}", fields.len());
@@ -104,8 +105,8 @@ fn example(
         None => None,
     };
     Ok(Some(GlueExample {
-        sentence: fields[columns.sentence].trim().to_owned(),
-        pair: columns.pair.map(|place| fields[place].trim().to_owned()),
+        sentence: fields[columns.sentence].to_owned(),
+        pair: columns.pair.map(|place| fields[place].to_owned()),
         label,
         index,
     }))

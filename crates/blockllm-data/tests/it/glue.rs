@@ -77,18 +77,25 @@ fn the_oddities_of_the_files_are_read_as_glue_means_them() {
             .len(),
         1
     );
+    let test = "id\tquestion1\tquestion2\n0\tA?\tB?\n1\tC?\n";
+    let files = [("train.tsv", qqp), ("dev.tsv", qqp), ("test.tsv", test)];
+    let error = opened(GlueTask::Qqp, &files).unwrap_err();
+    assert!(error.contains("test.tsv") && error.contains("line 3"), "{error}");
+    // A space at the end is a token to a byte-level tokenizer: it stays.
+    let sst = "sentence\tlabel\ngood \t1\n";
+    let data = opened(GlueTask::Sst2, &[("train.tsv", sst), ("dev.tsv", sst)]).unwrap();
+    assert_eq!(data.train[0].sentence, "good ");
     // A score is a number from 0 to 5.
     let sts = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n\
                0\ta\tb\tc\td\te\tf\tA\tB\t3.750\n";
     let data = opened(GlueTask::StsB, &[("train.tsv", sts), ("dev.tsv", sts)]).unwrap();
     assert_eq!(data.train[0].label, Some(GlueLabel::Score(3.75)));
-    let dir = tempfile::tempdir().unwrap();
-    write(
-        dir.path(),
-        "AX/diagnostic.tsv",
-        "index\tsentence1\tsentence2\n0\tA\tB\n",
-    );
-    assert_eq!(GlueData::open(dir.path(), GlueTask::Ax).unwrap().test.len(), 1);
+    for folder in ["AX", "diagnostic"] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "index\tsentence1\tsentence2\n0\tA\tB\n";
+        write(dir.path(), &format!("{folder}/diagnostic.tsv"), text);
+        assert_eq!(GlueData::open(dir.path(), GlueTask::Ax).unwrap().test.len(), 1);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +55,41 @@ fn config(shuffle: bool, bucketing: bool) -> EpochConfig {
         bucketing,
         seed: 3,
         pad_id: 0,
+    }
+}
+
+/// The cases of `fixtures/pair_encoding_reference.py`.
+#[derive(Deserialize)]
+struct Encoded {
+    tokenizer: String,
+    max_length: usize,
+    sentence: String,
+    pair: Option<String>,
+    input_ids: Vec<i32>,
+    token_type_ids: Vec<i32>,
+}
+
+#[test]
+fn sentences_and_pairs_are_put_and_cut_as_transformers_does_for_bert_and_roberta() {
+    let cases: Vec<Encoded> =
+        serde_json::from_str(include_str!("../fixtures/pair_encoding_reference.json")).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for case in cases {
+        let encoder = PairEncoder::from_file(&folder.join(&case.tokenizer), case.max_length).unwrap();
+        let example = GlueExample {
+            sentence: case.sentence,
+            pair: case.pair,
+            label: None,
+            index: 0,
+        };
+        let found = encoder.encode(&example).unwrap();
+        assert_eq!(
+            (found.input_ids, found.token_type_ids),
+            (case.input_ids, case.token_type_ids),
+            "{} at {}: {example:?}",
+            case.tokenizer,
+            case.max_length
+        );
     }
 }
 

@@ -212,6 +212,7 @@ fn methods(cli: &Cli, patience: usize) -> Result<Vec<Method>> {
     } else {
         cli.methods.clone()
     };
+    crate::cli::check_names(&methods)?;
     let set = |method: Method| {
         let mut method = method.with_patience(patience);
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {

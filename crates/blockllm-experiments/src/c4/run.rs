@@ -35,7 +35,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Vec<CompleteRun>> {
         plan.settings.validation_labels,
     )?;
     let mut runs = Vec::new();
-    for seed in 0..cli.seeds {
+    for seed in cli.seeds() {
         for method in &plan.methods {
             let run = one(cli, plan, method, seed, &validation);
             runs.push(run.with_context(|| format!("method `{}`, seed {seed}", method.label))?);

@@ -1,11 +1,11 @@
 //! Where a fine-tuning starts from: a Hugging Face folder of either architecture, or a small encoder from random weights.
 use anyhow::{Context, Result, bail};
-use blockllm_data::Tokenizer;
 use blockllm_data::glue::{GlueTask, PairEncoder};
+use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_model::Labels;
 use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
-use blockllm_model::hf::{load_llama_classifier, save_llama_classifier};
-use blockllm_model::llama::LlamaForSequenceClassification;
+use blockllm_model::hf::{llama_classifier_config, load_llama_classifier, save_llama_classifier};
+use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 pub enum Checkpoint {
     /// A BERT or RoBERTa folder.
     Encoder(PathBuf, Box<EncoderConfig>),
-    /// A Llama folder, and the size of its vocabulary.
-    Llama(PathBuf, usize),
+    /// A Llama folder and its configuration.
+    Llama(PathBuf, Box<LlamaConfig>),
     /// A small BERT from random weights, where no folder is given.
     Scratch(Box<EncoderConfig>),
 }
@@ -49,10 +49,9 @@ impl Checkpoint {
         let json: serde_json::Value =
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         if json["model_type"] == "llama" {
-            let vocab_size = json["vocab_size"].as_u64().unwrap_or(0);
             return Ok(Self::Llama(
                 dir.to_owned(),
-                usize::try_from(vocab_size).unwrap_or(usize::MAX),
+                Box::new(llama_classifier_config(dir)?),
             ));
         }
         Ok(Self::Encoder(
@@ -82,22 +81,60 @@ impl Checkpoint {
         }
     }
 
-    /// The longest text it takes, special tokens included; `None` when it has no bound of its own.
-    pub fn max_length(&self) -> Option<usize> {
+    /// The longest text it takes, special tokens included.
+    pub fn max_length(&self) -> usize {
         match self {
-            Self::Encoder(_, config) | Self::Scratch(config) => Some(config.max_length()),
-            Self::Llama(..) => None,
+            Self::Encoder(_, config) | Self::Scratch(config) => config.max_length(),
+            Self::Llama(_, config) => config.max_position_embeddings,
         }
+    }
+
+    /// The SHA-256 over configuration and weights, which pins a run to its checkpoint whatever the folder is called;
+    /// `None` where the weights are drawn from the seed.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn sha256(&self) -> Result<Option<String>> {
+        let (Self::Encoder(dir, _) | Self::Llama(dir, _)) = self else {
+            return Ok(None);
+        };
+        let entries = std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+        let mut files = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .with_context(|| format!("reading {}", dir.display()))?;
+        files.retain(|path| {
+            path.ends_with("config.json")
+                || path
+                    .extension()
+                    .is_some_and(|extension| extension == "safetensors")
+        });
+        files.sort();
+        let hashes = files
+            .iter()
+            .map(|path| Ok(sha256_file(path)?.1))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Some(sha256_hex(hashes.concat().as_bytes())))
     }
 
     /// Checks that `tokenizer` makes what the checkpoint was trained on, as far as that can be told.
     ///
     /// # Errors
-    /// When it has more tokens than the checkpoint has embeddings, or pads with another one.
-    pub fn check_fits(&self, tokenizer: &Tokenizer) -> Result<()> {
+    /// When it has more tokens than the checkpoint has embeddings, pads with another one, or puts no special token
+    /// around the texts of an encoder.
+    pub fn check_fits(&self, encoder: &PairEncoder) -> Result<()> {
+        let tokenizer = encoder.tokenizer();
         match self {
             Self::Encoder(path, config) => {
                 tokenizer.check_fits(config.vocab_size)?;
+                if encoder.special_tokens() == 0 {
+                    bail!(
+                        "the tokenizer {} puts no special token such as [CLS] around a text, which {} needs: give the \
+                         `tokenizer.json` that the checkpoint was trained with",
+                        tokenizer.label(),
+                        path.display()
+                    );
+                }
                 let pads = tokenizer.pad_id() as usize;
                 if pads != config.pad_token_id {
                     bail!(
@@ -109,7 +146,7 @@ impl Checkpoint {
                     );
                 }
             }
-            Self::Llama(_, vocab_size) => tokenizer.check_fits(*vocab_size)?,
+            Self::Llama(_, config) => tokenizer.check_fits(config.vocab_size)?,
             Self::Scratch(config) => tokenizer.check_fits(config.vocab_size)?,
         }
         Ok(())
@@ -147,7 +184,8 @@ pub fn open_encoder(
     })
 }
 
-/// A Llama for `task`; its head is drawn from `seed`.
+/// A Llama for `task`; its head is drawn from `seed`. It is saved as padding with `pad_id`, without which transformers
+/// takes one text at a time.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -155,10 +193,12 @@ pub fn open_llama(
     path: &Path,
     task: GlueTask,
     seed: u64,
+    pad_id: u32,
     device: &Device,
 ) -> Result<Opened<LlamaForSequenceClassification>> {
     let loaded = load_llama_classifier(path, task.num_labels(), seed, device)?;
-    let (config, labels) = (loaded.config, labels(task));
+    let (mut config, labels) = (loaded.config, labels(task));
+    config.pad_token_id = Some(pad_id);
     Ok(Opened {
         model: loaded.model,
         parts: FineTuning::llama(loaded.fresh),

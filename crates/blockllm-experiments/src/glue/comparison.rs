@@ -128,7 +128,8 @@ pub(super) fn table(comparisons: &[Comparison]) -> Table {
 }
 
 /// Which methods are as good as full fine-tuning here, in a sentence.
-pub(super) fn verdict(comparisons: &[Comparison], tasks: &[GlueTask]) -> String {
+/// `mark` says it where the rows are not GLUE's.
+pub(super) fn verdict(comparisons: &[Comparison], tasks: &[GlueTask], mark: &str) -> String {
     let named = |close: bool| {
         let chosen = comparisons
             .iter()
@@ -143,8 +144,16 @@ pub(super) fn verdict(comparisons: &[Comparison], tasks: &[GlueTask]) -> String 
         }
     };
     let tasks: Vec<_> = tasks.iter().map(|task| task.name()).collect();
+    let seeds = if comparisons
+        .iter()
+        .all(|comparison| comparison.differences.len() == 1)
+    {
+        " and one seed"
+    } else {
+        ""
+    };
     format!(
-        "On average over {}, within {TOLERANCE} points of full fine-tuning or above it: {}. Further below: {}.",
+        "On average over {}{seeds}{mark}, within {TOLERANCE} points of full fine-tuning or above it: {}. Further below: {}.",
         tasks.join(", "),
         named(true),
         named(false)
@@ -190,9 +199,14 @@ mod tests {
         | lisa:2        |                    +0.20 | CoLA -3.50 |           7.0 % |      63.0 % |    65.0 % |
         ");
         assert_eq!(
-            verdict(&comparisons, &[GlueTask::Cola, GlueTask::Rte]),
+            verdict(&comparisons, &[GlueTask::Cola, GlueTask::Rte], ""),
             "On average over CoLA, RTE, within 1.5 points of full fine-tuning or above it: blockllm:0.95 (-1.40), \
              lisa:2 (+0.20). Further below: lora:8 (-1.51)."
+        );
+        let one = verdict(&comparisons[1..2], &[GlueTask::Rte], " (generated)");
+        assert!(
+            one.starts_with("On average over RTE and one seed (generated), within"),
+            "{one}"
         );
     }
 }

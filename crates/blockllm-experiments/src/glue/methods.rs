@@ -5,8 +5,9 @@ use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use blockllm_train::{Algorithm, Method};
 
-/// The peak learning rate of a method that names none: at the paper's scale those of `GaLore`'s table 4 and of
-/// `BlockLLM`'s own runs, else from the runs in `docs/experiment-log.md`.
+/// The peak learning rate of a method that names none. At the paper's scale `BlockLLM`'s is of its own runs, LoRA's of its
+/// paper's runs on RoBERTa-base (arXiv 2106.09685, appendix D), and `GaLore`'s of its table 4 at rank 4; the others have that
+/// too, for want of a published one. At the other scales see `docs/experiment-log.md`.
 pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: bool, task: GlueTask) -> f64 {
     let is_sparse = matches!(&method.algorithm, Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8);
     let is_lora = matches!(method.algorithm, Algorithm::Lora(_));
@@ -48,6 +49,7 @@ pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
         .to_vec(),
         (given, _) => given.to_vec(),
     };
+    crate::cli::check_names(&methods)?;
     let set = |method: Method| {
         let mut method = method.with_patience(settings.patience);
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {

@@ -1,8 +1,8 @@
 //! The page of the GLUE experiment.
 use super::comparison::{self, Scored};
-use super::run::TaskRun;
-use super::{Plan, Source};
-use crate::report::format::{bytes, learning_rate, mean_and_deviation, milliseconds, percent};
+use super::run::{Runs, TaskRun};
+use super::{Plan, Source, TaskPlan};
+use crate::report::format::{bytes, learning_rate, mean, mean_and_deviation, milliseconds, percent};
 use crate::report::{
     Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
     memory_table, quoted_glue_table, selection_map_svg,
@@ -13,23 +13,34 @@ use blockllm_data::glue::GlueTask;
 use blockllm_train::{EvaluationRecord, RunResult};
 
 /// Tables, plots and the published figures, from the records on disk.
-pub(super) fn build(plan: &Plan, runs: &[TaskRun]) -> Result<Page> {
+pub(super) fn build(
+    plan: &Plan,
+    Runs {
+        complete: runs,
+        diverged,
+    }: &Runs,
+) -> Result<Page> {
     let introduction = format!(
-        "{}. Every method of a seed starts from the same weights and the same fresh head and sees the same batches; the \
-         head is trained at every step. Patience {}. The figures compare methods on one small model: they do not stand \
-         beside the published table below, which is of another model.",
+        "{}. Every method of a seed starts from the same weights, the same fresh head if the checkpoint has none, and \
+         sees the same batches; a fresh head is trained at every step. Patience {} where a method names none. The \
+         figures compare methods on this one checkpoint; the published table below is of RoBERTa-base.",
         plan.describe(),
         plan.settings.patience
     );
+    let mut sections = vec![Section::Text(introduction)];
+    if !diverged.is_empty() {
+        let text = format!("Diverged, so missing in all tables: {}.", diverged.join("; "));
+        sections.push(Section::Text(text));
+    }
     let mut page = Page {
         title: title(plan).into(),
-        sections: vec![Section::Text(introduction)],
+        sections,
     }
     .with(Section::Table {
         caption: format!(
-            "Measured here{}: scores x 100 on the validation rows after the last epoch, mean and standard deviation \
-             over seeds.",
-            mark(plan)
+            "Measured here{}: scores x 100 on {} at the end of training, mean and standard deviation over seeds.",
+            mark(plan),
+            judged(plan)
         ),
         table: scores(plan, runs, |result| &result.last),
     })
@@ -42,6 +53,10 @@ pub(super) fn build(plan: &Plan, runs: &[TaskRun]) -> Result<Page> {
     })
     .with_all(beside_full(plan, runs))
     .with(Section::Table {
+        caption: format!("Rows that were used, of those that are there{}.", mark(plan)),
+        table: rows(plan),
+    })
+    .with(Section::Table {
         caption: format!("All metrics and costs of each task{}.", mark(plan)),
         table: details(plan, runs),
     });
@@ -49,6 +64,40 @@ pub(super) fn build(plan: &Plan, runs: &[TaskRun]) -> Result<Page> {
         page = add_task(page, plan, task.data.task, runs)?;
     }
     Ok(page.with(quoted_glue_table()))
+}
+
+/// Which rows scores are of, in words.
+fn judged(plan: &Plan) -> &'static str {
+    let is_cut = |task: &TaskPlan| task.data.validation.len() < task.available[1];
+    if plan.tasks.iter().any(is_cut) {
+        "THE FIRST PART of the validation rows"
+    } else {
+        "the validation rows"
+    }
+}
+
+/// How many rows of each task were used.
+fn rows(plan: &Plan) -> Table {
+    let mut table = Table::new([
+        ("task", Align::Left),
+        ("training rows", Align::Right),
+        ("validation rows", Align::Right),
+    ]);
+    for TaskPlan { data, available, .. } in &plan.tasks {
+        let of = |used: usize, there: usize| {
+            if used < there {
+                format!("the first {used} of {there}")
+            } else {
+                format!("all {there}")
+            }
+        };
+        table.push_row([
+            data.task.name().to_owned(),
+            of(data.train.len(), available[0]),
+            of(data.validation.len(), available[1]),
+        ]);
+    }
+    table
 }
 
 /// The methods beside full fine-tuning; nothing where it was not run, or alone.
@@ -69,13 +118,13 @@ fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
     vec![
         Section::Table {
             caption: format!(
-                "Beside full fine-tuning after the last epoch{}: points above it on the same tasks and seeds, mean and \
+                "Beside full fine-tuning at the end of training{}: points above it on the same tasks and seeds, mean and \
                  standard deviation over seeds, and shares of what it takes.",
                 mark(plan)
             ),
             table: comparison::table(&comparisons),
         },
-        Section::Text(comparison::verdict(&comparisons, &tasks)),
+        Section::Text(comparison::verdict(&comparisons, &tasks, mark(plan))),
     ]
 }
 
@@ -135,10 +184,10 @@ fn scores(plan: &Plan, runs: &[TaskRun], record: impl Fn(&RunResult) -> &Evaluat
             let values: Vec<f64> = of(runs, *task, &method.label)
                 .map(|result| main_score(*task, record(result)))
                 .collect();
-            means.push(values.iter().sum::<f64>() / values.len().max(1) as f64);
+            means.push(mean(&values));
             cells.push(mean_and_deviation(&values, score));
         }
-        cells.push(score(means.iter().sum::<f64>() / means.len().max(1) as f64));
+        cells.push(score(mean(&means)));
         table.push_row(cells);
     }
     table
@@ -150,7 +199,8 @@ fn details(plan: &Plan, runs: &[TaskRun]) -> Table {
         ("method", Align::Left),
         ("seeds", Align::Right),
         ("learning rate", Align::Right),
-        ("last epoch", Align::Left),
+        ("at the end", Align::Left),
+        ("steps", Align::Right),
         ("best at step", Align::Right),
         ("trained share", Align::Right),
         ("optimizer state", Align::Right),
@@ -169,10 +219,10 @@ fn details(plan: &Plan, runs: &[TaskRun]) -> Table {
                     .collect();
                 format!("{name} {}", mean_and_deviation(&values, score))
             });
-            let best: Vec<String> = results
-                .iter()
-                .map(|result| result.best.step.to_string())
-                .collect();
+            let steps_of = |of: fn(&RunResult) -> u64| {
+                let steps: Vec<String> = results.iter().map(|result| of(result).to_string()).collect();
+                steps.join(", ")
+            };
             let largest =
                 |of: fn(&RunResult) -> u64| results.iter().map(|result| of(result)).max().unwrap_or(0);
             let steps: Vec<f64> = results.iter().map(|result| result.step_ms).collect();
@@ -182,7 +232,8 @@ fn details(plan: &Plan, runs: &[TaskRun]) -> Table {
                 results.len().to_string(),
                 learning_rate(first.train_config.learning_rate),
                 metrics.collect::<Vec<_>>().join(", "),
-                best.join(", "),
+                steps_of(|result| result.last.step),
+                steps_of(|result| result.best.step),
                 percent(first.trained_share),
                 bytes(largest(|result| result.memory.optimizer_state_bytes.measured)),
                 bytes(largest(|result| result.memory.peak_bytes)),
@@ -197,12 +248,15 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
     let name = task.name();
     let of_task = || runs.iter().filter(|run| run.task == task);
     let rows = method_rows(of_task().map(|run| &run.run.result));
+    if rows.is_empty() {
+        return Ok(page);
+    }
     let mut curves = Vec::new();
     let mut maps = Vec::new();
     for TaskRun { run, .. } in of_task().filter(|run| run.run.result.seed == 0) {
         let records = run.folder.records()?;
         curves.push(loss_curve(&run.result.method, &records));
-        let title = format!("{name}: blocks trained by {}", run.result.method);
+        let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
             let file = format!(
                 "glue/selection-{name}-{}.svg",
@@ -219,7 +273,8 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         ..CurveStyle::default()
     };
     let losses = loss_curves_svg(&curves, &style)?;
-    let bars = memory_bars_svg(&format!("{name}: peak memory"), &memory_bars(&rows))?;
+    let memory = format!("{name}: peak memory by part{}", mark(plan));
+    let bars = memory_bars_svg(&memory, &memory_bars(&rows))?;
     let page = page
         .with(Section::Heading(name.to_owned()))
         .with(Section::Table {
@@ -234,11 +289,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
             &format!("{name}: training loss, seed 0, smoothed{}", mark(plan)),
             losses,
         ))
-        .with(figure(
-            &format!("glue/memory-{name}.svg"),
-            &format!("{name}: peak memory by part"),
-            bars,
-        ));
+        .with(figure(&format!("glue/memory-{name}.svg"), &memory, bars));
     Ok(maps.into_iter().fold(page, Page::with))
 }
 

@@ -1,13 +1,15 @@
 //! The runs of the GLUE experiment: the same weights, head and batches for every method of a seed.
 use super::checkpoint::{Checkpoint, Opened, open_encoder, open_llama};
+use super::rows::EVALUATION_BATCH;
 use super::{Plan, Source, TaskPlan};
 use crate::Cli;
 use crate::recorded_run::{CompleteRun, FolderAndTerminal};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
 use blockllm_train::{
     Checkpoints, ExampleBatches, MemoryMeter, Method, Progress, RunFolder, RunResult, SequenceClassification,
-    SequenceClassifier, Setup, TrainConfig, evaluate, train_resumable,
+    SequenceClassifier, Setup, TrainConfig, TrainError, evaluate, train_resumable,
 };
 use burn::tensor::Device;
 use serde::Serialize;
@@ -20,6 +22,15 @@ pub struct TaskRun {
     pub task: GlueTask,
     /// The run.
     pub run: CompleteRun,
+}
+
+/// All that was run.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// The complete ones.
+    pub complete: Vec<TaskRun>,
+    /// Those whose loss, gradients or logits were no longer numbers: which, and what was said.
+    pub diverged: Vec<String>,
 }
 
 /// What a run is a function of, beside its data.
@@ -42,6 +53,7 @@ struct TaskManifest<'a> {
     validation_rows: usize,
     rows_sha256: String,
     tokenizer_sha256: &'a str,
+    checkpoint_sha256: Option<&'a str>,
 }
 
 /// One run of one task; everything that it needs.
@@ -54,23 +66,35 @@ struct TaskRunner<'a> {
     epochs: EpochConfig,
 }
 
-/// Runs every seed of every method on every task.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Vec<TaskRun>> {
-    let mut runs = Vec::new();
+/// Runs every seed of every method on every task; one that diverges does not take the others with it.
+pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
+    let mut runs = Runs::default();
     for task in &plan.tasks {
-        for seed in 0..cli.seeds {
+        for seed in cli.seeds() {
             for method in &plan.methods {
                 let name = task.data.task.name();
-                let run = one(cli, plan, task, method, seed);
-                let run = run.with_context(|| format!("{name}, method `{}`, seed {seed}", method.label))?;
-                runs.push(TaskRun {
-                    task: task.data.task,
-                    run,
-                });
+                let label = format!("{name}, method `{}`, seed {seed}", method.label);
+                match one(cli, plan, task, method, seed) {
+                    Ok(run) => runs.complete.push(TaskRun {
+                        task: task.data.task,
+                        run,
+                    }),
+                    Err(error) if is_divergence(&error) => {
+                        eprintln!("{label}: {error:#}; going on with the other runs");
+                        runs.diverged.push(format!("{label}: {error:#}"));
+                    }
+                    Err(error) => return Err(error.context(label)),
+                }
             }
         }
     }
     Ok(runs)
+}
+
+fn is_divergence(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<TrainError>()
+        .is_some_and(TrainError::is_divergence)
 }
 
 fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> Result<CompleteRun> {
@@ -99,20 +123,33 @@ fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> R
         validation_rows: task.data.validation.len(),
         rows_sha256: task.data.sha256(),
         tokenizer_sha256: plan.encoder.tokenizer().sha256(),
+        checkpoint_sha256: plan.checkpoint_sha256.as_deref(),
     };
     let folder = cli.out.join("glue").join(task.data.task.name());
     let path = folder.join(method.folder_name(seed));
-    CompleteRun::of(cli, path, &config, &manifest, |folder, checkpoints| {
+    let run = CompleteRun::of(cli, path, &config, &manifest, |folder, checkpoints| {
         let task = task.data.task;
+        let pad_id = plan.encoder.tokenizer().pad_id();
         match &plan.checkpoint {
-            Checkpoint::Llama(path, _) => {
-                runner.train(folder, checkpoints, |device| open_llama(path, task, seed, device))
-            }
+            Checkpoint::Llama(path, _) => runner.train(folder, checkpoints, |device| {
+                open_llama(path, task, seed, pad_id, device)
+            }),
             checkpoint => runner.train(folder, checkpoints, |device| {
                 open_encoder(checkpoint, task, seed, device)
             }),
         }
-    })
+    })?;
+    for (asked, name) in [(cli.predict_test, "submission"), (cli.save_model, "model")] {
+        let output = run.folder.path().join(name);
+        if asked && !output.is_dir() {
+            bail!(
+                "{} is missing, and the weights of this complete run were not kept: train it again without --resume, or \
+                 in another --out",
+                output.display()
+            );
+        }
+    }
+    Ok(run)
 }
 
 impl TaskRunner<'_> {
@@ -221,14 +258,20 @@ impl TaskRunner<'_> {
         write(task, true, &self.task.test_batches(encoder, true)?)?;
         if task == GlueTask::Mnli
             && let Source::Files(folder) = &self.plan.source
-            && let Ok(diagnostic) = GlueData::open(folder, GlueTask::Ax)
         {
-            let rows = encoder.encode_all(&diagnostic.test)?;
-            write(
-                GlueTask::Ax,
-                false,
-                &evaluation_batches(&rows, 32, encoder.pad_id()),
-            )?;
+            let diagnostic = match GlueData::open(folder, GlueTask::Ax) {
+                Err(DataError::NoTask { .. }) => Vec::new(),
+                opened => opened?.test,
+            };
+            if diagnostic.is_empty() {
+                eprintln!(
+                    "AX: no diagnostic/diagnostic.tsv in {}, so no predictions",
+                    folder.display()
+                );
+            }
+            let rows = encoder.encode_all(&diagnostic)?;
+            let batches = evaluation_batches(&rows, EVALUATION_BATCH, encoder.pad_id());
+            write(GlueTask::Ax, false, &batches)?;
         }
         Ok(())
     }

@@ -21,11 +21,17 @@ pub use plot::{
 pub use quoted::{quoted_c4_table, quoted_glue_table, quoted_table};
 pub use table::{Align, Table};
 
-/// The first table of a written report, for the terminal.
+/// The first table of a written report with its caption, for the terminal.
 pub fn first_table(report: &str) -> String {
-    let table = report.lines().skip_while(|line| !line.starts_with('|'));
-    table
-        .take_while(|line| line.starts_with('|'))
+    let lines: Vec<&str> = report.lines().collect();
+    let is_row = |line: &&str| line.starts_with('|');
+    let start = lines.iter().position(is_row).unwrap_or(lines.len());
+    let caption = lines[..start].iter().rev().find(|line| !line.is_empty());
+    let table = lines[start..].iter().take_while(|line| is_row(line));
+    caption
+        .into_iter()
+        .chain(table)
+        .copied()
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -65,7 +65,7 @@ pub fn quoted_glue_table() -> Section {
         );
     }
     quoted_table(
-        "GLUE fine-tuning of RoBERTa-base, another model than ours",
+        "GLUE fine-tuning of RoBERTa-base, to compare with runs of that model alone",
         paper::GLUE_SOURCE,
         table,
         [paper::GLUE_CONDITIONS.to_owned()],

@@ -49,7 +49,7 @@ pub fn load_llama_classifier(
     seed: u64,
     device: &Device,
 ) -> Result<Loaded<LlamaForSequenceClassification, LlamaConfig>, ModelError> {
-    let config = LlamaConfig::from_file_of(&config_file::in_folder(dir)?, &ACCEPTED)?;
+    let config = llama_classifier_config(dir)?;
     let mut folder = WeightFolder::open(dir)?;
     check_head(&folder, "score.weight", num_labels)?;
     // A folder of the bare decoder has its keys without `model.`.
@@ -68,6 +68,15 @@ pub fn load_llama_classifier(
     folder.finish(|key| key == "lm_head.weight" || key.ends_with("rotary_emb.inv_freq"))?;
     materialize(&model);
     Ok(Loaded { model, config, fresh })
+}
+
+/// The configuration of a folder that [`load_llama_classifier`] takes.
+///
+/// # Errors
+///
+/// When the file is missing or corrupt, or is none of a plain Llama.
+pub fn llama_classifier_config(dir: &Path) -> Result<LlamaConfig, ModelError> {
+    LlamaConfig::from_file_of(&config_file::in_folder(dir)?, &ACCEPTED)
 }
 
 /// The classes that the `config.json` of a folder names; two, as transformers has it, when it names none.

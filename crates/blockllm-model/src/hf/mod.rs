@@ -21,7 +21,9 @@ mod transpose;
 pub use classifier::Loaded;
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
-pub use llama_classifier::{llama_labels, load_llama_classifier, save_llama_classifier};
+pub use llama_classifier::{
+    llama_classifier_config, llama_labels, load_llama_classifier, save_llama_classifier,
+};
 pub use peft::{load_adapter, save_adapter};
 pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};
 pub use save::SaveOptions;

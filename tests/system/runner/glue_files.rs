@@ -1,0 +1,216 @@
+//! The GLUE experiment on files of one's own: their order, MNLI with its second validation set and the diagnostic set,
+//! rows that are cut, what diverges, and refusals.
+use super::glue::{result, run_folder};
+use super::process::{refuse, succeed, text};
+use blockllm_train::{Record, RunFolder};
+use std::fs;
+use std::path::Path;
+
+fn mrpc(dir: &Path, rows: &str) {
+    let header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n";
+    fs::create_dir_all(dir.join("MRPC")).unwrap();
+    for file in ["train.tsv", "dev.tsv"] {
+        fs::write(dir.join("MRPC").join(file), format!("{header}{rows}")).unwrap();
+    }
+}
+
+#[test]
+fn rows_that_keep_their_order_are_trained_on_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    // Sixteen rows of one label, then sixteen of the other: two batches that shuffling would mix.
+    let rows = |label: usize| format!("{label}\t1\t2\tA b\tC d\n").repeat(16);
+    mrpc(&data, &(rows(0) + &rows(1)));
+    let first_losses = |more: &[&str]| -> Vec<f64> {
+        let out = dir.path().join(format!("out{}", more.len()));
+        let words = "glue --methods adamw@1e-9 --epochs 1 --data";
+        let words = words.split(' ').chain([text(&data), "--out", text(&out)]);
+        succeed(words.chain(more.iter().copied()));
+        let records = RunFolder::new(run_folder(&out, "MRPC", "adamw@1e-9"))
+            .records()
+            .unwrap();
+        let losses = records.iter().filter_map(|record| match record {
+            Record::Step(step) => Some(step.loss),
+            _ => None,
+        });
+        losses.collect()
+    };
+    let apart = |losses: &[f64]| (losses[0] - losses[1]).abs();
+    let (kept, shuffled) = (first_losses(&["--order", "file"]), first_losses(&[]));
+    assert!(apart(&kept) > 4.0 * apart(&shuffled), "{kept:?} {shuffled:?}");
+}
+
+/// MNLI's five files and the diagnostic set.
+fn mnli(dir: &Path) {
+    let labels = ["entailment", "neutral", "contradiction"];
+    let rows = |count: usize, is_labelled: bool| -> String {
+        let header = if is_labelled { "\tgold_label" } else { "" };
+        let row = |row: usize| {
+            let label = if is_labelled {
+                format!("\t{}", labels[row % 3])
+            } else {
+                String::new()
+            };
+            format!("{row}\tA b c{}\tD{label}\n", " e".repeat(row % 4))
+        };
+        format!(
+            "index\tsentence1\tsentence2{header}\n{}",
+            (0..count).map(row).collect::<String>()
+        )
+    };
+    for (file, count, is_labelled) in [
+        ("MNLI/train.tsv", 32, true),
+        ("MNLI/dev_matched.tsv", 9, true),
+        ("MNLI/dev_mismatched.tsv", 6, true),
+        ("MNLI/test_matched.tsv", 5, false),
+        ("MNLI/test_mismatched.tsv", 4, false),
+        ("diagnostic/diagnostic.tsv", 3, false),
+    ] {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, rows(count, is_labelled)).unwrap();
+    }
+}
+
+#[test]
+fn mnli_is_judged_on_both_sets_and_its_model_predicts_the_diagnostic_set_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    mnli(&data);
+    let words = "glue --tasks MNLI --methods adamw --steps 3";
+    let given = ["--data", text(&data), "--out", text(&out)];
+    let arguments: Vec<&str> = words.split(' ').chain(given).collect();
+    succeed(arguments.iter().copied());
+    // The weights are gone: predictions that were not asked for then cannot be had from the complete run.
+    refuse(
+        &[&arguments[..], &["--resume", "--predict-test"]].concat(),
+        &["submission is missing", "without --resume"],
+    );
+    succeed(arguments.iter().copied().chain(["--predict-test"]));
+    let folder = run_folder(&out, "MNLI", "adamw");
+    let metrics = result(&folder).last.evaluation.metrics;
+    assert!(
+        metrics.contains_key("accuracy") && metrics.contains_key("accuracy (mismatched)"),
+        "{metrics:?}"
+    );
+    for (file, rows) in [("MNLI-m", 5), ("MNLI-mm", 4), ("AX", 3)] {
+        let text = fs::read_to_string(folder.join(format!("submission/{file}.tsv"))).unwrap();
+        assert_eq!(text.lines().count(), rows + 1, "{file}: {text}");
+    }
+    fs::write(data.join("diagnostic/diagnostic.tsv"), "index\tsentence1\n0\tA\n").unwrap();
+    refuse(
+        &[&arguments[..], &["--predict-test"]].concat(),
+        &["diagnostic.tsv, line 1", "`sentence2`"],
+    );
+}
+
+#[test]
+fn a_report_says_which_rows_and_steps_it_is_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    mrpc(&data, &"1\t1\t2\tA b\tC d\n0\t1\t2\tA e\tC f\n".repeat(400));
+    let words = "glue --methods adamw --steps 3 --grad-accum-steps 4";
+    succeed(
+        words
+            .split(' ')
+            .chain(["--data", text(&data), "--out", text(&out)]),
+    );
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    for expected in [
+        "at most 3 steps of 8 epochs; batches of 16 in 4 micro-batches",
+        "on THE FIRST PART of the validation rows",
+        "| MRPC | the first 768 of 800 | the first 192 of 800 |",
+    ] {
+        assert!(report.contains(expected), "`{expected}` is not in: {report}");
+    }
+    assert_eq!(result(&run_folder(&out, "MRPC", "adamw")).last.step, 3);
+}
+
+#[test]
+fn a_run_that_diverges_does_not_take_the_others_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let words = "glue --tasks MRPC --steps 3 --methods adamw,adamw@1e30 --out";
+    let arguments: Vec<&str> = words.split(' ').chain([text(&out)]).collect();
+    let ended = refuse(
+        &arguments,
+        &["1 of the runs diverged", "method `adamw@1e30`, seed 0"],
+    );
+    assert!(ended.stdout.contains("| adamw "), "{}", ended.stdout);
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(
+        report.contains("Diverged, so missing in all tables: MRPC, method `adamw@1e30`"),
+        "{report}"
+    );
+}
+
+#[test]
+fn another_checkpoint_in_a_folder_of_the_same_name_is_another_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, out) = (dir.path().join("first"), dir.path().join("out"));
+    let words = "glue --tasks MRPC --methods adamw --steps 1";
+    let run = |more: &[&str]| {
+        words
+            .split(' ')
+            .chain(more.iter().copied())
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let call = |more: &[&str]| succeed(run(more).iter().map(String::as_str));
+    call(&["--save-model", "--out", text(&first)]);
+    let model = run_folder(&first, "MRPC", "adamw").join("model");
+    let from_model = ["--resume", "--model-dir", text(&model), "--out", text(&out)];
+    call(&from_model);
+    assert!(call(&from_model).stderr.contains("complete, not run again"));
+    call(&["--save-model", "--methods", "adamw@1e-2", "--out", text(&first)]);
+    let other = run_folder(&first, "MRPC", "adamw@1e-2").join("model/model.safetensors");
+    fs::copy(other, model.join("model.safetensors")).unwrap();
+    let again = run(&from_model);
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    refuse(&again, &["another configuration (manifest.json)"]);
+}
+
+#[test]
+fn bad_glue_input_is_refused_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let out = dir.path().join("out");
+    let arguments = ["glue", "--data", text(&data), "--out", text(&out)];
+    mrpc(&data, "1\t1\t2\tA b\tC d\n2\t1\t2\tA b\tC d\n");
+    refuse(&arguments, &["train.tsv", "line 3", "labels 0, 1", "`2`"]);
+    mrpc(&data, "");
+    refuse(&arguments, &["train.tsv", "no row"]);
+    fs::write(data.join("MRPC/train.tsv"), "Quality\t#1 String\n1\tA\n").unwrap();
+    refuse(&arguments, &["train.tsv, line 1", "`#2 String`"]);
+    refuse(
+        &[&arguments[..], &["--tasks", "MRCP"]].concat(),
+        &["no task `MRCP`", "MRPC"],
+    );
+    mrpc(&data, "1\t1\t2\tA b\tC d\n");
+    refuse(
+        &[&arguments[..], &["--scale", "paper"]].concat(),
+        &["RoBERTa-base", "--model-dir"],
+    );
+    let model = dir.path().join("model");
+    fs::create_dir_all(&model).unwrap();
+    fs::write(
+        model.join("config.json"),
+        "{\"model_type\": \"t5\", \"architectures\": [\"T5Model\"]}",
+    )
+    .unwrap();
+    refuse(
+        &[&arguments[..], &["--model-dir", text(&model)]].concat(),
+        &["config.json", "t5"],
+    );
+    for (more, parts) in [
+        (["--methods", "adamw,adamw"], ["`adamw` twice", "seeds"]),
+        (["--tasks", "MRPC,mrpc"], ["MRPC twice", "--tasks"]),
+        (["--tasks", "AX"], ["--tasks MNLI --predict-test", "diagnostic"]),
+        (["--grad-accum-steps", "3"], ["16 rows", "1, 2, 4, 8 or 16"]),
+    ] {
+        refuse(&[&arguments[..], &more].concat(), &parts);
+    }
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir_all(&data).unwrap();
+    refuse(&arguments, &["no task of GLUE in", text(&data)]);
+}
