@@ -167,6 +167,9 @@ pub fn open_encoder(
     let (model, config, fresh) = match checkpoint {
         Checkpoint::Encoder(path, _) => {
             let loaded = encoder::load_for_sequence_classification(path, task.num_labels(), seed, device)?;
+            if !loaded.fresh.iter().any(|path| path.starts_with("classifier.")) {
+                tell_other_classes(path, &loaded.config.labels, &labels);
+            }
             (loaded.model, loaded.config, loaded.fresh)
         }
         Checkpoint::Scratch(config) => {
@@ -182,6 +185,18 @@ pub fn open_encoder(
         parts: FineTuning::encoder(fresh),
         save: Box::new(move |model, dir| Ok(encoder::save_pretrained(model, &config, dir)?)),
     })
+}
+
+/// Says it when the head of a checkpoint was trained for classes of other names, or in another order.
+fn tell_other_classes(path: &Path, found: &Labels, wanted: &Labels) {
+    let lower = |labels: &Labels| labels.names().join(", ").to_lowercase();
+    let (found, wanted) = (lower(found), lower(wanted));
+    if found != wanted && !found.starts_with("label_0") {
+        eprintln!(
+            "note: the head in {} has the classes {found}; it goes on as one for {wanted}, in this order",
+            path.display()
+        );
+    }
 }
 
 /// A Llama for `task`; its head is drawn from `seed`. It is saved as padding with `pad_id`, without which transformers
