@@ -20,7 +20,8 @@ its batch and `lengths[s]` is its padded width, by which a wrong batch is told f
 
 `--finetune`: all epochs, with the configuration's dropout or that of `--dropout`. Every epoch draws a new order: shuffle,
 sort by length in windows of 50 batches, cut into batches, shuffle the batches. No row is dropped: the last window ends
-in a short batch. With `--keep-order` every epoch has the order of the file.
+in a short batch. With `--keep-order` every epoch has the order of the file. With `--lora R` PEFT's adapters of rank R and
+the head are trained in place of all weights.
 
 Both: AdamW(betas 0.9 and 0.999, eps 1e-8, no weight decay), no clipping, and a rate that falls linearly: step s of S
 is made at `lr * (1 - s / S)`, where S counts the steps of all epochs, also for N parity steps. Pairs are cut to
@@ -39,6 +40,7 @@ import shutil
 import time
 from pathlib import Path
 
+import peft
 import scipy
 import sklearn
 import tokenizers
@@ -87,6 +89,13 @@ def initial_model(options):
         hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
     return transformers.AutoModelForSequenceClassification.from_pretrained(
         options.model, num_labels=TASKS[options.task][2], dtype=torch.float32, **dropout)
+
+
+def adapted(options, model):
+    """The model with PEFT's adapters on every linear layer of the encoder's layers; the head is trained beside them."""
+    return peft.get_peft_model(model, peft.LoraConfig(
+        task_type="SEQ_CLS", r=options.lora, lora_alpha=2 * options.lora, lora_dropout=0.0,
+        target_modules=r".*encoder\.layer\..*\.(query|key|value|dense)"))
 
 
 def save_initial(options, model):
@@ -213,11 +222,12 @@ def settings(options, rows, total):
     weights = hashlib.sha256((options.model / "model.safetensors").read_bytes()).hexdigest()
     return dict(
         script="tests/peer/glue_reference.py", task=options.task, model=options.model.resolve().name,
-        model_sha256=weights, seed=options.seed, train_rows=rows, batch=options.batch, max_length=options.length,
+        model_sha256=weights, lora=options.lora, seed=options.seed, train_rows=rows, batch=options.batch, max_length=options.length,
         lr=options.lr, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.0, clipping=None, warmup_steps=0,
         schedule_epochs=options.epochs, schedule_steps=total, threads=torch.get_num_threads(), device="cpu",
         versions=dict(python=platform.python_version(), torch=torch.__version__, tokenizers=tokenizers.__version__,
-                      transformers=transformers.__version__, sklearn=sklearn.__version__, scipy=scipy.__version__))
+                      transformers=transformers.__version__, sklearn=sklearn.__version__, scipy=scipy.__version__,
+                      peft=peft.__version__))
 
 
 def summarize(paths):
@@ -250,6 +260,7 @@ def parse_options(words=None):
     work = parser.add_mutually_exclusive_group()
     work.add_argument("--parity-steps", type=int, help="steps without dropout in the order of the file")
     parser.add_argument("--float64", action="store_true", help="parity steps in f64, to see how f32 rounding grows")
+    parser.add_argument("--lora", type=int, help="rank of adapters to fine-tune")
     work.add_argument("--finetune", action="store_true", help="all epochs, with metrics after each")
     work.add_argument("--summarize", type=Path, nargs="+", help="outputs of --finetune to join")
     parser.add_argument("--out", type=Path, help="JSON file of the losses, the epochs or the summary")
@@ -275,6 +286,7 @@ def main():
     if options.parity_steps:
         write(parity(options, tokenizer, model), options.out)
     if options.finetune:
+        model = adapted(options, model) if options.lora else model
         write(finetune(options, tokenizer, model), options.out)
 
 

@@ -24,8 +24,7 @@ pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: b
                 1e-3
             }
         }
-        Scale::Quick | Scale::Cpu if is_sparse => 3e-4,
-        Scale::Quick | Scale::Cpu if is_lora => 1e-3,
+        Scale::Quick | Scale::Cpu if is_sparse || is_lora => 3e-4,
         Scale::Quick | Scale::Cpu => 5e-5,
     }
 }
@@ -73,7 +72,7 @@ mod tests {
             ("adamw", GlueTask::Rte, 1e-5, 5e-5),
             ("galore:4", GlueTask::Cola, 3e-5, 5e-5),
             ("blockllm:0.95", GlueTask::Rte, 3e-5, 3e-4),
-            ("lora:8", GlueTask::Mrpc, 4e-4, 1e-3),
+            ("lora:8", GlueTask::Mrpc, 4e-4, 3e-4),
         ] {
             let found = [rate(method, Scale::Paper, task), rate(method, Scale::Cpu, task)];
             assert_eq!(
