@@ -7,7 +7,8 @@ use blockllm_train::{Algorithm, Method};
 
 /// The peak learning rate of a method that names none. At the paper's scale `BlockLLM`'s is of its own runs, LoRA's of its
 /// paper's runs on RoBERTa-base (arXiv 2106.09685, appendix D), and `GaLore`'s of its table 4 at rank 4; the others have that
-/// too, for want of a published one. At the other scales see `docs/experiment-log.md`.
+/// too, for want of a published one. At the other scales those of full fine-tuning, LoRA and `BlockLLM` are the best of the
+/// runs in `docs/experiment-log.md`, and all others have full fine-tuning's, untuned.
 pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: bool, task: GlueTask) -> f64 {
     let is_sparse = matches!(&method.algorithm, Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8);
     let is_lora = matches!(method.algorithm, Algorithm::Lora(_));
