@@ -222,7 +222,8 @@ def settings(options, rows, total):
     weights = hashlib.sha256((options.model / "model.safetensors").read_bytes()).hexdigest()
     return dict(
         script="tests/peer/glue_reference.py", task=options.task, model=options.model.resolve().name,
-        model_sha256=weights, lora=options.lora, seed=options.seed, train_rows=rows, batch=options.batch, max_length=options.length,
+        model_sha256=weights, lora=options.lora, seed=options.seed, train_rows=rows, batch=options.batch,
+        max_length=options.length,
         lr=options.lr, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.0, clipping=None, warmup_steps=0,
         schedule_epochs=options.epochs, schedule_steps=total, threads=torch.get_num_threads(), device="cpu",
         versions=dict(python=platform.python_version(), torch=torch.__version__, tokenizers=tokenizers.__version__,
