@@ -8,8 +8,10 @@
 //! Statistics and sums are in f32 whatever the type of the tensors. On the CPU the bits do not depend on the number of
 //! threads.
 //!
-//! Shape legend: `N` rows (all leading dimensions), `D` width.
+//! Shape legend: `N` rows (all leading dimensions), `D` width; in attention `B` batch, `T` queries,
+//! `S` keys, `H` query heads, `K` key heads.
 
+mod attention;
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
@@ -19,4 +21,7 @@ mod rms_norm;
 #[cfg(test)]
 mod testing;
 
+pub use attention::{
+    AttentionBackend, AttentionGrads, AttentionOptions, Visibility, Visible, attention, composed_attention,
+};
 pub use rms_norm::{RmsNormBackend, rms_norm};

@@ -1,0 +1,132 @@
+//! Attention on GPUs: a unit per query, or per key, that reads the others in tiles through shared memory.
+
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::cube_kernels::{forward, key_grads, query_grads};
+use super::{AttentionBackend, AttentionGrads, AttentionOptions, Sizes, Visible};
+use crate::composed::cast;
+use crate::device::{contiguous, element, empty, units};
+
+/// Units of a cube: queries, or keys, that one cube serves.
+pub(super) const BLOCK: u32 = 64;
+
+impl AttentionBackend for CubeBackend {
+    fn fused_attention(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        visible: Visible<Self>,
+        options: AttentionOptions,
+    ) -> FloatTensor<Self> {
+        let [queries, keys, values] = [queries, keys, values].map(contiguous);
+        let output = empty(&queries, queries.meta.shape().clone(), queries.dtype);
+        let sizes = Sizes::new(queries.meta.shape(), keys.meta.shape());
+        let (kind, ids) = ids_of(visible, &queries);
+        let dtypes = [element(&queries), element(&ids)];
+        forward::launch(
+            &queries.client.clone(),
+            blocks(sizes.length, sizes.heads, sizes.batch),
+            units(BLOCK),
+            queries.into_buffer_arg(),
+            keys.into_buffer_arg(),
+            values.into_buffer_arg(),
+            ids.into_buffer_arg(),
+            output.clone().into_buffer_arg(),
+            sizes.length,
+            sizes.seen,
+            sizes.groups,
+            options.past,
+            options.scale,
+            sizes.width,
+            options.causal,
+            kind,
+            dtypes,
+        );
+        output
+    }
+
+    fn fused_attention_grads(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        visible: Visible<Self>,
+        options: AttentionOptions,
+    ) -> AttentionGrads<Self> {
+        let grad = cast::<Self>(grad, queries.dtype);
+        let [queries, keys, values, grad] = [queries, keys, values, grad].map(contiguous);
+        let sizes = Sizes::new(queries.meta.shape(), keys.meta.shape());
+        let (kind, ids) = ids_of(visible, &queries);
+        let dtypes = [element(&queries), element(&ids)];
+        let grads = AttentionGrads::<Self> {
+            queries: empty(&queries, queries.meta.shape().clone(), queries.dtype),
+            keys: empty(&keys, keys.meta.shape().clone(), keys.dtype),
+            values: empty(&values, values.meta.shape().clone(), values.dtype),
+        };
+        // Of every query the logarithm of its sum of exponentials, and `delta`.
+        let stats = empty(&queries, [2, sizes.batch, sizes.heads, sizes.length], DType::F32);
+        let client = queries.client.clone();
+        query_grads::launch(
+            &client,
+            blocks(sizes.length, sizes.heads, sizes.batch),
+            units(BLOCK),
+            queries.clone().into_buffer_arg(),
+            keys.clone().into_buffer_arg(),
+            values.clone().into_buffer_arg(),
+            grad.clone().into_buffer_arg(),
+            ids.clone().into_buffer_arg(),
+            grads.queries.clone().into_buffer_arg(),
+            stats.clone().into_buffer_arg(),
+            sizes.length,
+            sizes.seen,
+            sizes.groups,
+            options.past,
+            options.scale,
+            sizes.width,
+            options.causal,
+            kind,
+            dtypes,
+        );
+        key_grads::launch(
+            &client,
+            blocks(sizes.seen, sizes.groups, sizes.batch),
+            units(BLOCK),
+            queries.into_buffer_arg(),
+            keys.into_buffer_arg(),
+            values.into_buffer_arg(),
+            grad.into_buffer_arg(),
+            ids.into_buffer_arg(),
+            stats.into_buffer_arg(),
+            grads.keys.clone().into_buffer_arg(),
+            grads.values.clone().into_buffer_arg(),
+            sizes.length,
+            sizes.seen,
+            sizes.heads,
+            options.past,
+            options.scale,
+            sizes.width,
+            options.causal,
+            kind,
+            dtypes,
+        );
+        grads
+    }
+}
+
+/// A cube for each block of tokens of each head of each row of the batch.
+fn blocks(tokens: usize, heads: usize, batch: usize) -> CubeCount {
+    CubeCount::Static(tokens.div_ceil(BLOCK as usize) as u32, heads as u32, batch as u32)
+}
+
+/// What the kernels call the rule, and its ids; a place holder where there are none.
+fn ids_of(visible: Visible<CubeBackend>, beside: &CubeTensor) -> (u32, CubeTensor) {
+    match visible {
+        Visible::All => (0, empty(beside, [1], DType::I32)),
+        Visible::Segments(ids) => (1, contiguous(ids)),
+        Visible::Keys(ids) => (2, contiguous(ids)),
+    }
+}
