@@ -142,7 +142,8 @@ fn weight_grad<F: Float>(
 
 impl RmsNormBackend for CubeBackend {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
-        let (x, weight) = (contiguous(x), contiguous(cast::<Self>(weight, x.dtype)));
+        let weight = contiguous(cast::<Self>(weight, x.dtype));
+        let x = contiguous(x);
         let output = empty(&x, x.meta.shape().clone(), x.dtype);
         let width = weight.meta.num_elements();
         let rows = x.meta.num_elements() / width;
@@ -168,7 +169,8 @@ impl RmsNormBackend for CubeBackend {
         grad: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let (x, weight) = (contiguous(x), contiguous(cast::<Self>(weight, x.dtype)));
+        let weight = contiguous(cast::<Self>(weight, x.dtype));
+        let x = contiguous(x);
         let grad = contiguous(grad);
         let output = empty(&x, x.meta.shape().clone(), x.dtype);
         let width = weight.meta.num_elements();
