@@ -114,9 +114,9 @@ pub fn exp(x: f32) -> f32 {
     // Twice half the power: at both ends a single power of two would leave the range of normal numbers.
     let whole = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = whole >> 1;
-    let scale =
-        f32::from_bits(((half + 127) as u32) << 23) * f32::from_bits(((whole - half + 127) as u32) << 23);
-    let result = fraction * scale;
+    let (one, other) = (half, whole - half);
+    let result =
+        fraction * f32::from_bits(((one + 127) as u32) << 23) * f32::from_bits(((other + 127) as u32) << 23);
     let result = if x < SMALLEST { 0.0 } else { result };
     if x > LARGEST { f32::INFINITY } else { result }
 }
