@@ -15,6 +15,7 @@ mod attention;
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
+mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
 mod rms_norm;
@@ -24,4 +25,5 @@ mod testing;
 pub use attention::{
     AttentionBackend, AttentionGrads, AttentionOptions, Visibility, Visible, attention, composed_attention,
 };
+pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use rms_norm::{RmsNormBackend, rms_norm};

@@ -8,7 +8,8 @@ use super::{AttentionOptions, Visibility};
 /// What forbidden scores become: its exponential is zero, and no infinity enters the arithmetic.
 const FORBIDDEN: f32 = -1e30;
 
-/// [`attention`](super::attention) with all scores in a buffer `[B, H, T, S]`, by burn's own operations.
+/// [`attention`](super::attention) with all scores in a buffer `[B, H, T, S]`, by burn's own operations; `on_weights` gets
+/// what the values are weighted with, `[B, H, T, S]`.
 ///
 /// # Shapes
 ///
@@ -19,6 +20,7 @@ pub fn composed_attention(
     values: Tensor<4>,
     visibility: &Visibility,
     options: AttentionOptions,
+    on_weights: impl FnOnce(Tensor<4>) -> Tensor<4>,
 ) -> Tensor<4> {
     let [batch, length, heads, width] = queries.dims();
     let [_, seen, groups, _] = keys.dims();
@@ -46,10 +48,8 @@ pub fn composed_attention(
         }
         None => softmax(scores, 3),
     };
-    let gathered = weights
-        .cast(dtype)
-        .reshape([batch, groups, rows, seen])
-        .matmul(values);
+    let weights = on_weights(weights.cast(dtype)).reshape([batch, groups, rows, seen]);
+    let gathered = weights.matmul(values);
     gathered.reshape([batch, heads, length, width]).swap_dims(1, 2)
 }
 

@@ -75,7 +75,7 @@ pub fn attention(
     );
     if queries.dtype() == DType::F64 {
         // The kernels would lose its precision.
-        return composed_attention(queries, keys, values, visibility, options);
+        return composed_attention(queries, keys, values, visibility, options, |weights| weights);
     }
     match visibility {
         Visibility::All => {}
@@ -220,7 +220,14 @@ mod tests {
             },
             &|inputs| {
                 let (queries, keys, values, visibility) = four(inputs);
-                flat(composed_attention(queries, keys, values, &visibility, options))
+                flat(composed_attention(
+                    queries,
+                    keys,
+                    values,
+                    &visibility,
+                    options,
+                    |weights| weights,
+                ))
             },
         );
     }

@@ -2,6 +2,7 @@
 
 pub mod reduce;
 
+use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
@@ -24,6 +25,11 @@ pub fn contiguous(tensor: CubeTensor) -> CubeTensor {
 /// A tensor beside `like`, not filled yet.
 pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_dtype(like.client.clone(), like.device.clone(), shape.into(), dtype)
+}
+
+/// `tensor` to be written in place: a copy where somebody else holds it.
+pub fn own(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
 /// The type of a tensor's numbers, as kernels are told it.

@@ -1,5 +1,6 @@
 //! One encoder layer: attention and feed-forward, each normalized after its residual sum (post-norm).
 
+use blockllm_kernels::Visibility;
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
@@ -25,10 +26,9 @@ impl EncoderLayer {
     /// # Shapes
     ///
     /// - hidden: `[B, T, D]`
-    /// - bias: `[B, 1, 1, T]`
     /// - output: `[B, T, D]`
-    pub fn forward(&self, hidden: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        let attended = self.attention.forward(hidden, bias);
+    pub fn forward(&self, hidden: Tensor<3>, visibility: &Visibility) -> Tensor<3> {
+        let attended = self.attention.forward(hidden, visibility);
         let wide = self.intermediate.forward(attended.clone()); // [B, T, I]
         self.output.forward(wide, attended)
     }

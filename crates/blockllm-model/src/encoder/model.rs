@@ -1,10 +1,10 @@
 //! The encoder below its head: embeddings, layers and, where there is one, the pooler.
 
+use blockllm_kernels::Visibility;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
-use super::attention::padding_bias;
 use super::embeddings::EncoderEmbeddings;
 use super::layer::EncoderLayer;
 
@@ -40,10 +40,10 @@ impl EncoderModel {
         token_type_ids: Option<Tensor<2, Int>>,
         attention_mask: Option<Tensor<2, Int>>,
     ) -> Tensor<3> {
-        let bias = attention_mask.map(padding_bias);
+        let visibility = attention_mask.map_or(Visibility::All, Visibility::Keys);
         let mut hidden = self.embeddings.forward(input_ids, token_type_ids);
         for layer in &self.encoder.layer {
-            hidden = layer.forward(hidden, bias.as_ref());
+            hidden = layer.forward(hidden, &visibility);
         }
         hidden
     }

@@ -1,5 +1,6 @@
 //! One decoder layer: attention and feed-forward, each normalized before and added to the residual stream.
 
+use blockllm_kernels::Visibility;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -28,17 +29,16 @@ impl LlamaDecoderLayer {
     /// # Shapes
     ///
     /// - hidden: `[B, T, D]`
-    /// - bias: `[1 or B, 1, T, S]`
     /// - output: `[B, T, D]`
     pub fn forward(
         &self,
         hidden: Tensor<3>,
         rotary: &RotarySlice,
-        bias: Option<&Tensor<4>>,
+        visibility: &Visibility,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(hidden.clone());
-        let hidden = hidden + self.self_attn.forward(normed, rotary, bias, cache);
+        let hidden = hidden + self.self_attn.forward(normed, rotary, visibility, cache);
         let normed = self.post_attention_layernorm.forward(hidden.clone());
         hidden + self.mlp.forward(normed)
     }

@@ -52,14 +52,14 @@ impl LayerCache {
     ///
     /// # Shapes
     ///
-    /// - keys, values: `[B, K, T, head_dim]`
-    /// - output: `[B, K, S, head_dim]` twice, `S` tokens in all
+    /// - keys, values: `[B, T, K, head_dim]`
+    /// - output: `[B, S, K, head_dim]` twice, `S` tokens in all
     ///
     /// # Panics
     ///
     /// When the cache is full.
     pub fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [batch, heads, length, head_dim] = keys.dims();
+        let [batch, length, heads, head_dim] = keys.dims();
         let start = self.length;
         self.length += length;
         assert!(
@@ -69,17 +69,17 @@ impl LayerCache {
             self.capacity
         );
         let empty = || {
-            let shape = [batch, heads, self.capacity, head_dim];
+            let shape = [batch, self.capacity, heads, head_dim];
             Tensor::<4>::zeros(shape, (&keys.device(), keys.dtype()))
         };
         let (all_keys, all_values) = self.buffers.take().unwrap_or_else(|| (empty(), empty()));
-        let place = [0..batch, 0..heads, start..self.length, 0..head_dim];
+        let place = [0..batch, start..self.length, 0..heads, 0..head_dim];
         let all_keys = all_keys.slice_assign(place.clone(), keys);
         let all_values = all_values.slice_assign(place, values);
         self.buffers = Some((all_keys.clone(), all_values.clone()));
         (
-            all_keys.narrow(2, 0, self.length),
-            all_values.narrow(2, 0, self.length),
+            all_keys.narrow(1, 0, self.length),
+            all_values.narrow(1, 0, self.length),
         )
     }
 }

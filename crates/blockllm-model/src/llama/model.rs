@@ -1,12 +1,12 @@
 //! The decoder stack: embedding, layers, last norm; everything below the output head.
 
+use blockllm_kernels::Visibility;
 use burn::module::Module;
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 
 use super::decoder_layer::LlamaDecoderLayer;
 use super::kv_cache::KvCache;
-use super::mask::attention_bias;
 use super::rms_norm::RmsNorm;
 use super::rope::RotaryEmbedding;
 
@@ -29,7 +29,8 @@ impl LlamaModel {
     /// # Shapes
     ///
     /// - `input_ids`: `[B, T]`
-    /// - `segment_ids`: `[B, T]`, see [`attention_bias`](super::attention_bias)
+    /// - `segment_ids`: `[B, T]`: tokens attend only within their own segment, so that documents packed into one row do
+    ///   not see each other; as rotary embeddings are relative, positions need not start anew
     /// - output: `[B, T, D]`
     ///
     /// # Panics
@@ -49,10 +50,10 @@ impl LlamaModel {
         );
         let mut hidden = self.embed_tokens.forward(input_ids);
         let rotary = self.rotary_emb.slice(past, length, hidden.dtype());
-        let bias = attention_bias(past, length, segment_ids, &hidden.device());
+        let visibility = segment_ids.map_or(Visibility::All, Visibility::Segments);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(index));
-            hidden = layer.forward(hidden, &rotary, bias.as_ref(), cache);
+            hidden = layer.forward(hidden, &rotary, &visibility, cache);
         }
         self.norm.forward(hidden)
     }

@@ -4,7 +4,7 @@
 //! function than transformers'; and its `gamma` is not the key's `weight`.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 /// `y = weight * x / sqrt(mean(x^2) + eps)`, the mean and the root in f32.
 #[derive(Module, Debug)]
@@ -23,19 +23,6 @@ impl RmsNorm {
     /// - hidden: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let dtype = hidden.dtype();
-        let hidden = if dtype == DType::F32 {
-            hidden
-        } else {
-            hidden.cast(DType::F32)
-        };
-        let root = (hidden.clone().square().mean_dim(2) + self.epsilon).sqrt(); // [B, T, 1]
-        let normed = hidden / root;
-        let normed = if dtype == DType::F32 {
-            normed
-        } else {
-            normed.cast(dtype)
-        };
-        normed * self.weight.val().unsqueeze()
+        blockllm_kernels::rms_norm(hidden, self.weight.val(), self.epsilon)
     }
 }

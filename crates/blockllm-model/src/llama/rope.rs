@@ -154,7 +154,7 @@ impl RotaryEmbedding {
         // mix with activations of any checkpointing strategy.
         let rows = |table: &Tensor<2>| {
             let rows = table.clone().inner().narrow(0, start, length);
-            rows.cast(dtype).reshape([1, 1, length, half])
+            rows.cast(dtype).reshape([1, length, 1, half])
         };
         RotarySlice {
             cos: rows(&self.cos),
@@ -168,8 +168,7 @@ impl RotarySlice {
     ///
     /// # Shapes
     ///
-    /// - heads: `[B, H, T, head_dim]`
-    /// - output: `[B, H, T, head_dim]`
+    /// - heads and output: `[B, T, H, head_dim]`
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
         let half = heads.dims()[3] / 2;
         let first = heads.clone().narrow(3, 0, half);
