@@ -16,7 +16,9 @@ mod device;
 #[cfg(feature = "flex")]
 mod host;
 mod rms_norm;
+mod swiglu;
 #[cfg(test)]
 mod testing;
 
 pub use rms_norm::{RmsNormBackend, rms_norm};
+pub use swiglu::{SwigluBackend, swiglu};

@@ -8,7 +8,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
-use cubecl::prelude::{CubeCount, CubeDim};
+use cubecl::prelude::{BufferArg, CubeCount, CubeDim};
 
 /// Units of a cube that works on one row.
 pub const ROW_UNITS: u32 = 128;
@@ -24,6 +24,16 @@ pub fn contiguous(tensor: CubeTensor) -> CubeTensor {
 /// A tensor beside `like`, not filled yet.
 pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_dtype(like.client.clone(), like.device.clone(), shape.into(), dtype)
+}
+
+/// Where a kernel puts a result as large as the contiguous `input`, which is its buffer number `position`: in the memory
+/// of `input` if nobody else holds it.
+pub fn in_place_or_new(input: &CubeTensor, position: usize) -> (CubeTensor, BufferArg) {
+    if input.can_mut() {
+        return (input.clone(), input.as_tensor_alias(position).into_buffer_arg());
+    }
+    let output = empty(input, input.meta.shape().clone(), input.dtype);
+    (output.clone(), output.into_buffer_arg())
 }
 
 /// The type of a tensor's numbers, as kernels are told it.
