@@ -19,6 +19,7 @@ mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
 mod rms_norm;
+mod swiglu;
 #[cfg(test)]
 mod testing;
 
@@ -27,3 +28,4 @@ pub use attention::{
 };
 pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use rms_norm::{RmsNormBackend, rms_norm};
+pub use swiglu::{SwigluBackend, swiglu};

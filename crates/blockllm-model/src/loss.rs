@@ -2,10 +2,10 @@
 //!
 //! For a chunk of hidden states `h` the logits are `z = h W`, and the gradients of the summed loss are
 //! `dz = softmax(z) - onehot(label)`, `dh = dz W^T` and `dW = h^T dz`. They are computed at once, outside autodiff,
-//! and the logits dropped. Autodiff gets a scalar whose value is the loss and whose gradient is theirs:
-//! `loss + (s - stop(s))` with `s = <h, stop(dh)> + <W, stop(dW)>`. What lives until the backward pass is `dh`, the
-//! size of `h`, and `dW` only where the head is trained.
+//! and the logits dropped. Autodiff gets the loss as a scalar with these as given gradients. What lives until the backward
+//! pass is `dh`, the size of `h`, and `dW` only where the head is trained.
 
+use blockllm_kernels::with_gradient;
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 
 /// The label of a token that does not count.
@@ -83,35 +83,21 @@ pub fn chunked_cross_entropy(
         wanted,
         *options,
     );
-    let mean = chunks.count.clone().clamp_min(1.0);
-    let surrogates = [
-        chunks.hidden_grad.map(|grad| (hidden * grad).sum()),
-        chunks.head_grad.map(|grad| (head.into_weight() * grad).sum()),
-    ];
-    let loss = match surrogates
-        .into_iter()
-        .flatten()
-        .map(vanishing)
-        .reduce(|left, right| left + right)
-    {
-        Some(zero) => (zero + chunks.sum.clone()) / mean,
-        None => chunks.sum.clone() / mean,
-    };
+    let mut loss = chunks.sum.clone();
+    if wanted.hidden || wanted.head {
+        loss = Tensor::from_inner(loss);
+    }
+    if let Some(gradient) = chunks.hidden_grad {
+        loss = with_gradient(loss, hidden, gradient);
+    }
+    if let Some(gradient) = chunks.head_grad {
+        loss = with_gradient(loss, head.into_weight(), gradient);
+    }
     CausalLmLoss {
-        loss,
+        loss: loss / chunks.count.clone().clamp_min(1.0),
         sum: chunks.sum,
         count: chunks.count,
     }
-}
-
-/// `s - stop(s)` in f32: zero, with the gradient of `s`.
-fn vanishing(surrogate: Tensor<1>) -> Tensor<1> {
-    let surrogate = if surrogate.dtype() == DType::F32 {
-        surrogate
-    } else {
-        surrogate.cast(DType::F32)
-    };
-    surrogate.clone() - surrogate.detach()
 }
 
 /// Which gradients are needed.

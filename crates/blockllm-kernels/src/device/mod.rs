@@ -2,14 +2,13 @@
 
 pub mod reduce;
 
-use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
-use cubecl::prelude::{CubeCount, CubeDim};
+use cubecl::prelude::{BufferArg, CubeCount, CubeDim};
 
 /// Units of a cube that works on one row.
 pub const ROW_UNITS: u32 = 128;
@@ -30,6 +29,16 @@ pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTe
 /// `tensor` to be written in place: a copy where somebody else holds it.
 pub fn own(tensor: CubeTensor) -> CubeTensor {
     if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+/// Where a kernel puts a result as large as the contiguous `input`, which is its buffer number `position`: in the memory
+/// of `input` if nobody else holds it.
+pub fn in_place_or_new(input: &CubeTensor, position: usize) -> (CubeTensor, BufferArg) {
+    if input.can_mut() {
+        return (input.clone(), input.as_tensor_alias(position).into_buffer_arg());
+    }
+    let output = empty(input, input.meta.shape().clone(), input.dtype);
+    (output.clone(), output.into_buffer_arg())
 }
 
 /// The type of a tensor's numbers, as kernels are told it.

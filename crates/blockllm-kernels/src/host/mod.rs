@@ -5,13 +5,13 @@
     reason = "fresh buffers are handed to several threads before they are filled, which safe code cannot say"
 )]
 
+pub mod elementwise;
 pub mod gemm;
 pub mod simd;
 
 use std::mem::MaybeUninit;
 
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, FloatDType, Shape, TensorData};
+use burn::tensor::{DType, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
@@ -20,11 +20,7 @@ const TASK_NUMBERS: usize = 1 << 14;
 
 /// `tensor` in f32, its numbers one behind the other.
 pub fn in_f32(tensor: FlexTensor) -> FlexTensor {
-    let tensor = if tensor.dtype() == DType::F32 {
-        tensor
-    } else {
-        Flex::float_cast(tensor, FloatDType::F32)
-    };
+    let tensor = in_dtype(tensor, DType::F32);
     if tensor.as_slice::<f32>().is_some() {
         tensor
     } else {
@@ -47,17 +43,15 @@ pub fn integers(tensor: &FlexTensor) -> Vec<i64> {
 
 /// A tensor of `values`, in `dtype`.
 pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>, dtype: DType) -> FlexTensor {
-    let tensor = FlexTensor::from_data(TensorData::new(values, shape.into()));
-    if dtype == DType::F32 {
-        return tensor;
-    }
-    let dtype = match dtype {
-        DType::F64 => FloatDType::F64,
-        DType::F16 => FloatDType::F16,
-        DType::BF16 => FloatDType::BF16,
-        other => unreachable!("a float tensor has no {other:?} entries"),
-    };
-    Flex::float_cast(tensor, dtype)
+    in_dtype(
+        FlexTensor::from_data(TensorData::new(values, shape.into())),
+        dtype,
+    )
+}
+
+/// A float tensor in `dtype`; itself if it is already.
+pub fn in_dtype(tensor: FlexTensor, dtype: DType) -> FlexTensor {
+    crate::composed::cast::<Flex>(tensor, dtype)
 }
 
 /// `N` buffers of `rows` rows, the `n`-th with `widths[n]` numbers a row. `fill(row, outputs)` gets the rows of all

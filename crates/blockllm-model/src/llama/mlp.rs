@@ -1,9 +1,9 @@
 //! The feed-forward layer: `SwiGLU` (Shazeer 2020).
 
+use blockllm_kernels::swiglu;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 
 /// `down_proj(silu(gate_proj(x)) * up_proj(x))`.
 #[derive(Module, Debug)]
@@ -24,7 +24,7 @@ impl LlamaMlp {
     /// - hidden: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(hidden.clone())); // [B, T, I]
-        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+        let gate = self.gate_proj.forward(hidden.clone()); // [B, T, I]
+        self.down_proj.forward(swiglu(gate, self.up_proj.forward(hidden)))
     }
 }
