@@ -84,9 +84,6 @@ pub fn chunked_cross_entropy(
         *options,
     );
     let mut loss = chunks.sum.clone();
-    if wanted.hidden || wanted.head {
-        loss = Tensor::from_inner(loss);
-    }
     if let Some(gradient) = chunks.hidden_grad {
         loss = with_gradient(loss, hidden, gradient);
     }
