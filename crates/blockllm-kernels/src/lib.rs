@@ -13,6 +13,7 @@
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
+mod gelu;
 #[cfg(feature = "flex")]
 mod host;
 mod rms_norm;
@@ -20,5 +21,6 @@ mod swiglu;
 #[cfg(test)]
 mod testing;
 
+pub use gelu::{GeluBackend, gelu};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use swiglu::{SwigluBackend, swiglu};
