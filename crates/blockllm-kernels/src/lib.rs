@@ -16,11 +16,13 @@ mod device;
 mod gelu;
 #[cfg(feature = "flex")]
 mod host;
+mod layer_norm;
 mod rms_norm;
 mod swiglu;
 #[cfg(test)]
 mod testing;
 
 pub use gelu::{GeluBackend, gelu};
+pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use swiglu::{SwigluBackend, swiglu};
