@@ -18,6 +18,7 @@ mod gelu;
 mod host;
 mod layer_norm;
 mod rms_norm;
+mod rotary;
 mod swiglu;
 #[cfg(test)]
 mod testing;
@@ -25,4 +26,5 @@ mod testing;
 pub use gelu::{GeluBackend, gelu};
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use rms_norm::{RmsNormBackend, rms_norm};
+pub use rotary::{RotaryBackend, rotary};
 pub use swiglu::{SwigluBackend, swiglu};
