@@ -26,7 +26,10 @@ fn main() -> Result<()> {
     let [work, batch, seq, steps, method] = arguments.as_slice() else {
         bail!("usage: peer_step tiny|60m BATCH SEQ STEPS METHOD");
     };
-    let count = |text: &String, name| text.parse::<usize>().with_context(|| format!("{name} is '{text}', not a number"));
+    let count = |text: &String, name| {
+        text.parse::<usize>()
+            .with_context(|| format!("{name} is '{text}', not a number"))
+    };
     let (rows, seq_len, steps) = (count(batch, "BATCH")?, count(seq, "SEQ")?, count(steps, "STEPS")?);
     let config = match work.as_str() {
         "tiny" => LlamaConfig::new(2048, 256, 688, 4, 4),
@@ -45,7 +48,10 @@ fn main() -> Result<()> {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    let fastest = times.iter().map(|times| times.whole).fold(f64::INFINITY, f64::min);
+    let fastest = times
+        .iter()
+        .map(|times| times.whole)
+        .fold(f64::INFINITY, f64::min);
     println!(
         "{{\"work\":\"{work}\",\"method\":\"{method}\",\"median_ms\":{:.1},\"min_ms\":{fastest:.1},\"forward_ms\":{:.1},\
          \"backward_ms\":{:.1},\"optimizer_ms\":{:.1},\"peak_bytes\":{},\"weights_bytes\":{weights}}}",

@@ -15,10 +15,13 @@ mod attention;
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
+mod gelu;
 mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
+mod layer_norm;
 mod rms_norm;
+mod rotary;
 mod swiglu;
 #[cfg(test)]
 mod testing;
@@ -26,6 +29,9 @@ mod testing;
 pub use attention::{
     AttentionBackend, AttentionGrads, AttentionOptions, Visibility, Visible, attention, composed_attention,
 };
+pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};
+pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use rms_norm::{RmsNormBackend, rms_norm};
+pub use rotary::{RotaryBackend, rotary};
 pub use swiglu::{SwigluBackend, swiglu};

@@ -80,6 +80,11 @@ pub fn in_chunks_of(width: usize, numbers: &mut [f32], work: impl Fn(usize, &mut
     }
 }
 
+/// Numbers of a chunk of whole rows, about as many as one task works on.
+pub fn whole_rows(width: usize) -> usize {
+    (TASK_NUMBERS / width.max(1)).max(1) * width.max(1)
+}
+
 /// `work(start, chunk, chunk)` on chunks at the same place in both.
 #[inline(always)]
 pub fn in_chunk_pairs(

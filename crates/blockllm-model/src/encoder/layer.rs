@@ -1,12 +1,11 @@
 //! One encoder layer: attention and feed-forward, each normalized after its residual sum (post-norm).
 
-use blockllm_kernels::Visibility;
+use blockllm_kernels::{Visibility, gelu};
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
 
 use super::attention::EncoderAttention;
-use super::gelu::gelu;
 use super::layer_norm::LayerNorm;
 
 /// A post-norm transformer layer.

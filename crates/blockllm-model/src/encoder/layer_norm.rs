@@ -1,8 +1,8 @@
 //! Layer normalization (Ba et al. 2016), its parameters named as in PyTorch.
 
+use blockllm_kernels::layer_norm;
 use burn::module::{Module, Param};
-use burn::tensor::module::layer_norm;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 /// `y = weight * (x - mean(x)) / sqrt(var(x) + epsilon) + bias`, the statistics in f32.
 ///
@@ -25,13 +25,6 @@ impl LayerNorm {
     /// - hidden: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        let dtype = hidden.dtype();
-        if dtype == DType::F32 {
-            return layer_norm(hidden, weight, Some(bias), self.epsilon);
-        }
-        let wide = hidden.cast(DType::F32);
-        let (weight, bias) = (weight.cast(DType::F32), bias.cast(DType::F32));
-        layer_norm(wide, weight, Some(bias), self.epsilon).cast(dtype)
+        layer_norm(hidden, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }

@@ -49,7 +49,7 @@ impl LlamaModel {
             "segments cannot be combined with cached tokens"
         );
         let mut hidden = self.embed_tokens.forward(input_ids);
-        let rotary = self.rotary_emb.slice(past, length, hidden.dtype());
+        let rotary = self.rotary_emb.slice(past, length);
         let visibility = segment_ids.map_or(Visibility::All, Visibility::Segments);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(index));

@@ -4,6 +4,7 @@
 
 use std::f64::consts::TAU;
 
+use blockllm_kernels::rotary;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -111,8 +112,8 @@ pub struct RotaryEmbedding {
 /// The cosines and sines of consecutive positions.
 #[derive(Debug, Clone)]
 pub struct RotarySlice {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
 }
 
 impl RotaryEmbedding {
@@ -138,13 +139,13 @@ impl RotaryEmbedding {
         self.cos.dims()[0]
     }
 
-    /// The positions `start..start + length`, in the number format of the activations.
+    /// The positions `start..start + length`.
     ///
     /// # Panics
     ///
     /// When a position lies beyond `max_position_embeddings`.
-    pub fn slice(&self, start: usize, length: usize, dtype: DType) -> RotarySlice {
-        let [positions, half] = self.cos.dims();
+    pub fn slice(&self, start: usize, length: usize) -> RotarySlice {
+        let [positions, _] = self.cos.dims();
         let end = start + length;
         assert!(
             end <= positions,
@@ -152,10 +153,7 @@ impl RotaryEmbedding {
         );
         // `inner` keeps the tables constants even after `Module::train` has lifted them to autodiff, so that they
         // mix with activations of any checkpointing strategy.
-        let rows = |table: &Tensor<2>| {
-            let rows = table.clone().inner().narrow(0, start, length);
-            rows.cast(dtype).reshape([1, length, 1, half])
-        };
+        let rows = |table: &Tensor<2>| table.clone().inner().narrow(0, start, length);
         RotarySlice {
             cos: rows(&self.cos),
             sin: rows(&self.sin),
@@ -170,12 +168,7 @@ impl RotarySlice {
     ///
     /// - heads and output: `[B, T, H, head_dim]`
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
-        let half = heads.dims()[3] / 2;
-        let first = heads.clone().narrow(3, 0, half);
-        let second = heads.narrow(3, half, half);
-        let rotated_first = first.clone() * self.cos.clone() - second.clone() * self.sin.clone();
-        let rotated_second = second * self.cos.clone() + first * self.sin.clone();
-        Tensor::cat(vec![rotated_first, rotated_second], 3)
+        rotary(heads, self.cos.clone(), self.sin.clone())
     }
 }
 
