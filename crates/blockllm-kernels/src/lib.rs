@@ -13,6 +13,7 @@
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
+mod dropout;
 mod gelu;
 #[cfg(feature = "flex")]
 mod host;
@@ -23,6 +24,7 @@ mod swiglu;
 #[cfg(test)]
 mod testing;
 
+pub use dropout::{DropoutBackend, dropout};
 pub use gelu::{GeluBackend, gelu};
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use rms_norm::{RmsNormBackend, rms_norm};
