@@ -11,6 +11,7 @@
 //! Shape legend: `N` rows (all leading dimensions), `D` width.
 
 mod composed;
+mod cross_entropy;
 #[cfg(feature = "cube")]
 mod device;
 mod dropout;
@@ -24,6 +25,7 @@ mod swiglu;
 #[cfg(test)]
 mod testing;
 
+pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_grad};
 pub use dropout::{DropoutBackend, dropout};
 pub use gelu::{GeluBackend, gelu};
 pub use layer_norm::{LayerNormBackend, layer_norm};
