@@ -6,6 +6,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, Tensor};
 
 use super::layer::ResidualOutput;
+use crate::dropout::dropped;
 use crate::llama::FORBIDDEN;
 
 /// Attention, its output projection and the norm behind them.
@@ -78,7 +79,7 @@ impl EncoderSelfAttention {
         } else {
             weights.cast(dtype)
         };
-        let gathered = self.dropout.forward(weights).matmul(values); // [B, H, T, D / H]
+        let gathered = dropped(&self.dropout, weights).matmul(values); // [B, H, T, D / H]
         gathered.swap_dims(1, 2).reshape([batch, length, width])
     }
 
