@@ -11,10 +11,13 @@
 //! Shape legend: `N` rows (all leading dimensions), `D` width; in attention `B` batch, `T` queries,
 //! `S` keys, `H` query heads, `K` key heads.
 
+mod add_product;
 mod attention;
 mod composed;
+mod cross_entropy;
 #[cfg(feature = "cube")]
 mod device;
+mod dropout;
 mod gelu;
 mod given_gradient;
 #[cfg(feature = "flex")]
@@ -26,9 +29,12 @@ mod swiglu;
 #[cfg(test)]
 mod testing;
 
+pub use add_product::{AddProductBackend, add_product};
 pub use attention::{
     AttentionBackend, AttentionGrads, AttentionOptions, Visibility, Visible, attention, composed_attention,
 };
+pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_grad};
+pub use dropout::{DropoutBackend, dropout};
 pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use layer_norm::{LayerNormBackend, layer_norm};

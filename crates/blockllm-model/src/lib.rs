@@ -18,6 +18,7 @@
 
 pub mod classification_loss;
 mod config_file;
+mod dropout;
 pub mod encoder;
 pub mod error;
 pub mod hf;
@@ -27,6 +28,7 @@ pub mod llama;
 pub mod loss;
 
 pub use classification_loss::{classification_loss, regression_loss};
+pub use dropout::{dropout_state, seed_dropout};
 pub use error::ModelError;
 pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};

@@ -5,19 +5,19 @@
 //! and the logits dropped. Autodiff gets the loss as a scalar with these as given gradients. What lives until the backward
 //! pass is `dh`, the size of `h`, and `dW` only where the head is trained.
 
-use blockllm_kernels::with_gradient;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
+use blockllm_kernels::{add_product, cross_entropy, cross_entropy_with_grad, with_gradient};
+use burn::tensor::{DType, Int, Tensor};
 
 /// The label of a token that does not count.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Logits of one chunk where no chunk size is given: 64 MiB in f32.
-const DEFAULT_CHUNK_LOGITS: usize = 16 << 20;
+/// Logits of one chunk where no chunk size is given: 16 MiB in f32.
+const DEFAULT_CHUNK_LOGITS: usize = 4 << 20;
 
 /// How the loss is computed; the numbers do not depend on it but for rounding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LossOptions {
-    /// Tokens per chunk; `None` takes as many as have 64 MiB of logits, at least 64.
+    /// Tokens per chunk; `None` takes as many as have 16 MiB of logits, at least 64.
     pub chunk_tokens: Option<usize>,
 }
 
@@ -123,74 +123,43 @@ impl Chunks {
     ) -> Self {
         let [tokens, _] = hidden.dims();
         let chunk = options.chunk(head.vocab_size());
-        let counted = labels
-            .clone()
-            .not_equal_elem(IGNORE_INDEX)
-            .float()
-            .cast(DType::F32);
+        let counted = labels.clone().greater_equal_elem(0).float().cast(DType::F32);
         let mut sum = Tensor::<1>::zeros([1], (&hidden.device(), DType::F32));
         let mut hidden_grads = Vec::new();
         let mut head_grad: Option<Tensor<2>> = None;
         for start in (0..tokens).step_by(chunk) {
             let length = chunk.min(tokens - start);
             let hidden = hidden.clone().narrow(0, start, length); // [n, D]
-            let labels = labels
-                .clone()
-                .narrow(0, start, length)
-                .clamp_min(0)
-                .unsqueeze_dim(1); // [n, 1]
-            let counted = counted.clone().narrow(0, start, length).unsqueeze_dim(1);
+            let labels = labels.clone().narrow(0, start, length);
             let logits = head.logits(hidden.clone()); // [n, V]
-            let (losses, logits_grad) = cross_entropy(logits, labels, wanted.hidden || wanted.head);
-            // Over the dimension: a sum of everything may add in another order each time, on GPUs.
-            sum = sum + (losses * counted.clone()).sum_dim(0).reshape([1]);
-            let Some(logits_grad) = logits_grad else { continue };
+            if !(wanted.hidden || wanted.head) {
+                sum = sum + total(cross_entropy(logits, labels));
+                continue;
+            }
+            let (losses, logits_grad) = cross_entropy_with_grad(logits, labels, 1.0);
+            sum = sum + total(losses);
             let logits_grad = logits_grad.cast(hidden.dtype());
-            let counted = counted.cast(hidden.dtype());
-            // The mask is applied to the narrow factors, not to the wide `dz`.
             if wanted.head {
-                let grad = head.weight_grad(hidden * counted.clone(), logits_grad.clone());
-                head_grad = Some(match head_grad.take() {
-                    None => grad,
-                    Some(sum) => sum + grad,
-                });
+                head_grad = Some(head.weight_grad(head_grad.take(), hidden, logits_grad.clone()));
             }
             if wanted.hidden {
-                hidden_grads.push(head.hidden_grad(logits_grad) * counted);
+                hidden_grads.push(head.hidden_grad(logits_grad));
             }
         }
         let hidden_grad = wanted.hidden.then(|| Tensor::cat(hidden_grads, 0));
         Self {
             sum,
-            count: counted.sum(),
+            count: total(counted),
             hidden_grad,
             head_grad,
         }
     }
 }
 
-/// Cross entropy of every row, `[n, 1]`, and the gradient of its logits, `[n, V]`, in f32.
-fn cross_entropy(
-    logits: Tensor<2>,
-    labels: Tensor<2, Int>,
-    with_grad: bool,
-) -> (Tensor<2>, Option<Tensor<2>>) {
-    let logits = if logits.dtype() == DType::F32 {
-        logits
-    } else {
-        logits.cast(DType::F32)
-    };
-    let target = logits.clone().gather(1, labels.clone());
-    let max = logits.clone().max_dim(1);
-    // From here on `logits` has one owner, so that the backends can work in place.
-    let exp = (logits - max.clone()).exp();
-    let sum = exp.clone().sum_dim(1);
-    let losses = sum.clone().log() + max - target;
-    let grad = with_grad.then(|| {
-        let minus_one = Tensor::<2>::full(labels.dims(), -1.0, (&labels.device(), DType::F32));
-        (exp / sum).scatter(1, labels, minus_one, IndexingUpdateOp::Add)
-    });
-    (losses, grad)
+/// The sum of all losses, `[n]` to `[1]`: over the dimension, as a sum of everything may add in another order each time
+/// on GPUs.
+fn total(losses: Tensor<1>) -> Tensor<1> {
+    losses.sum_dim(0)
 }
 
 impl HeadWeight {
@@ -240,11 +209,15 @@ impl HeadWeight {
         }
     }
 
-    /// `dW = h^T dz`, in the layout of the weight.
-    fn weight_grad(&self, hidden: Tensor<2>, logits_grad: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Columns(_) => hidden.transpose().matmul(logits_grad),
-            Self::Rows(_) => logits_grad.transpose().matmul(hidden),
+    /// `sum + h^T dz`, in the layout of the weight.
+    fn weight_grad(&self, sum: Option<Tensor<2>>, hidden: Tensor<2>, logits_grad: Tensor<2>) -> Tensor<2> {
+        let (left, right) = match self {
+            Self::Columns(_) => (hidden.transpose(), logits_grad),
+            Self::Rows(_) => (logits_grad.transpose(), hidden),
+        };
+        match sum {
+            None => left.matmul(right),
+            Some(sum) => add_product(sum, left, right),
         }
     }
 }

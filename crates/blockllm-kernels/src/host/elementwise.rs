@@ -80,9 +80,14 @@ pub fn in_chunks_of(width: usize, numbers: &mut [f32], work: impl Fn(usize, &mut
     }
 }
 
-/// Numbers of a chunk of whole rows, about as many as one task works on.
+/// Rows of `width` numbers that one task works on.
+pub fn task_rows(width: usize) -> usize {
+    (TASK_NUMBERS / width.max(1)).max(1)
+}
+
+/// Numbers of a chunk of [`task_rows`].
 pub fn whole_rows(width: usize) -> usize {
-    (TASK_NUMBERS / width.max(1)).max(1) * width.max(1)
+    task_rows(width) * width.max(1)
 }
 
 /// `work(start, chunk, chunk)` on chunks at the same place in both.
@@ -92,19 +97,32 @@ pub fn in_chunk_pairs(
     second: &mut [f32],
     work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
+    in_row_pairs(TASK_NUMBERS, [1, 1], first, second, work);
+}
+
+/// `work(row, rows, rows)` on the same `task_rows` rows of both, from `row` on; `widths` are the numbers of a row.
+#[inline(always)]
+pub fn in_row_pairs(
+    task_rows: usize,
+    widths: [usize; 2],
+    first: &mut [f32],
+    second: &mut [f32],
+    work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
     let work = &work;
-    let one = |chunk: usize, first: &mut [f32], second: &mut [f32]| {
+    let one = |task: usize, first: &mut [f32], second: &mut [f32]| {
         simd::vectorized(
             #[inline(always)]
-            || work(chunk * TASK_NUMBERS, first, second),
+            || work(task * task_rows, first, second),
         );
     };
-    if first.len() <= TASK_NUMBERS {
+    let [first_width, second_width] = widths.map(|width| width * task_rows);
+    if first.len() <= first_width {
         one(0, first, second);
     } else {
-        let seconds = second.par_chunks_mut(TASK_NUMBERS);
-        let pairs = first.par_chunks_mut(TASK_NUMBERS).zip(seconds).enumerate();
-        pairs.for_each(|(chunk, (first, second))| one(chunk, first, second));
+        let seconds = second.par_chunks_mut(second_width);
+        let pairs = first.par_chunks_mut(first_width).zip(seconds).enumerate();
+        pairs.for_each(|(task, (first, second))| one(task, first, second));
     }
 }
 

@@ -1,6 +1,9 @@
-//! Products of strided matrices on one core; the threads are above it, one matrix each.
+//! Products of strided matrices, on one core where the threads are above it, or on all.
 
 use std::marker::PhantomData;
+
+use burn::tensor::DType;
+use burn_flex::FlexTensor;
 
 /// A matrix to read: entry `(row, column)` is `data[row * row_stride + column * column_stride]`.
 #[derive(Clone, Copy)]
@@ -15,6 +18,13 @@ pub struct MatrixMut<'a> {
     start: *mut f32,
     row_stride: usize,
     buffer: PhantomData<&'a mut [f32]>,
+}
+
+/// How many cores make one product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    One,
+    All,
 }
 
 /// What becomes of the numbers that stand where a product is written.
@@ -32,6 +42,22 @@ impl<'a> Matrix<'a> {
             row_stride,
             column_stride: 1,
         }
+    }
+
+    /// A tensor in f32 with two dimensions and no negative strides.
+    pub fn of(tensor: &'a FlexTensor) -> Option<Self> {
+        let layout = tensor.layout();
+        let [row_stride, column_stride] = *layout.strides() else {
+            return None;
+        };
+        if tensor.dtype() != DType::F32 || row_stride < 0 || column_stride < 0 {
+            return None;
+        }
+        Some(Self {
+            data: &tensor.storage::<f32>()[layout.start_offset()..],
+            row_stride: row_stride as usize,
+            column_stride: column_stride as usize,
+        })
     }
 
     /// The same matrix with rows and columns exchanged.
@@ -83,6 +109,22 @@ pub fn product(
     output: &mut MatrixMut<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
+    shape: [usize; 3],
+    target: Target,
+) {
+    product_on(Cores::One, output, left, right, shape, target);
+}
+
+/// [`product`] on one core or all; the bits are the same.
+///
+/// # Panics
+///
+/// As [`product`].
+pub fn product_on(
+    cores: Cores,
+    output: &mut MatrixMut<'_>,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
     [m, n, k]: [usize; 3],
     target: Target,
 ) {
@@ -114,7 +156,10 @@ pub fn product(
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            match cores {
+                Cores::One => gemm::Parallelism::None,
+                Cores::All => gemm::Parallelism::Rayon(0),
+            },
         );
     }
 }

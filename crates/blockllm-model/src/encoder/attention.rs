@@ -6,6 +6,7 @@ use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
 
 use super::layer::ResidualOutput;
+use crate::dropout::dropped;
 
 /// Attention, its output projection and the norm behind them.
 #[derive(Module, Debug)]
@@ -64,7 +65,7 @@ impl EncoderSelfAttention {
         let drops = self.dropout.prob > 0.0 && queries.device().is_autodiff();
         let gathered = if drops {
             composed_attention(queries, keys, values, visibility, options, |weights| {
-                self.dropout.forward(weights)
+                dropped(&self.dropout, weights)
             })
         } else {
             attention(queries, keys, values, visibility, options)

@@ -5,6 +5,7 @@ use burn::nn::{Dropout, Linear};
 use burn::tensor::{Int, Tensor};
 
 use super::model::{EncoderModel, first_token};
+use crate::dropout::dropped;
 
 /// A BERT or RoBERTa that sorts texts, or scores them.
 #[derive(Module, Debug)]
@@ -63,9 +64,9 @@ impl ClassificationHead {
     /// - text: `[B, D]`
     /// - output: `[B, C]`
     pub fn forward(&self, text: Tensor<2>) -> Tensor<2> {
-        let text = self.dropout.forward(text);
+        let text = dropped(&self.dropout, text);
         let text = match &self.dense {
-            Some(dense) => self.dropout.forward(dense.forward(text).tanh()),
+            Some(dense) => dropped(&self.dropout, dense.forward(text).tanh()),
             None => text,
         };
         self.out_proj.forward(text)

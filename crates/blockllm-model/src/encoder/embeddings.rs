@@ -5,6 +5,7 @@ use burn::nn::{Dropout, Embedding};
 use burn::tensor::{Int, Tensor};
 
 use super::layer_norm::LayerNorm;
+use crate::dropout::dropped;
 
 /// Tokens in, the first hidden states out.
 #[derive(Module, Debug)]
@@ -57,8 +58,7 @@ impl EncoderEmbeddings {
             Some(ids) if types > 1 => self.token_type_embeddings.forward(ids),
             _ => first_rows(&self.token_type_embeddings, 1),
         };
-        self.dropout
-            .forward(self.layer_norm.forward(words + types + places))
+        dropped(&self.dropout, self.layer_norm.forward(words + types + places))
     }
 }
 

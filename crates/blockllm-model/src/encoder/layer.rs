@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::attention::EncoderAttention;
 use super::layer_norm::LayerNorm;
+use crate::dropout::dropped;
 
 /// A post-norm transformer layer.
 #[derive(Module, Debug)]
@@ -72,7 +73,7 @@ impl ResidualOutput {
     /// - residual: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let added = self.dropout.forward(self.dense.forward(hidden));
+        let added = dropped(&self.dropout, self.dense.forward(hidden));
         self.layer_norm.forward(added + residual)
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
     TrainConfig, TrainError, TrainingOptimizer, evaluate,
 };
+use blockllm_model::seed_dropout;
 use blockllm_optim::{OptimError, Parameter};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -96,8 +97,10 @@ impl<'a, O: Objective> Run<'a, O> {
         observer: &mut dyn RunObserver,
     ) -> Result<O::Model, TrainError> {
         let started = Instant::now();
-        // Dropout draws from the device's generator: seeded by the step, a resumed run draws the same.
-        self.device.seed(step_seed(self.config.seed, step));
+        // Dropout's masks follow from the step, and so does what else is drawn on the device: a resumed run draws the same.
+        let seed = step_seed(self.config.seed, step);
+        seed_dropout(seed);
+        self.device.seed(seed);
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
         let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
         let meter = &mut self.meter;

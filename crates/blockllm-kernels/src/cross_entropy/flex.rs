@@ -1,0 +1,97 @@
+//! Cross entropy on the CPU: a row at a time, which the second cache holds from its maximum to its gradient.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::DType;
+use burn_flex::Flex;
+
+use super::CrossEntropyBackend;
+use crate::host::elementwise::{in_chunks_of, in_row_pairs, numbers_mut, owned_in_f32, task_rows};
+use crate::host::simd::{exp, max_of, sum_of};
+use crate::host::{in_f32, integers, numbers, tensor};
+
+impl CrossEntropyBackend for Flex {
+    fn cross_entropy_losses(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> FloatTensor<Self> {
+        let (logits, labels) = (in_f32(logits), integers(&labels));
+        let logits = numbers(&logits);
+        let width = logits.len() / labels.len().max(1);
+        let mut losses = vec![0.0_f32; labels.len()];
+        in_chunks_of(
+            task_rows(width),
+            &mut losses,
+            #[inline(always)]
+            |start, losses| {
+                for (index, loss) in losses.iter_mut().enumerate() {
+                    if let Ok(label) = usize::try_from(labels[start + index]) {
+                        *loss = loss_of(&logits[(start + index) * width..][..width], label);
+                    }
+                }
+            },
+        );
+        let rows = labels.len();
+        tensor(losses, [rows], DType::F32)
+    }
+
+    fn cross_entropy_losses_and_grad(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        scale: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (mut logits, labels) = (owned_in_f32(logits), integers(&labels));
+        let rows = labels.len();
+        let width = logits.layout().num_elements() / rows.max(1);
+        let mut losses = vec![0.0_f32; rows];
+        in_row_pairs(
+            task_rows(width),
+            [width, 1],
+            numbers_mut(&mut logits),
+            &mut losses,
+            #[inline(always)]
+            |start, logits, losses| {
+                for (index, loss) in losses.iter_mut().enumerate() {
+                    let row = &mut logits[index * width..][..width];
+                    match usize::try_from(labels[start + index]) {
+                        Ok(label) => *loss = loss_and_grad(row, label, scale),
+                        Err(_) => row.fill(0.0),
+                    }
+                }
+            },
+        );
+        (tensor(losses, [rows], DType::F32), logits)
+    }
+}
+
+/// The loss of a row of logits.
+#[inline(always)]
+fn loss_of(row: &[f32], label: usize) -> f32 {
+    let max = max_of(row);
+    let sum = sum_of(
+        row.len(),
+        #[inline(always)]
+        |i| exp(row[i] - max),
+    );
+    sum.ln() + (max - row[label])
+}
+
+/// The loss of a row of logits, and its gradient in their place.
+#[inline(always)]
+fn loss_and_grad(row: &mut [f32], label: usize, scale: f32) -> f32 {
+    let max = max_of(row);
+    let below = max - row[label];
+    for entry in row.iter_mut() {
+        *entry = exp(*entry - max);
+    }
+    let sum = {
+        let row = &*row;
+        sum_of(
+            row.len(),
+            #[inline(always)]
+            |i| row[i],
+        )
+    };
+    let factor = scale / sum;
+    for entry in row.iter_mut() {
+        *entry *= factor;
+    }
+    row[label] -= scale;
+    sum.ln() + below
+}

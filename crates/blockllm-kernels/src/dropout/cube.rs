@@ -1,0 +1,62 @@
+//! Dropout on GPUs: a unit per entry, in the memory of its input.
+
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::CubeBackend;
+use cubecl::prelude::*;
+
+use super::{DropoutBackend, Mask};
+use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
+
+/// As on the host.
+#[cube]
+fn mix(bits: u32) -> u32 {
+    let first = (bits ^ (bits >> 16u32)) * 0x7FEB_352Du32;
+    let second = (first ^ (first >> 15u32)) * 0x846C_A68Bu32;
+    second ^ (second >> 16u32)
+}
+
+#[cube(launch)]
+fn drop_entries<F: Float>(
+    x: &[F],
+    output: &mut [F],
+    first_key: u32,
+    second_key: u32,
+    threshold: u32,
+    scale: f32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let position = ABSOLUTE_POS;
+    if position >= output.len() {
+        terminate!();
+    }
+    let hash = mix(mix((position as u32) ^ first_key) + second_key);
+    let factor = select(hash < threshold, 0.0f32, scale);
+    output[position] = F::cast_from(f32::cast_from(x[position]) * factor);
+}
+
+impl DropoutBackend for CubeBackend {
+    fn dropout_by_seed(x: FloatTensor<Self>, probability: f64, seed: u64) -> FloatTensor<Self> {
+        let x = contiguous(x);
+        let Mask {
+            keys: [first_key, second_key],
+            threshold,
+            scale,
+        } = Mask::new(probability, seed);
+        let (client, dtype) = (x.client.clone(), element(&x));
+        let cubes = cubes_for(x.meta.num_elements());
+        let (output, output_arg) = in_place_or_new(&x, 0);
+        drop_entries::launch(
+            &client,
+            cubes,
+            units(UNITS),
+            x.into_buffer_arg(),
+            output_arg,
+            first_key,
+            second_key,
+            threshold,
+            scale,
+            dtype,
+        );
+        output
+    }
+}

@@ -1,0 +1,73 @@
+//! Where dropout's seeds come from: a sequence per thread, which a training loop begins anew at every step.
+//!
+//! burn's own dropout keeps a random tensor as large as its input until the backward pass, drawn from the device's
+//! generator; ours keeps the seed. A step whose sequence begins with [`seed_dropout`] drops the same entries wherever and
+//! whenever it runs, so a resumed run goes on as if it had not stopped.
+
+use std::cell::Cell;
+
+use burn::nn::Dropout;
+use burn::tensor::Tensor;
+
+/// The golden ratio's bits, by which splitmix64 counts.
+const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+
+thread_local! {
+    static STATE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Begins this thread's sequence of dropout seeds anew; until then it is that of seed 0.
+pub fn seed_dropout(seed: u64) {
+    STATE.set(seed);
+}
+
+/// Where this thread's sequence stands: with it as its seed, [`seed_dropout`] goes back to here.
+pub fn dropout_state() -> u64 {
+    STATE.get()
+}
+
+/// What burn's `dropout.forward(x)` does, with the next seed of this thread's sequence.
+pub(crate) fn dropped<const R: usize>(dropout: &Dropout, x: Tensor<R>) -> Tensor<R> {
+    // burn's own conditions: the layer takes part in training, and there may be a backward pass.
+    if !dropout.training.is_enabled() || !x.device().is_autodiff() || dropout.prob == 0.0 {
+        return x;
+    }
+    let seed = STATE.get().wrapping_add(STRIDE);
+    STATE.set(seed);
+    blockllm_kernels::dropout(x, dropout.prob, seed)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::nn::DropoutConfig;
+    use burn::tensor::{DType, Device};
+
+    use super::*;
+
+    fn draw(device: &Device) -> Vec<f32> {
+        let ones = Tensor::<1>::ones([200], (device, DType::F32));
+        let data = dropped(&DropoutConfig::new(0.5).init(), ones).into_data();
+        data.iter::<f32>().collect()
+    }
+
+    #[test]
+    fn a_sequence_that_begins_anew_drops_the_same_and_its_calls_drop_differently() {
+        let device = Device::flex().autodiff();
+        seed_dropout(3);
+        let first = draw(&device);
+        let state = dropout_state();
+        let second = draw(&device);
+        assert_ne!(first, second);
+        seed_dropout(state);
+        assert_eq!(draw(&device), second);
+        seed_dropout(3);
+        assert_eq!(draw(&device), first);
+        seed_dropout(4);
+        assert_ne!(draw(&device), first);
+    }
+
+    #[test]
+    fn nothing_is_dropped_without_autodiff() {
+        assert!(draw(&Device::flex()).iter().all(|entry| *entry == 1.0));
+    }
+}
