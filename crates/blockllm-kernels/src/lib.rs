@@ -8,6 +8,10 @@
 //! Statistics and sums are in f32 whatever the type of the tensors. On the CPU the bits do not depend on the number of
 //! threads.
 //!
+//! What the optimizer does on the device is here as well: the update of a parameter's trained entries, sums of squares of
+//! many tensors in one buffer, the largest magnitudes over several tensors, and values written at indices. None of these
+//! has a gradient, so that they take tensors without autodiff only; each has a kernel on every backend.
+//!
 //! Shape legend: `N` rows (all leading dimensions), `D` width.
 
 mod composed;
@@ -16,7 +20,15 @@ mod device;
 #[cfg(feature = "flex")]
 mod host;
 mod rms_norm;
+mod scatter;
+mod sums;
 #[cfg(test)]
 mod testing;
+mod top_k;
+mod update;
 
 pub use rms_norm::{RmsNormBackend, rms_norm};
+pub use scatter::{ScatterBackend, with_values_at};
+pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
+pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest};
+pub use update::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateBackend, UpdateStep, update};

@@ -5,6 +5,7 @@
     reason = "fresh buffers are handed to several threads before they are filled, which safe code cannot say"
 )]
 
+pub mod entries;
 pub mod simd;
 
 use std::mem::MaybeUninit;
