@@ -30,5 +30,5 @@ mod update;
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use scatter::{ScatterBackend, with_values_at};
 pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
-pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest};
+pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest, magnitude_thresholds};
 pub use update::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateBackend, UpdateStep, update};

@@ -103,6 +103,19 @@ pub fn largest(groups: Vec<(Vec<Tensor<1>>, u64)>) -> Result<Vec<Kept>, ReadBack
     rank(thresholds.collect())
 }
 
+/// The smallest of the magnitudes that [`largest`] keeps of each group.
+///
+/// # Errors
+///
+/// When the device fails to give the counts.
+pub fn magnitude_thresholds(groups: &[(Vec<Tensor<1>>, u64)]) -> Result<Vec<f32>, ReadBackError> {
+    let found = bits_of_largest(groups)?;
+    Ok(found
+        .into_iter()
+        .map(|found| f32::from_bits(found.bits))
+        .collect())
+}
+
 /// Of every tensor the entries whose magnitude is at least `threshold`.
 ///
 /// # Shapes
