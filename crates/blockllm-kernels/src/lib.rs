@@ -8,6 +8,10 @@
 //! Statistics and sums are in f32 whatever the type of the tensors. On the CPU the bits do not depend on the number of
 //! threads.
 //!
+//! What the optimizer does on the device is here as well: the update of a parameter's trained entries, sums of squares of
+//! many tensors in one buffer, the largest magnitudes over several tensors, and values written at indices. None of these
+//! has a gradient, so that they take tensors without autodiff only; each has a kernel on every backend.
+//!
 //! Shape legend: `N` rows (all leading dimensions), `D` width; in attention `B` batch, `T` queries,
 //! `S` keys, `H` query heads, `K` key heads.
 
@@ -25,9 +29,13 @@ mod host;
 mod layer_norm;
 mod rms_norm;
 mod rotary;
+mod scatter;
+mod sums;
 mod swiglu;
 #[cfg(test)]
 mod testing;
+mod top_k;
+mod update;
 
 pub use add_product::{AddProductBackend, add_product};
 pub use attention::{
@@ -40,4 +48,8 @@ pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use rotary::{RotaryBackend, rotary};
+pub use scatter::{ScatterBackend, with_values_at};
+pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
 pub use swiglu::{SwigluBackend, swiglu};
+pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest, magnitude_thresholds};
+pub use update::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateBackend, UpdateStep, update};

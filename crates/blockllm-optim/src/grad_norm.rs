@@ -1,27 +1,133 @@
-//! Sums of squared gradients, on the device until a selection reads them all back at once.
-use crate::pieces::sum_of_squares;
+//! Sums of squared gradients of all parameters in one buffer, on the device until a selection reads it back.
 use crate::{OptimError, Parameter};
+use blockllm_kernels::{norm_and_factor, with_sum_of_squares};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Device, Tensor, TensorData, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Device scalars by position in the parameter list, each of shape `[1]`.
-pub(crate) type SumsOfSquares = BTreeMap<usize, Tensor<1>>;
+/// A sum of squares for each parameter that was measured, by position in the parameter list (`P` parameters).
+#[derive(Debug)]
+pub(crate) struct SumsOfSquares {
+    parameters: usize,
+    /// `[P]`, f32; made when the first parameter is measured.
+    values: Option<Tensor<1>>,
+    measured: BTreeSet<usize>,
+    /// The parameters that the latest norm was over, and a one for each of them: `[P]`.
+    wanted: Option<(BTreeSet<usize>, Tensor<1>)>,
+}
 
-/// The sum of squares of every gradient there is.
+impl SumsOfSquares {
+    /// Nothing measured yet of this many parameters.
+    pub(crate) fn new(parameters: usize) -> Self {
+        Self {
+            parameters,
+            values: None,
+            measured: BTreeSet::new(),
+            wanted: None,
+        }
+    }
+
+    /// Measures `of`, a tensor of the parameter at `position`.
+    pub(crate) fn measure<const D: usize>(&mut self, position: usize, of: Tensor<D>) {
+        let sums = self.values_on(&of.device());
+        self.values = Some(with_sum_of_squares(sums, position, of));
+        self.measured.insert(position);
+    }
+
+    /// Counts a parameter as measured, with a sum of zero if it never was before.
+    pub(crate) fn note_absent(&mut self, position: usize, device: &Device) {
+        self.values = Some(self.values_on(device));
+        self.measured.insert(position);
+    }
+
+    /// The parameters that were measured, at whatever step.
+    pub(crate) fn measured(&self) -> &BTreeSet<usize> {
+        &self.measured
+    }
+
+    /// The global L2 norm over `params`, still on the device, and what their gradients are multiplied with so that it
+    /// is at most `max`: `[1]` each.
+    pub(crate) fn norm(
+        &mut self,
+        params: &BTreeSet<usize>,
+        max: Option<f64>,
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        let sums = self.values.clone().expect("what a norm is over was measured");
+        let wanted = match self.wanted.take() {
+            Some((known, wanted)) if known == *params => wanted,
+            _ => {
+                let one = |position| f32::from(u8::from(params.contains(&position)));
+                let ones: Vec<f32> = (0..self.parameters).map(one).collect();
+                Tensor::from_data(
+                    TensorData::new(ones, [self.parameters]),
+                    (&sums.device(), DType::F32),
+                )
+            }
+        };
+        self.wanted = Some((params.clone(), wanted.clone()));
+        let (norm, factor) = norm_and_factor(sums, wanted, max.unwrap_or(f64::from(f32::MAX)));
+        (norm, max.map(|_| factor))
+    }
+
+    /// Sums that were read back before.
+    pub(crate) fn from_measured(parameters: usize, sums: &BTreeMap<usize, f32>, device: &Device) -> Self {
+        let value = |position| sums.get(&position).copied().unwrap_or(0.0);
+        let values: Vec<f32> = (0..parameters).map(value).collect();
+        let data = TensorData::new(values, [parameters]);
+        Self {
+            values: (!sums.is_empty()).then(|| Tensor::from_data(data, (device, DType::F32))),
+            measured: sums.keys().copied().collect(),
+            ..Self::new(parameters)
+        }
+    }
+
+    /// The buffer, of which nobody else keeps a copy then.
+    fn values_on(&mut self, device: &Device) -> Tensor<1> {
+        let zeros = || Tensor::zeros([self.parameters], (device, DType::F32));
+        self.values.take().unwrap_or_else(zeros)
+    }
+}
+
+/// Reads the measured sums of each back, all with one transfer.
+pub(crate) fn read_back<const N: usize>(
+    sums: [&SumsOfSquares; N],
+) -> Result<[BTreeMap<usize, f64>; N], OptimError> {
+    let buffers = sums.iter().filter_map(|sums| sums.values.clone());
+    let data = buffers
+        .fold(Transaction::default(), Transaction::register)
+        .try_execute()
+        .map_err(|error| OptimError::Device {
+            what: "gradient norms",
+            message: error.to_string(),
+        })?;
+    let mut data = data.into_iter();
+    Ok(sums.map(|sums| {
+        let Some(data) = sums.values.as_ref().and_then(|_| data.next()) else {
+            return BTreeMap::new();
+        };
+        let measured = data.iter::<f64>().enumerate();
+        measured
+            .filter(|(position, _)| sums.measured.contains(position))
+            .collect()
+    }))
+}
+
+/// Measures every gradient there is; returns of which parameters there are any.
 pub(crate) fn of_gradients<M: Module>(
     module: &M,
     gradients: &GradientsParams,
     index: &BTreeMap<ParamId, usize>,
-) -> SumsOfSquares {
+    sums: &mut SumsOfSquares,
+) -> BTreeSet<usize> {
     let mut visitor = GradientSums {
         gradients,
         index,
-        sums: SumsOfSquares::new(),
+        sums,
+        found: BTreeSet::new(),
     };
     module.visit(&mut visitor);
-    visitor.sums
+    visitor.found
 }
 
 /// The sum of squares of the weights of `params`.
@@ -33,42 +139,10 @@ pub(crate) fn of_weights<M: Module>(
     let mut visitor = WeightSums {
         params,
         index,
-        sums: SumsOfSquares::new(),
+        sums: SumsOfSquares::new(index.values().max().map_or(0, |last| last + 1)),
     };
     module.visit(&mut visitor);
     visitor.sums
-}
-
-/// Reads all sums back with one transfer.
-pub(crate) fn read_back(sums: &SumsOfSquares) -> Result<BTreeMap<usize, f64>, OptimError> {
-    if sums.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let data = Tensor::cat(sums.values().cloned().collect(), 0)
-        .try_into_data()
-        .map_err(|error| OptimError::Device {
-            what: "gradient norms",
-            message: error.to_string(),
-        })?;
-    let values: Vec<f64> = data.iter::<f64>().collect();
-    Ok(sums.keys().copied().zip(values).collect())
-}
-
-/// The global L2 norm over the parameters in `params`, on the device: `[1]`; `None` when there are none.
-pub(crate) fn global(sums: &SumsOfSquares, params: &BTreeSet<usize>) -> Option<Tensor<1>> {
-    let mut wanted = sums
-        .iter()
-        .filter(|(param, _)| params.contains(param))
-        .map(|(_, sum)| sum.clone());
-    let first = wanted.next()?;
-    Some(wanted.fold(first, |total, sum| total + sum).sqrt())
-}
-
-/// What gradients of the global norm `grad_norm` are multiplied with so that it is at most `max`: `[1]`, as
-/// `torch.nn.utils.clip_grad_norm_` computes it, with its 1e-6.
-pub(crate) fn clip_factor(grad_norm: &Tensor<1>, max: f64) -> Tensor<1> {
-    let share = grad_norm.clone().add_scalar(1e-6).recip();
-    share.mul_scalar(max).clamp_max(1.0)
 }
 
 /// Which position each parameter id has.
@@ -83,7 +157,8 @@ pub(crate) fn positions(parameters: &[Parameter]) -> BTreeMap<ParamId, usize> {
 struct GradientSums<'a> {
     gradients: &'a GradientsParams,
     index: &'a BTreeMap<ParamId, usize>,
-    sums: SumsOfSquares,
+    sums: &'a mut SumsOfSquares,
+    found: BTreeSet<usize>,
 }
 
 impl ModuleVisitor for GradientSums<'_> {
@@ -92,7 +167,8 @@ impl ModuleVisitor for GradientSums<'_> {
             return;
         };
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sums.insert(position, sum_of_squares(gradient));
+            self.sums.measure(position, gradient);
+            self.found.insert(position);
         }
     }
 }
@@ -115,7 +191,7 @@ impl ModuleVisitor for WeightSums<'_> {
             } else {
                 weight
             };
-            self.sums.insert(position, sum_of_squares(weight));
+            self.sums.measure(position, weight);
         }
     }
 }

@@ -47,13 +47,13 @@ mod total;
 mod update;
 
 pub use block_optimizer::BlockOptimizer;
+pub use blockllm_kernels::FusedRule;
 pub use burn::optim::GradientsParams;
 pub use choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
 pub use lora::LoraConfig;
-pub use mask::TopK;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};
 pub use precision::cast_module;

@@ -1,7 +1,5 @@
-//! Long tensors piece by piece, so that what is computed in between stays small.
+//! An update composed of tensor operations, piece by piece, so that what is computed in between stays small.
 
-use crate::precision::in_f32;
-use crate::total::total;
 use burn::tensor::{Device, Tensor};
 
 /// How many entries make a piece on `device`: on the CPU what its nearer caches hold, 256 KiB of f32; elsewhere enough to
@@ -66,27 +64,6 @@ fn update_in_pieces_of(
     (weight, state)
 }
 
-/// The sum of squares of all entries in f32, `[1]`: rows first, then their sums, as [`total`](crate::total::total) adds.
-pub(crate) fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let piece_len = piece_len(&tensor.device());
-    sum_of_squares_in_pieces_of(piece_len, tensor)
-}
-
-fn sum_of_squares_in_pieces_of<const D: usize>(piece_len: usize, tensor: Tensor<D>) -> Tensor<1> {
-    let dims = tensor.dims();
-    let (rows, width) = (dims[..D - 1].iter().product::<usize>(), dims[D - 1]);
-    let piece_rows = (piece_len / width.max(1)).max(1);
-    let tensor = tensor.reshape([rows, width]);
-    if rows <= piece_rows {
-        return total(in_f32(tensor).square());
-    }
-    let sums = (0..rows).step_by(piece_rows).map(|start| {
-        let piece = tensor.clone().narrow(0, start, piece_rows.min(rows - start));
-        in_f32(piece).square().sum_dim(1)
-    });
-    Tensor::cat(sums.collect(), 0).sum_dim(0).reshape([1])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,19 +97,6 @@ mod tests {
             assert_eq!(pieces.0.into_data(), whole.0.into_data());
             for (pieces, whole) in pieces.1.into_iter().zip(whole.1) {
                 assert_eq!(pieces.into_data(), whole.into_data());
-            }
-        }
-    }
-
-    #[test]
-    fn squares_add_up_as_they_do_at_once() {
-        for device in devices() {
-            for shape in [[70, 30], [1, 2000], [3, 7]] {
-                let tensor = Tensor::<2>::random(shape, Distribution::Default, &device);
-                let whole = total(tensor.clone().square()).into_scalar::<f32>();
-                let pieces = sum_of_squares_in_pieces_of(500, tensor).into_scalar::<f32>();
-                // A GPU may add fewer rows in another order.
-                approx::assert_relative_eq!(pieces, whole, max_relative = 1e-6);
             }
         }
     }

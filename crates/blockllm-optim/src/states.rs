@@ -1,10 +1,12 @@
 //! Optimizer state of everything that is trained: made with the masks, dropped with the selection.
+use crate::grad_norm::SumsOfSquares;
+use crate::mask::{self, Mask};
 use crate::precision::in_f32;
 use crate::record::mismatch;
 use crate::sparse_state::{SparseState, SparseStateRecord};
 use crate::{
-    MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate, TopK,
-    UpdateRule, mask,
+    MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate,
+    UpdateRule,
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +32,7 @@ pub(crate) struct MaskPlan {
 }
 
 impl MaskPlan {
-    fn masks(&self, gradients: Vec<Tensor<1>>) -> Result<Vec<TopK>, OptimError> {
+    fn masks(&self, gradients: Vec<Tensor<1>>) -> Result<Vec<Mask>, OptimError> {
         match (self.threshold, self.scope) {
             (MaskThreshold::Exact, MaskScope::Global) => mask::largest(gradients, self.keep),
             (MaskThreshold::Exact, MaskScope::PerParameter) => mask::largest_of_each(gradients, self.keep),
@@ -93,7 +95,7 @@ impl States {
             if !self.by_param.contains_key(&param) {
                 let settings = self.settings(&parameters[param], rule);
                 self.by_param
-                    .insert(param, SparseState::new(TopK::All, settings, &device));
+                    .insert(param, SparseState::new(Mask::All, settings, &device));
             }
         }
         Ok(())
@@ -183,16 +185,18 @@ impl States {
         self.by_param.get_mut(&param)
     }
 
-    /// The sum of squares of the processed gradient of each parameter in `params` that has moments: `[1]` each.
-    pub(crate) fn processed_sums(
+    /// Measures the processed gradient of each parameter in `params` that has moments.
+    pub(crate) fn measure_processed(
         &self,
         params: &BTreeSet<usize>,
         rule: &dyn UpdateRule,
-    ) -> BTreeMap<usize, Tensor<1>> {
-        let states = self.by_param.iter().filter(|(param, _)| params.contains(param));
-        states
-            .filter_map(|(param, state)| Some((*param, state.processed_sum(rule)?)))
-            .collect()
+        sums: &mut SumsOfSquares,
+    ) {
+        for (param, state) in self.by_param.iter().filter(|(param, _)| params.contains(param)) {
+            if let Some(processed) = state.processed(rule) {
+                sums.measure(*param, processed);
+            }
+        }
     }
 
     /// Entries that have state, counted.

@@ -1,8 +1,8 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
 use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
-use crate::precision::{cast_to, in_f32};
 use crate::states::States;
+use blockllm_kernels::{FusedRule, Trained, TrainedEntries, UpdateStep, update};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -53,20 +53,35 @@ impl ModuleMapper for Updater<'_> {
         let shape = weight.dims();
         let numel = shape.iter().product::<usize>();
         let weight = weight.reshape([numel]);
-        let mut gradient = in_f32(gradient.reshape([numel]));
-        let weight = if let Some(state) = state {
-            if let Some(clip) = &self.clip {
-                gradient = gradient * clip.clone();
-            }
-            state.apply(self.rule, self.learning_rate, weight, gradient)
-        } else {
-            let dtype = weight.dtype();
-            let change = gradient.sign().mul_scalar(-self.inactive.1);
-            cast_to(in_f32(weight) + change, dtype)
+        let gradient = gradient.reshape([numel]);
+        let weight = match state {
+            Some(state) => state.apply(
+                self.rule,
+                self.learning_rate,
+                weight,
+                gradient,
+                self.clip.as_ref(),
+            ),
+            None => by_sign(weight, gradient, self.inactive.1),
         };
         let weight = weight.reshape(shape);
         Param::from_mapped_value(id, context.restore(weight), mapper)
     }
+}
+
+/// `weight` moved against the sign of its gradient, `[n_l]` each.
+fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
+    let trained = Trained {
+        weight,
+        state: Vec::new(),
+        master: None,
+    };
+    let step = UpdateStep {
+        rule: FusedRule::Sign,
+        learning_rate,
+        state_step: 1,
+    };
+    update(trained, gradient, None, TrainedEntries::All, step).weight
 }
 
 /// The gradients of some parameters, each flattened to `[n_l]`, by position.

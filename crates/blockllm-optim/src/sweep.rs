@@ -4,7 +4,6 @@ use crate::{SweepMode, set_trainable};
 use blockllm_policy::{Block, BlockId};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
 use std::collections::BTreeMap;
 
 /// Runs `ceil(|C| / q)` backward passes, each with `q` neighbouring blocks unfrozen, and returns the module and
@@ -23,15 +22,15 @@ pub(crate) fn sweep<M: Module>(
         SweepMode::Full => candidates.len(),
     };
     let device = module.devices().remove(0).without_autodiff();
-    let mut sums = SumsOfSquares::new();
+    let mut sums = SumsOfSquares::new(ids.len());
     for group in candidates.chunks(group_size.max(1)) {
         let params = || group.iter().flat_map(|id| blocks[id.0].params.iter().copied());
         module = set_trainable(module, &params().map(|param| ids[param]).collect());
         let gradients = gradients_of(&module);
-        let measured = grad_norm::of_gradients(&module, &gradients, index);
-        let missing = params().filter(|param| !measured.contains_key(param));
-        sums.extend(missing.map(|param| (param, Tensor::zeros([1], &device))));
-        sums.extend(measured);
+        let found = grad_norm::of_gradients(&module, &gradients, index, &mut sums);
+        for missing in params().filter(|param| !found.contains(param)) {
+            sums.note_absent(missing, &device);
+        }
     }
     (module, sums)
 }

@@ -63,3 +63,13 @@ pub fn cubes_for(numbers: usize) -> CubeCount {
 pub fn units(count: u32) -> CubeDim {
     CubeDim::new_1d(count)
 }
+
+/// `tensor` for a kernel to change: itself if it is contiguous and nobody else holds it, else a copy.
+pub fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = contiguous(tensor);
+    if tensor.can_mut() && tensor.is_nonoverlapping() {
+        tensor
+    } else {
+        tensor.copy()
+    }
+}

@@ -6,6 +6,7 @@
 )]
 
 pub mod elementwise;
+pub mod entries;
 pub mod gemm;
 pub mod simd;
 

@@ -90,8 +90,8 @@ impl BlockOptimizer {
             ),
             index: grad_norm::positions(&parameters),
             selector,
+            sums: SumsOfSquares::new(parameters.len()),
             parameters,
-            sums: SumsOfSquares::new(),
             probes: Vec::new(),
             pending: Some(Reason::First),
             keep: 0,
@@ -171,9 +171,9 @@ impl BlockOptimizer {
         if self.selector.selected().is_empty() {
             return Err(OptimError::NotPrepared);
         }
-        let sums = grad_norm::of_gradients(&module, &gradients, &self.index);
+        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
         let trained = self.trained_params();
-        if let Some(param) = trained.iter().find(|param| !sums.contains_key(param)) {
+        if let Some(param) = trained.iter().find(|param| !found.contains(param)) {
             return Err(OptimError::MissingGradient {
                 path: self.parameters[*param].info.path.clone(),
             });
@@ -182,16 +182,11 @@ impl BlockOptimizer {
             self.make_masks(&module, &gradients)?;
             self.unmasked = false;
         }
-        let grad_norm = grad_norm::global(&sums, &trained).expect("a selection is never empty");
-        self.sums.extend(sums);
+        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         let step = self.selector.step() + 1;
         for block in self.selector.selected().to_vec().iter().chain(&self.probes) {
             self.selector.note_measured(*block, step);
         }
-        let clip = self
-            .config
-            .max_grad_norm
-            .map(|max| grad_norm::clip_factor(&grad_norm, max));
         let inactive = match self.config.inactive {
             Some(rule) => (self.params_of(&self.probes).collect(), rule.scale * learning_rate),
             None => (BTreeSet::new(), 0.0),
@@ -266,7 +261,8 @@ impl BlockOptimizer {
             Signal::WeightNorm => {
                 let params = self.params_of(&self.selector.candidates()).collect();
                 let sums = grad_norm::of_weights(module, &params, &self.index);
-                self.record_norms(&grad_norm::read_back(&sums)?);
+                let [norms] = grad_norm::read_back([&sums])?;
+                self.record_norms(&norms);
             }
         }
         let selection = self.selector.select_because(reason)?;
@@ -284,25 +280,19 @@ impl BlockOptimizer {
 
     /// Hands the gradient norms to the selector, all read back with one transfer.
     fn measure_gradients(&mut self) -> Result<(), OptimError> {
-        let mut sums = self.sums.clone();
-        let offset = self.parameters.len();
+        let mut processed = SumsOfSquares::new(self.parameters.len());
         if self.config.norm == NormKind::Processed {
             let selected = self.params_of(self.selector.selected()).collect();
-            let processed = self.states.processed_sums(&selected, self.config.update.rule());
-            sums.extend(processed.into_iter().map(|(param, sum)| (offset + param, sum)));
+            let rule = self.config.update.rule();
+            self.states.measure_processed(&selected, rule, &mut processed);
         }
-        let mut raw = grad_norm::read_back(&sums)?;
-        let processed = raw.split_off(&offset);
+        let [mut raw, processed] = grad_norm::read_back([&self.sums, &processed])?;
         let total = |sums: &mut dyn Iterator<Item = f64>| sums.sum::<f64>();
-        let raw_total = total(
-            &mut processed
-                .keys()
-                .filter_map(|param| raw.get(&(param - offset)).copied()),
-        );
+        let raw_total = total(&mut processed.keys().filter_map(|param| raw.get(param).copied()));
         let ratio = total(&mut processed.values().copied()) / raw_total;
         if ratio.is_finite() && ratio > 0.0 {
             for (param, sum) in &mut raw {
-                *sum = processed.get(&(offset + *param)).copied().unwrap_or(*sum * ratio);
+                *sum = processed.get(param).copied().unwrap_or(*sum * ratio);
             }
         }
         self.record_norms(&raw);

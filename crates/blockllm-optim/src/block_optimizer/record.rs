@@ -1,10 +1,11 @@
 //! What a block optimizer remembers across a resume: with it a run goes on as if it had never stopped.
 use super::BlockOptimizer;
-use crate::record::{SAVED, check_parameters, infos, read_back};
+use crate::grad_norm::{self, SumsOfSquares};
+use crate::record::{check_parameters, infos};
 use crate::sparse_state::SparseStateRecord;
 use crate::{OptimError, OptimizerRecord};
 use blockllm_policy::{ParamInfo, Reason, SelectorState};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,15 +33,17 @@ impl BlockOptimizer {
     pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
         let mut tensors = BTreeMap::new();
         let states = self.states.record(&mut tensors)?;
-        if !self.sums.is_empty() {
-            let sums = Tensor::cat(self.sums.values().cloned().collect(), 0);
-            read_back(vec![(SUMS.to_owned(), sums)], &mut tensors)?;
+        let [sums] = grad_norm::read_back([&self.sums])?;
+        if !sums.is_empty() {
+            let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
+            let shape = [values.len()];
+            tensors.insert(SUMS.to_owned(), TensorData::new(values, shape));
         }
         let meta = Meta {
             parameters: infos(&self.parameters),
             selector: self.selector.state(),
             states,
-            measured: self.sums.keys().copied().collect(),
+            measured: self.sums.measured().iter().copied().collect(),
             pending: self.pending,
             keep: self.keep,
             unmasked: self.unmasked,
@@ -63,8 +66,8 @@ impl BlockOptimizer {
         let measured = meta.measured;
         if !measured.is_empty() {
             let data = record.take(SUMS, measured.len() as u64)?;
-            let sums = Tensor::<1>::from_data(data, (&device, SAVED)).chunk(measured.len(), 0);
-            self.sums = measured.into_iter().zip(sums).collect();
+            let sums = measured.into_iter().zip(data.iter::<f32>()).collect();
+            self.sums = SumsOfSquares::from_measured(self.parameters.len(), &sums, &device);
         }
         self.states
             .restore(meta.states, self.config.update.rule(), record, &device)?;

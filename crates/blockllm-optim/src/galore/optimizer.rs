@@ -3,8 +3,9 @@ use super::config::{GaLoreConfig, SvdMethod};
 use super::parameter_state::ParameterState;
 use super::projector::Projector;
 use super::updater::Updater;
+use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::{Layouts, matches};
-use crate::{OptimError, Parameter, Step, grad_norm, parameters, set_trainable};
+use crate::{OptimError, Parameter, Step, parameters, set_trainable};
 use blockllm_policy::Reason;
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
@@ -37,6 +38,7 @@ pub struct GaLoreOptimizer {
     pub(super) parameters: Vec<Parameter>,
     index: BTreeMap<ParamId, usize>,
     pub(super) states: BTreeMap<usize, ParameterState>,
+    sums: SumsOfSquares,
     /// Steps done.
     pub(super) steps: u64,
 }
@@ -73,6 +75,7 @@ impl GaLoreOptimizer {
         Ok(Self {
             index: grad_norm::positions(&parameters),
             config,
+            sums: SumsOfSquares::new(parameters.len()),
             parameters,
             states,
             steps: 0,
@@ -110,22 +113,17 @@ impl GaLoreOptimizer {
         gradients: GradientsParams,
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
-        let sums = grad_norm::of_gradients(&module, &gradients, &self.index);
+        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
         let trained: BTreeSet<_> = self.states.keys().copied().collect();
-        if let Some(param) = trained.iter().find(|param| !sums.contains_key(param)) {
+        if let Some(param) = trained.iter().find(|param| !found.contains(param)) {
             return Err(OptimError::MissingGradient {
                 path: self.parameters[*param].info.path.clone(),
             });
         }
-        let grad_norm =
-            grad_norm::global(&sums, &trained).expect("a target matched, so something is trained");
+        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap) {
             self.check_finite(&grad_norm)?;
         }
-        let clip = self
-            .config
-            .max_grad_norm
-            .map(|max| grad_norm::clip_factor(&grad_norm, max));
         self.steps += 1;
         let mut updater = Updater {
             config: &self.config,

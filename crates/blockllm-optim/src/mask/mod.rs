@@ -4,29 +4,29 @@ mod sampled;
 pub(crate) use sampled::sampled;
 
 use crate::OptimError;
-use crate::precision::in_f32;
-use burn::tensor::{Tensor, TensorData, Transaction};
+use blockllm_kernels::{Kept, ReadBackError};
+use burn::tensor::Tensor;
 
-/// For each tensor, which of its entries are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopK {
+/// Which entries of a parameter are trained.
+#[derive(Clone, Debug)]
+pub(crate) enum Mask {
     /// Every entry.
     All,
-    /// These entries, ascending.
-    Some(Vec<i32>),
+    /// These, which are still on the device.
+    Some(Kept),
 }
 
-impl TopK {
+impl Mask {
     /// Whether no entry is kept.
     pub fn is_none(&self) -> bool {
-        matches!(self, Self::Some(kept) if kept.is_empty())
+        matches!(self, Self::Some(kept) if kept.count() == 0)
     }
 
     /// How many of `numel` entries are kept.
     pub fn kept(&self, numel: u64) -> u64 {
         match self {
             Self::All => numel,
-            Self::Some(kept) => kept.len() as u64,
+            Self::Some(kept) => kept.count(),
         }
     }
 }
@@ -34,38 +34,53 @@ impl TopK {
 /// The `keep` entries of largest magnitude over all `gradients` together, exactly; among equals the earlier
 /// tensor, then the earlier entry wins, so the result is the same on every backend that gives the same gradients.
 ///
-/// Everything is read back once. A radix selection over two 65,536-bin histograms finds the threshold, so that
-/// no copy of the gradients is sorted.
-pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<TopK>, OptimError> {
-    let total: u64 = gradients.iter().map(|gradient| gradient.dims()[0] as u64).sum();
-    if keep >= total {
-        return Ok(vec![TopK::All; gradients.len()]);
+/// The gradients stay on their device; what is read back are histograms.
+pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>, OptimError> {
+    let sizes = sizes(&gradients);
+    if keep >= sizes.iter().sum() {
+        return Ok(vec![Mask::All; sizes.len()]);
     }
-    let data = read_back(gradients)?;
-    let slices: Vec<&[f32]> = data
-        .iter()
-        .map(|data| data.as_slice::<f32>().expect("the gradients were cast to f32"))
-        .collect();
-    let mut threshold = threshold_of(&slices, keep);
-    Ok(slices.iter().map(|slice| pick(slice, &mut threshold)).collect())
+    Ok(masks(blockllm_kernels::largest(vec![(gradients, keep)])?, &sizes))
 }
 
 /// The same share of each tensor's largest entries, rounded so that the shares add up to `keep`.
-pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<TopK>, OptimError> {
-    let sizes: Vec<_> = gradients
-        .iter()
-        .map(|gradient| gradient.dims()[0] as u64)
-        .collect();
+pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>, OptimError> {
+    let sizes = sizes(&gradients);
     let shares = shares(&sizes, keep);
     if shares == sizes {
-        return Ok(vec![TopK::All; sizes.len()]);
+        return Ok(vec![Mask::All; sizes.len()]);
     }
-    let data = read_back(gradients)?;
-    let pick_share = |(data, share): (&TensorData, u64)| {
-        let slice = data.as_slice::<f32>().expect("the gradients were cast to f32");
-        pick(slice, &mut threshold_of(&[slice], share))
+    let alone = |(gradient, share)| (vec![gradient], share);
+    let groups = gradients.into_iter().zip(shares).map(alone).collect();
+    Ok(masks(blockllm_kernels::largest(groups)?, &sizes))
+}
+
+/// Entries of each tensor.
+fn sizes(gradients: &[Tensor<1>]) -> Vec<u64> {
+    gradients
+        .iter()
+        .map(|gradient| gradient.dims()[0] as u64)
+        .collect()
+}
+
+fn masks(kept: Vec<Kept>, sizes: &[u64]) -> Vec<Mask> {
+    let one = |(kept, size): (Kept, &u64)| {
+        if kept.count() == *size {
+            Mask::All
+        } else {
+            Mask::Some(kept)
+        }
     };
-    Ok(data.iter().zip(shares).map(pick_share).collect())
+    kept.into_iter().zip(sizes).map(one).collect()
+}
+
+impl From<ReadBackError> for OptimError {
+    fn from(error: ReadBackError) -> Self {
+        Self::Device {
+            what: "the mask",
+            message: error.to_string(),
+        }
+    }
 }
 
 /// `keep` in proportion to `sizes`, each rounded down or up.
@@ -82,96 +97,37 @@ fn shares(sizes: &[u64], keep: u64) -> Vec<u64> {
     sizes.iter().map(share).collect()
 }
 
-fn read_back(gradients: Vec<Tensor<1>>) -> Result<Vec<TensorData>, OptimError> {
-    gradients
-        .into_iter()
-        .fold(Transaction::default(), |transaction, gradient| {
-            transaction.register(in_f32(gradient))
-        })
-        .try_execute()
-        .map_err(|error| OptimError::Device {
-            what: "gradients for the mask",
-            message: error.to_string(),
-        })
-}
-
-/// The `k`-th largest magnitude, and how many entries equal to it are kept.
-struct Threshold {
-    /// Bits of the magnitude; for non-negative floats they order as the floats do.
-    bits: u32,
-    /// Entries equal to the threshold that may still be taken.
-    ties: u64,
-}
-
-/// Bits of `|value|`.
-fn magnitude(value: f32) -> u32 {
-    value.to_bits() & 0x7fff_ffff
-}
-
-fn threshold_of(slices: &[&[f32]], keep: u64) -> Threshold {
-    let (high, remaining) = bin_of(slices, keep, |bits| Some(bits >> 16));
-    let (low, ties) = bin_of(slices, remaining, |bits| {
-        (bits >> 16 == high).then_some(bits & 0xffff)
-    });
-    Threshold {
-        bits: high << 16 | low,
-        ties,
-    }
-}
-
-/// The bin of the `keep`-th largest key, and how many of that bin are still to be kept.
-fn bin_of(slices: &[&[f32]], keep: u64, key: impl Fn(u32) -> Option<u32>) -> (u32, u64) {
-    let mut histogram = vec![0u64; 1 << 16];
-    for value in slices.iter().flat_map(|slice| slice.iter()) {
-        if let Some(bin) = key(magnitude(*value)) {
-            histogram[bin as usize] += 1;
-        }
-    }
-    let mut remaining = keep;
-    for (bin, &count) in histogram.iter().enumerate().rev() {
-        if count >= remaining {
-            return (bin as u32, remaining);
-        }
-        remaining -= count;
-    }
-    (0, 0)
-}
-
-/// The kept entries of one tensor. Every index is written and the place moves on only when it is kept: a branch
-/// on random magnitudes would take several times as long.
-fn pick(slice: &[f32], threshold: &mut Threshold) -> TopK {
-    let mut kept = vec![0; slice.len()];
-    let mut count = 0;
-    for (index, &value) in slice.iter().enumerate() {
-        let bits = magnitude(value);
-        let is_tie = bits == threshold.bits && threshold.ties > 0;
-        threshold.ties -= u64::from(is_tie);
-        kept[count] = index as i32;
-        count += usize::from(is_tie || bits > threshold.bits);
-    }
-    if count == slice.len() {
-        return TopK::All;
-    }
-    kept.truncate(count);
-    kept.shrink_to_fit();
-    TopK::Some(kept)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn::tensor::Device;
 
+    /// A mask as the host sees it.
+    #[derive(Debug, PartialEq, Eq)]
+    pub(super) enum TopK {
+        All,
+        Some(Vec<i32>),
+    }
+
+    impl TopK {
+        pub(super) fn of(mask: &Mask) -> Self {
+            match mask {
+                Mask::All => Self::All,
+                Mask::Some(kept) => Self::Some(kept.indices().into_data().iter::<i32>().collect()),
+            }
+        }
+    }
+
+    /// Bits of `|value|`.
+    fn magnitude(value: f32) -> u32 {
+        value.to_bits() & 0x7fff_ffff
+    }
+
     fn largest_of(values: &[&[f32]], keep: u64) -> Vec<TopK> {
         let device = Device::flex();
-        largest(
-            values
-                .iter()
-                .map(|values| Tensor::from_floats(*values, &device))
-                .collect(),
-            keep,
-        )
-        .unwrap()
+        let gradients = values.iter().map(|values| Tensor::from_floats(*values, &device));
+        let masks = largest(gradients.collect(), keep).unwrap();
+        masks.iter().map(TopK::of).collect()
     }
 
     fn count(masks: &[TopK], values: &[&[f32]]) -> usize {

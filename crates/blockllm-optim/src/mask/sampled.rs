@@ -1,7 +1,7 @@
 //! The mask from a sampled quantile: cheaper to find than the exact top `k`, and off by a bounded share.
-use super::{TopK, largest, largest_of_each, read_back, shares, threshold_of};
-use crate::precision::in_f32;
+use super::{Mask, largest, largest_of_each, masks, shares, sizes};
 use crate::{MaskScope, OptimError};
+use blockllm_kernels::{at_least, magnitude_thresholds};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -10,18 +10,15 @@ use rand_chacha::ChaCha8Rng;
 /// entries. The count differs from `keep` by at most [`tolerance`]; where sampling would miss that, as it does when
 /// many entries are equal, the masks are the exact ones.
 ///
-/// Read back are the sample and one bit per entry, in place of every gradient.
+/// The histograms that find the threshold are over the sample only.
 pub(crate) fn sampled(
     gradients: Vec<Tensor<1>>,
     keep: u64,
     scope: MaskScope,
     samples: usize,
     seed: u64,
-) -> Result<Vec<TopK>, OptimError> {
-    let sizes: Vec<_> = gradients
-        .iter()
-        .map(|gradient| gradient.dims()[0] as u64)
-        .collect();
+) -> Result<Vec<Mask>, OptimError> {
+    let sizes = sizes(&gradients);
     let total: u64 = sizes.iter().sum();
     if keep >= total || samples as u64 >= total {
         return exact(gradients, keep, scope);
@@ -61,7 +58,7 @@ pub(crate) fn tolerance(total: u64, keep: u64, samples: usize) -> u64 {
     (4.0 * deviation * total as f64).ceil() as u64
 }
 
-fn exact(gradients: Vec<Tensor<1>>, keep: u64, scope: MaskScope) -> Result<Vec<TopK>, OptimError> {
+fn exact(gradients: Vec<Tensor<1>>, keep: u64, scope: MaskScope) -> Result<Vec<Mask>, OptimError> {
     match scope {
         MaskScope::Global => largest(gradients, keep),
         MaskScope::PerParameter => largest_of_each(gradients, keep),
@@ -74,29 +71,21 @@ fn together(
     keep: u64,
     samples: usize,
     rng: &mut ChaCha8Rng,
-) -> Result<Vec<TopK>, OptimError> {
-    let total: u64 = gradients.iter().map(|gradient| gradient.dims()[0] as u64).sum();
+) -> Result<Vec<Mask>, OptimError> {
+    let sizes = sizes(gradients);
+    let total = sizes.iter().sum();
     if keep == 0 {
-        return Ok(vec![TopK::Some(Vec::new()); gradients.len()]);
+        return exact(gradients.to_vec(), 0, MaskScope::Global);
     }
-    let sample = draw(gradients, total, samples.max(1), rng)?;
-    let drawn: usize = sample.iter().map(Vec::len).sum();
+    let sample = draw(gradients, total, samples.max(1), rng);
+    let drawn: usize = sample.iter().map(|sample| sample.dims()[0]).sum();
     let wanted = (keep as f64 / total as f64 * drawn as f64).round() as u64;
-    let slices: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-    let threshold = f32::from_bits(threshold_of(&slices, wanted.clamp(1, drawn as u64)).bits);
-    gradients
-        .iter()
-        .map(|gradient| at_least(gradient, threshold))
-        .collect()
+    let thresholds = magnitude_thresholds(&[(sample, wanted.clamp(1, drawn as u64))])?;
+    Ok(masks(at_least(gradients.to_vec(), thresholds[0])?, &sizes))
 }
 
 /// One entry from each of `samples` equal stretches of all gradients, laid end to end.
-fn draw(
-    gradients: &[Tensor<1>],
-    total: u64,
-    samples: usize,
-    rng: &mut ChaCha8Rng,
-) -> Result<Vec<Vec<f32>>, OptimError> {
+fn draw(gradients: &[Tensor<1>], total: u64, samples: usize, rng: &mut ChaCha8Rng) -> Vec<Tensor<1>> {
     let place =
         |stretch: usize, within: f64| ((stretch as f64 + within) / samples as f64 * total as f64) as u64;
     let mut places = (0..samples)
@@ -114,12 +103,7 @@ fn draw(
         }
         from = to;
     }
-    let values = |data: TensorData| {
-        data.as_slice::<f32>()
-            .expect("the gradients were cast to f32")
-            .to_vec()
-    };
-    Ok(read_back(picked)?.into_iter().map(values).collect())
+    picked
 }
 
 fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
@@ -127,31 +111,13 @@ fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [len]), (device, DType::I32))
 }
 
-/// The entries of magnitude `threshold` or more; compared on the device.
-fn at_least(gradient: &Tensor<1>, threshold: f32) -> Result<TopK, OptimError> {
-    let bits = in_f32(gradient.clone()).abs().greater_equal_elem(threshold);
-    let bits = bits.try_into_data().map_err(|error| OptimError::Device {
-        what: "the sampled mask",
-        message: error.to_string(),
-    })?;
-    let kept: Vec<i32> = bits
-        .iter::<bool>()
-        .zip(0..)
-        .filter_map(|(kept, index)| kept.then_some(index))
-        .collect();
-    Ok(if kept.len() == gradient.dims()[0] {
-        TopK::All
-    } else {
-        TopK::Some(kept)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tests::TopK;
     use super::*;
     use proptest::prelude::*;
 
-    fn count(masks: &[TopK], sizes: &[usize]) -> u64 {
+    fn count(masks: &[Mask], sizes: &[usize]) -> u64 {
         masks
             .iter()
             .zip(sizes)
@@ -178,7 +144,7 @@ mod tests {
             let masks = sampled(tensors(), keep, scope, 512, seed).unwrap();
             prop_assert!(count(&masks, &sizes).abs_diff(keep) <= tolerance(8040, keep, 512));
             for (mask, values) in masks.iter().zip(&values) {
-                let TopK::Some(kept) = mask else { continue };
+                let TopK::Some(kept) = TopK::of(mask) else { continue };
                 let is_kept = |index: usize| kept.binary_search(&(index as i32)).is_ok();
                 let least = kept.iter().map(|index| values[*index as usize].abs()).fold(f32::MAX, f32::min);
                 let most_left_out = (0..values.len()).filter(|index| !is_kept(*index)).map(|i| values[i].abs())
@@ -195,7 +161,8 @@ mod tests {
         values[7] = 1.0;
         let gradients = || vec![Tensor::from_floats(values.as_slice(), &device)];
         let masks = sampled(gradients(), 500, MaskScope::Global, 256, 0).unwrap();
-        assert_eq!(masks, largest(gradients(), 500).unwrap());
+        let exact = largest(gradients(), 500).unwrap();
+        assert_eq!(TopK::of(&masks[0]), TopK::of(&exact[0]));
         assert_eq!(masks[0].kept(10_000), 500);
     }
 }

@@ -1,15 +1,17 @@
 //! State under a new mask: entries that stay keep their moments, those that join get some.
-use super::{Carried, EXCLUDED, Form, Master, SparseState};
+use super::{Carried, Form, Master, SparseState};
+use crate::UpdateRule;
+use crate::mask::Mask;
 use crate::moments::Moments;
 use crate::quantized::Coding;
-use crate::{TopK, UpdateRule};
-use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor};
+use blockllm_kernels::{EXCLUDED, with_values_at};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 impl SparseState {
     /// The same state for the entries that `mask` keeps. For an entry that comes in, `rule` tells what its
     /// `gradient` (f32, `[n_l]`) would have left.
-    pub(crate) fn carried_over(self, mask: TopK, rule: &dyn UpdateRule, gradient: &Tensor<1>) -> Self {
-        if matches!((&self.form, &mask), (Form::Whole, TopK::All)) {
+    pub(crate) fn carried_over(self, mask: Mask, rule: &dyn UpdateRule, gradient: &Tensor<1>) -> Self {
+        if matches!((&self.form, &mask), (Form::Whole, Mask::All)) {
             return self;
         }
         let mut next = Self::new(mask, self.estimate, &gradient.device());
@@ -75,6 +77,6 @@ impl SparseState {
 
     fn scattered(&self, indices: &Tensor<1, Int>, values: Tensor<1>) -> Tensor<1> {
         let zeros = Tensor::<1>::zeros([self.estimate.numel as usize], (&values.device(), DType::F32));
-        zeros.select_assign(0, indices.clone(), values, IndexingUpdateOp::Add)
+        with_values_at(zeros, indices.clone(), values)
     }
 }

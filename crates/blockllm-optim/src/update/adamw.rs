@@ -1,6 +1,7 @@
 //! `AdamW`: Adam with decoupled weight decay (arXiv 1711.05101), on the trained entries only.
 use super::{StepContext, UpdateRule, decayed, not_negative, unit};
 use crate::OptimError;
+use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,15 @@ impl UpdateRule for AdamW {
 
     fn processed(&self, state_step: u64, state: &[Tensor<1>]) -> Tensor<1> {
         self.direction(1.0, state_step, &state[0], &state[1])
+    }
+
+    fn fused(&self) -> Option<FusedRule> {
+        Some(FusedRule::AdamW {
+            beta_1: self.beta_1,
+            beta_2: self.beta_2,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+        })
     }
 
     /// The moments that this gradient, seen at every step so far, would have left.

@@ -1,6 +1,7 @@
 //! Lion: the sign of an interpolated momentum (arXiv 2302.06675), on the trained entries only.
 use super::{StepContext, UpdateRule, decayed, not_negative, unit};
 use crate::OptimError;
+use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -55,5 +56,13 @@ impl UpdateRule for Lion {
         let change = decayed(change, weight, context.learning_rate, self.weight_decay);
         let momentum = momentum.mul_scalar(beta_2) + gradient.mul_scalar(1.0 - beta_2);
         (change, vec![momentum])
+    }
+
+    fn fused(&self) -> Option<FusedRule> {
+        Some(FusedRule::Lion {
+            beta_1: self.beta_1,
+            beta_2: self.beta_2,
+            weight_decay: self.weight_decay,
+        })
     }
 }

@@ -8,6 +8,7 @@ pub use lion::Lion;
 pub use sgd::Sgd;
 
 use crate::OptimError;
+use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,12 @@ pub trait UpdateRule: Send + std::fmt::Debug {
     fn joining(&self, state_step: u64, gradient: Tensor<1>) -> Vec<Tensor<1>> {
         let _ = state_step;
         vec![gradient.zeros_like(); self.state_arrays()]
+    }
+
+    /// The same update as one of those that have kernels, if it is one: the optimizer then calls the kernel, one pass
+    /// over the trained entries, in place of [`update`](Self::update). It must keep as many arrays.
+    fn fused(&self) -> Option<FusedRule> {
+        None
     }
 
     /// Whether an array of the state holds no negative number, as Adam's second moment; it is then stored more

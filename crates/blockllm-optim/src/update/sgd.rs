@@ -1,6 +1,7 @@
 //! SGD with momentum, as `torch.optim.SGD` computes it, on the trained entries only.
 use super::{StepContext, UpdateRule, decayed, not_negative, unit};
 use crate::OptimError;
+use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -51,5 +52,12 @@ impl UpdateRule for Sgd {
         let change = momentum.clone().mul_scalar(-context.learning_rate);
         let change = decayed(change, weight, context.learning_rate, self.weight_decay);
         (change, vec![momentum])
+    }
+
+    fn fused(&self) -> Option<FusedRule> {
+        Some(FusedRule::Sgd {
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+        })
     }
 }

@@ -1,0 +1,184 @@
+//! The update on GPUs: one launch, a unit per trained entry, in place.
+
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::{
+    EXCLUDED, FusedRule, Maybe, Places, StateArrays, UpdateBackend, UpdateParts, UpdateStep, Updated,
+};
+use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
+
+/// The rule, as the kernel is compiled for it.
+#[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
+enum Kind {
+    AdamW,
+    Sgd,
+    Lion,
+    Sign,
+}
+
+/// Of what the kernel has to take notice.
+#[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
+struct Form {
+    marked: bool,
+    compact: bool,
+    master: bool,
+    clipped: bool,
+}
+
+#[cube]
+fn sign(value: f32) -> f32 {
+    let mut result = 0.0f32;
+    if value > 0.0f32 {
+        result = 1.0f32;
+    }
+    if value < 0.0f32 {
+        result = -1.0f32;
+    }
+    result
+}
+
+#[cube(launch)]
+fn update<W: Float, G: Float>(
+    weight: &mut [W],
+    gradient: &[G],
+    first: &mut [f32],
+    second: &mut [f32],
+    master: &mut [f32],
+    indices: &[i32],
+    clip: &[f32],
+    trained: usize,
+    excluded: f32,
+    keep_1: f32,
+    share_1: f32,
+    keep_2: f32,
+    share_2: f32,
+    correction: f32,
+    epsilon: f32,
+    scale: f32,
+    decay: f32,
+    #[comptime] kind: Kind,
+    #[comptime] form: Form,
+    #[define(W, G)] _dtypes: [ElemType; 2],
+) {
+    let entry = ABSOLUTE_POS;
+    if entry >= trained {
+        terminate!();
+    }
+    if comptime!(form.marked) {
+        if first[entry] == excluded {
+            terminate!();
+        }
+    }
+    let mut place = entry;
+    if comptime!(form.compact) {
+        place = usize::cast_from(indices[entry]);
+    }
+    let mut g = f32::cast_from(gradient[place]);
+    if comptime!(form.clipped) {
+        g *= clip[0];
+    }
+    let mut w = f32::cast_from(weight[place]);
+    if comptime!(form.master) {
+        w = master[entry];
+    }
+    let mut direction = sign(g);
+    match kind {
+        Kind::AdamW => {
+            let m = first[entry] * keep_1 + g * share_1;
+            let v = second[entry] * keep_2 + g * g * share_2;
+            first[entry] = m;
+            second[entry] = v;
+            direction = m / (v.sqrt() / correction + epsilon);
+        }
+        Kind::Sgd => {
+            let m = first[entry] * keep_1 + g;
+            first[entry] = m;
+            direction = m;
+        }
+        Kind::Lion => {
+            let m = first[entry];
+            direction = sign(m * keep_1 + g * share_1);
+            first[entry] = m * keep_2 + g * share_2;
+        }
+        Kind::Sign => {}
+    }
+    let updated = w + (direction * scale - w * decay);
+    if comptime!(form.master) {
+        master[entry] = updated;
+    }
+    weight[place] = W::cast_from(updated);
+}
+
+impl UpdateBackend for CubeBackend {
+    fn update(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        parts: UpdateParts<Self>,
+        step: UpdateStep,
+    ) -> Updated<Self> {
+        let (weight, gradient) = (owned(weight), contiguous(gradient));
+        let state: Vec<_> = parts.state.into_vec().into_iter().map(owned).collect();
+        let master = parts.master.into_option().map(owned);
+        let clip = parts.clip.into_option().map(contiguous);
+        let marked = matches!(parts.places, Places::Marked);
+        let indices = match parts.places {
+            Places::At(indices) => Some(contiguous(indices)),
+            Places::All | Places::Marked => None,
+        };
+        let trained = indices.as_ref().unwrap_or(&weight).meta.num_elements();
+        let form = Form {
+            marked,
+            compact: indices.is_some(),
+            master: master.is_some(),
+            clipped: clip.is_some(),
+        };
+        let kind = match step.rule {
+            FusedRule::AdamW { .. } => Kind::AdamW,
+            FusedRule::Sgd { .. } => Kind::Sgd,
+            FusedRule::Lion { .. } => Kind::Lion,
+            FusedRule::Sign => Kind::Sign,
+        };
+        if trained > 0 {
+            // A kernel has all its arguments; what is not there is one number that it does not read.
+            let or_none = |tensor: Option<&CubeTensor>, dtype| match tensor {
+                Some(tensor) => tensor.clone(),
+                None => empty(&weight, [1], dtype),
+            };
+            let c = step.coefficients();
+            update::launch(
+                &weight.client,
+                cubes_for(trained),
+                units(UNITS),
+                weight.clone().into_buffer_arg(),
+                gradient.clone().into_buffer_arg(),
+                or_none(state.first(), DType::F32).into_buffer_arg(),
+                or_none(state.get(1), DType::F32).into_buffer_arg(),
+                or_none(master.as_ref(), DType::F32).into_buffer_arg(),
+                or_none(indices.as_ref(), DType::I32).into_buffer_arg(),
+                or_none(clip.as_ref(), DType::F32).into_buffer_arg(),
+                trained,
+                EXCLUDED,
+                c.keep_1,
+                c.share_1,
+                c.keep_2,
+                c.share_2,
+                c.correction,
+                c.epsilon,
+                c.scale,
+                c.decay,
+                kind,
+                form,
+                [element(&weight), element(&gradient)],
+            );
+        }
+        Updated {
+            weight,
+            state: StateArrays::from_vec(state),
+            master: Maybe::from(master),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One update of a parameter: in one pass where the rule has a kernel, composed of tensor operations where it has none.
+use super::{Form, Master, SparseState};
+use crate::moments::Moments;
+use crate::pieces::update_in_pieces;
+use crate::precision::{cast_to, in_f32};
+use crate::quantized::Coding;
+use crate::{FusedRule, StepContext, UpdateRule};
+use blockllm_kernels::{EXCLUDED, Trained, TrainedEntries, UpdateStep, update, with_values_at};
+use burn::tensor::{Int, Tensor};
+
+impl SparseState {
+    /// The updated weight: trained entries changed by `rule`, all others the same bits.
+    ///
+    /// # Shapes
+    /// `weight` and `gradient` of any float type: `[n_l]`; `clip`, what the gradient is multiplied with: `[1]`.
+    pub(crate) fn apply(
+        &mut self,
+        rule: &dyn UpdateRule,
+        learning_rate: f64,
+        weight: Tensor<1>,
+        gradient: Tensor<1>,
+        clip: Option<&Tensor<1>>,
+    ) -> Tensor<1> {
+        self.steps += 1;
+        let context = StepContext {
+            learning_rate,
+            state_step: self.steps,
+        };
+        let master = self.estimate.master.then(|| self.trained_weights(&weight));
+        let trained = Trained {
+            weight,
+            state: self.arrays.drain(..).map(|array| array.load()).collect(),
+            master,
+        };
+        let trained = match rule.fused() {
+            Some(fused) => self.in_one_pass(fused, context, trained, gradient, clip),
+            None => self.composed(rule, context, trained, gradient, clip),
+        };
+        self.master = trained.master.map(|weights| Master::Ready(Box::new(weights)));
+        let precision = self.estimate.array_precision();
+        let store = |(array, values)| {
+            let coding = Coding::of_step(rule.is_non_negative(array), self.steps, array);
+            Moments::store(values, precision, coding)
+        };
+        self.arrays = trained.state.into_iter().enumerate().map(store).collect();
+        trained.weight
+    }
+
+    fn in_one_pass(
+        &self,
+        rule: FusedRule,
+        context: StepContext,
+        trained: Trained,
+        gradient: Tensor<1>,
+        clip: Option<&Tensor<1>>,
+    ) -> Trained {
+        let entries = match &self.form {
+            Form::Whole => TrainedEntries::All,
+            Form::Dense => TrainedEntries::Marked,
+            Form::Compact(indices) => TrainedEntries::At(indices),
+        };
+        let step = UpdateStep {
+            rule,
+            learning_rate: context.learning_rate,
+            state_step: context.state_step,
+        };
+        update(trained, gradient, clip, entries, step)
+    }
+
+    fn composed(
+        &self,
+        rule: &dyn UpdateRule,
+        context: StepContext,
+        trained: Trained,
+        gradient: Tensor<1>,
+        clip: Option<&Tensor<1>>,
+    ) -> Trained {
+        let Trained {
+            weight,
+            state,
+            master,
+        } = trained;
+        let keeps_master = master.is_some();
+        let mut gradient = in_f32(gradient);
+        if let Some(clip) = clip {
+            gradient = gradient * clip.clone();
+        }
+        let dtype = weight.dtype();
+        match &self.form {
+            form @ (Form::Whole | Form::Dense) => {
+                // Only one copy may be left, so that pieces can be written in place.
+                let precise = match master {
+                    Some(master) => {
+                        drop(weight);
+                        master
+                    }
+                    None => in_f32(weight),
+                };
+                let update = |weight, gradient, state| match form {
+                    Form::Dense => update_dense(rule, context, weight, gradient, state),
+                    Form::Whole | Form::Compact(_) => update_whole(rule, context, weight, gradient, state),
+                };
+                let (precise, state) = update_in_pieces(precise, gradient, state, update);
+                Trained {
+                    weight: cast_to(precise.clone(), dtype),
+                    state,
+                    master: keeps_master.then_some(precise),
+                }
+            }
+            Form::Compact(indices) => {
+                let at = |values: Tensor<1>| values.select(0, Tensor::clone(indices));
+                let precise = master.unwrap_or_else(|| in_f32(at(weight.clone())));
+                let (precise, state) = update_whole(rule, context, precise, at(gradient), state);
+                let rounded = cast_to(precise.clone(), dtype);
+                Trained {
+                    weight: with_values_at(weight, Tensor::clone(indices), rounded),
+                    state,
+                    master: keeps_master.then_some(precise),
+                }
+            }
+        }
+    }
+
+    /// The weights that the update starts from, in f32 and laid out as the arrays are.
+    fn trained_weights(&mut self, weight: &Tensor<1>) -> Tensor<1> {
+        let laid_out = |weights: Tensor<1>| match &self.form {
+            Form::Whole | Form::Dense => weights,
+            Form::Compact(indices) => weights.select(0, Tensor::<1, Int>::clone(indices)),
+        };
+        match self.master.take() {
+            None => in_f32(laid_out(weight.clone())),
+            Some(Master::Ready(weights)) => *weights,
+            Some(Master::Carried(carried)) => {
+                laid_out(in_f32(weight.clone()).mask_where(carried.known, carried.weights))
+            }
+        }
+    }
+}
+
+fn update_whole(
+    rule: &dyn UpdateRule,
+    context: StepContext,
+    weight: Tensor<1>,
+    gradient: Tensor<1>,
+    state: Vec<Tensor<1>>,
+) -> (Tensor<1>, Vec<Tensor<1>>) {
+    let (change, state) = rule.update(context, weight.clone(), gradient, state);
+    (weight + change, state)
+}
+
+fn update_dense(
+    rule: &dyn UpdateRule,
+    context: StepContext,
+    weight: Tensor<1>,
+    gradient: Tensor<1>,
+    state: Vec<Tensor<1>>,
+) -> (Tensor<1>, Vec<Tensor<1>>) {
+    let excluded = state[0].clone().equal_elem(EXCLUDED);
+    let (change, mut state) = rule.update(context, weight.clone(), gradient, state);
+    let first = state.remove(0).mask_fill(excluded.clone(), EXCLUDED);
+    state.insert(0, first);
+    // `w + 0` would turn -0.0 into 0.0: an excluded entry keeps its bits only when it is put back.
+    ((weight.clone() + change).mask_where(excluded, weight), state)
+}
