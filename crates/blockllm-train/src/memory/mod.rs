@@ -1,4 +1,5 @@
 //! Memory, measured: a counting allocator where the CPU is the device, the device's own pool elsewhere.
+mod block_pool;
 mod counting_allocator;
 mod meter;
 
