@@ -27,6 +27,7 @@ mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
 mod layer_norm;
+mod linear;
 mod rms_norm;
 mod rotary;
 mod scatter;
@@ -46,6 +47,7 @@ pub use dropout::{DropoutBackend, dropout};
 pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use layer_norm::{LayerNormBackend, layer_norm};
+pub use linear::{LinearBackend, linear, linear_layer, product};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use rotary::{RotaryBackend, rotary};
 pub use scatter::{ScatterBackend, with_values_at};

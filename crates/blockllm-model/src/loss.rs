@@ -5,7 +5,7 @@
 //! and the logits dropped. Autodiff gets the loss as a scalar with these as given gradients. What lives until the backward
 //! pass is `dh`, the size of `h`, and `dW` only where the head is trained.
 
-use blockllm_kernels::{add_product, cross_entropy, cross_entropy_with_grad, with_gradient};
+use blockllm_kernels::{add_product, cross_entropy, cross_entropy_with_grad, product, with_gradient};
 use burn::tensor::{DType, Int, Tensor};
 
 /// The label of a token that does not count.
@@ -196,16 +196,16 @@ impl HeadWeight {
     /// `z = h W`: `[n, D]` to `[n, V]`.
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Columns(weight) => hidden.matmul(weight.clone()),
-            Self::Rows(weight) => hidden.matmul(weight.clone().transpose()),
+            Self::Columns(weight) => product(hidden, weight.clone()),
+            Self::Rows(weight) => product(hidden, weight.clone().transpose()),
         }
     }
 
     /// `dh = dz W^T`: `[n, V]` to `[n, D]`.
     fn hidden_grad(&self, logits_grad: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Columns(weight) => logits_grad.matmul(weight.clone().transpose()),
-            Self::Rows(weight) => logits_grad.matmul(weight.clone()),
+            Self::Columns(weight) => product(logits_grad, weight.clone().transpose()),
+            Self::Rows(weight) => product(logits_grad, weight.clone()),
         }
     }
 
@@ -216,7 +216,7 @@ impl HeadWeight {
             Self::Rows(_) => (logits_grad.transpose(), hidden),
         };
         match sum {
-            None => left.matmul(right),
+            None => product(left, right),
             Some(sum) => add_product(sum, left, right),
         }
     }

@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
+use super::filled;
+
 /// A matrix to read: entry `(row, column)` is `data[row * row_stride + column * column_stride]`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
@@ -98,6 +100,35 @@ impl<'a> MatrixMut<'a> {
             buffer: PhantomData,
         }
     }
+}
+
+/// `left right`, and `row` added to each row if there is one: `[m, k]` times `[k, n]` on all cores, in new memory.
+///
+/// # Panics
+///
+/// As [`product`].
+pub fn new_product(left: Matrix<'_>, right: Matrix<'_>, shape: [usize; 3], row: Option<&[f32]>) -> Vec<f32> {
+    let [m, n, _] = shape;
+    let mut output = match row {
+        Some(row) => filled(
+            m,
+            n,
+            #[inline(always)]
+            |_, out| out.copy_from_slice(row),
+        ),
+        None => Vec::with_capacity(m * n),
+    };
+    let target = if row.is_some() {
+        Target::Add
+    } else {
+        Target::Overwrite
+    };
+    // SAFETY: the buffer has room for the matrix and is ours.
+    let mut matrix = unsafe { MatrixMut::shared(output.as_mut_ptr(), n) };
+    product_on(Cores::All, &mut matrix, left, right, shape, target);
+    // SAFETY: the product has written every number.
+    unsafe { output.set_len(m * n) };
+    output
 }
 
 /// `output = left right`, or `output += left right`: `[m, k]` times `[k, n]`, on the calling thread.

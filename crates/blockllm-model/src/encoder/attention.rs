@@ -1,6 +1,6 @@
 //! Bidirectional multi-head self-attention (Vaswani et al. 2017), with biases.
 
-use blockllm_kernels::{AttentionOptions, Visibility, attention, composed_attention};
+use blockllm_kernels::{AttentionOptions, Visibility, attention, composed_attention, linear_layer};
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
@@ -59,9 +59,9 @@ impl EncoderSelfAttention {
             causal: false,
             past: 0,
         };
-        let queries = self.split(self.query.forward(hidden.clone()));
-        let keys = self.split(self.key.forward(hidden.clone()));
-        let values = self.split(self.value.forward(hidden));
+        let queries = self.split(linear_layer(&self.query, hidden.clone()));
+        let keys = self.split(linear_layer(&self.key, hidden.clone()));
+        let values = self.split(linear_layer(&self.value, hidden));
         let drops = self.dropout.prob > 0.0 && queries.device().is_autodiff();
         let gathered = if drops {
             composed_attention(queries, keys, values, visibility, options, |weights| {

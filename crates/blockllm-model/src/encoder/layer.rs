@@ -1,6 +1,6 @@
 //! One encoder layer: attention and feed-forward, each normalized after its residual sum (post-norm).
 
-use blockllm_kernels::{Visibility, gelu};
+use blockllm_kernels::{Visibility, gelu, linear_layer};
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
@@ -49,7 +49,7 @@ impl Intermediate {
     /// - hidden: `[B, T, D]`
     /// - output: `[B, T, I]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        gelu(self.dense.forward(hidden))
+        gelu(linear_layer(&self.dense, hidden))
     }
 }
 
@@ -73,7 +73,7 @@ impl ResidualOutput {
     /// - residual: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let added = dropped(&self.dropout, self.dense.forward(hidden));
+        let added = dropped(&self.dropout, linear_layer(&self.dense, hidden));
         self.layer_norm.forward(added + residual)
     }
 }

@@ -1,6 +1,6 @@
 //! Grouped-query self-attention (Ainslie et al. 2023) with rotary positions.
 
-use blockllm_kernels::{AttentionOptions, Visibility, attention};
+use blockllm_kernels::{AttentionOptions, Visibility, attention, linear_layer};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
@@ -42,9 +42,12 @@ impl LlamaAttention {
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let [batch, length, _] = hidden.dims();
-        let queries = self.split(self.q_proj.forward(hidden.clone()), self.num_heads);
-        let keys = self.split(self.k_proj.forward(hidden.clone()), self.num_key_value_heads);
-        let values = self.split(self.v_proj.forward(hidden), self.num_key_value_heads);
+        let queries = self.split(linear_layer(&self.q_proj, hidden.clone()), self.num_heads);
+        let keys = self.split(
+            linear_layer(&self.k_proj, hidden.clone()),
+            self.num_key_value_heads,
+        );
+        let values = self.split(linear_layer(&self.v_proj, hidden), self.num_key_value_heads);
         let (queries, keys) = (rotary.rotate(queries), rotary.rotate(keys));
         let (keys, values) = match cache {
             Some(cache) => cache.append(keys, values),
@@ -56,8 +59,8 @@ impl LlamaAttention {
             past: keys.dims()[1] - length,
         };
         let gathered = attention(queries, keys, values, visibility, options); // [B, T, H, head_dim]
-        self.o_proj
-            .forward(gathered.reshape([batch, length, self.num_heads * self.head_dim]))
+        let gathered = gathered.reshape([batch, length, self.num_heads * self.head_dim]);
+        linear_layer(&self.o_proj, gathered)
     }
 
     /// Cuts a projection into heads: `[B, T, heads * head_dim]` to `[B, T, heads, head_dim]`.

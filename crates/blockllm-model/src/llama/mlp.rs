@@ -1,6 +1,6 @@
 //! The feed-forward layer: `SwiGLU` (Shazeer 2020).
 
-use blockllm_kernels::swiglu;
+use blockllm_kernels::{linear_layer, swiglu};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
@@ -24,7 +24,7 @@ impl LlamaMlp {
     /// - hidden: `[B, T, D]`
     /// - output: `[B, T, D]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate_proj.forward(hidden.clone()); // [B, T, I]
-        self.down_proj.forward(swiglu(gate, self.up_proj.forward(hidden)))
+        let gate = linear_layer(&self.gate_proj, hidden.clone()); // [B, T, I]
+        linear_layer(&self.down_proj, swiglu(gate, linear_layer(&self.up_proj, hidden)))
     }
 }
