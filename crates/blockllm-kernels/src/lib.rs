@@ -10,6 +10,22 @@
 //!
 //! Shape legend: `N` rows (all leading dimensions), `D` width.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a loop is compiled for wide vectors only with all that it calls inlined into it"
+)]
+#![allow(
+    clippy::used_underscore_binding,
+    reason = "the argument that names the type of a GPU kernel's numbers is used by cubecl's macro alone"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::float_cmp,
+        reason = "whole numbers in floats, and numbers that must be equal to the bit"
+    )
+)]
+
 mod composed;
 mod cross_entropy;
 #[cfg(feature = "cube")]
