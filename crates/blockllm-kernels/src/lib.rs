@@ -15,6 +15,22 @@
 //! Shape legend: `N` rows (all leading dimensions), `D` width; in attention `B` batch, `T` queries,
 //! `S` keys, `H` query heads, `K` key heads.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a loop is compiled for wide vectors only with all that it calls inlined into it"
+)]
+#![allow(
+    clippy::used_underscore_binding,
+    reason = "the argument that names the type of a GPU kernel's numbers is used by cubecl's macro alone"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::float_cmp,
+        reason = "whole numbers in floats, and numbers that must be equal to the bit"
+    )
+)]
+
 mod add_product;
 mod attention;
 mod composed;

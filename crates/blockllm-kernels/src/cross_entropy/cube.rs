@@ -47,7 +47,7 @@ fn losses<I: Int>(
     width: usize,
     #[define(I)] _label: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -75,7 +75,7 @@ fn losses_and_grad<I: Int>(
     scale: f32,
     #[define(I)] _label: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }

@@ -168,7 +168,9 @@ mod tests {
             if let Ok(label) = usize::try_from(*label) {
                 losses[row] = -logs[row * width + label];
                 row_grad[label] -= 1.0;
-                row_grad.iter_mut().for_each(|entry| *entry *= scale);
+                for entry in row_grad {
+                    *entry *= scale;
+                }
             } else {
                 row_grad.fill(0.0);
             }

@@ -58,7 +58,7 @@ fn forward<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -85,7 +85,7 @@ fn input_grad<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -123,7 +123,7 @@ fn statistics<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }

@@ -43,7 +43,7 @@ fn forward<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -69,7 +69,7 @@ fn input_grad<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -103,7 +103,7 @@ fn roots<F: Float>(
     epsilon: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -133,9 +133,12 @@ fn weight_grad<F: Float>(
     let column = position % width;
     let first = position / width * block_rows;
     let mut sum = 0.0f32;
-    for row in first..min(first + block_rows, rows) {
+    let end = min(first + block_rows, rows);
+    let mut row = first;
+    while row < end {
         let at = row * width + column;
         sum += f32::cast_from(grad[at]) * f32::cast_from(x[at]) * roots[row];
+        row += 1;
     }
     output[position] = sum;
 }
