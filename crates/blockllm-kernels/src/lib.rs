@@ -19,6 +19,8 @@ mod composed;
 mod device;
 #[cfg(feature = "flex")]
 mod host;
+#[cfg(feature = "cube")]
+mod launches;
 mod rms_norm;
 mod scatter;
 mod sums;
@@ -27,6 +29,8 @@ mod testing;
 mod top_k;
 mod update;
 
+#[cfg(feature = "cube")]
+pub use launches::launches_of;
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use scatter::{ScatterBackend, with_values_at};
 pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
