@@ -3,7 +3,7 @@ use blockllm_kernels::launches_of;
 use blockllm_optim::{
     AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, Lion, MaskScope, Sgd, SignSgd, Update,
 };
-use blockllm_policy::Fixed;
+use blockllm_policy::{Fixed, Magnitude, Policy};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, DeviceKind, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -44,15 +44,18 @@ fn counted(kernels: Vec<&'static str>) -> Launches {
 }
 
 /// The launches of a step that makes a mask, and of the one after it; and the bytes of state per trained entry.
-fn two_steps(config: BlockOptimizerConfig, len: usize, selected: &[&str]) -> (Launches, Launches, f64) {
+fn two_steps(
+    config: BlockOptimizerConfig,
+    len: usize,
+    policy: impl Policy + 'static,
+) -> (Launches, Launches, f64) {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     let param = |scale| Param::from_tensor(values(len, scale, &device));
     let model = Pair {
         one: param(1.0),
         other: param(2.0),
     };
-    let names = selected.iter().map(|name| (*name).to_owned()).collect();
-    let mut optimizer = BlockOptimizer::new(&model, config, Fixed::new(names).unwrap()).unwrap();
+    let mut optimizer = BlockOptimizer::new(&model, config, policy).unwrap();
     let mut model = Some(model);
     let mut step = || {
         let prepared = optimizer.prepare(model.take().unwrap(), |_| unreachable!("nothing is swept"));
@@ -75,6 +78,11 @@ fn config(sparsity: f64, rule: Update) -> BlockOptimizerConfig {
     config
 }
 
+/// The policy that takes the largest weights, `other` first.
+fn largest() -> Magnitude {
+    Magnitude::new(u64::MAX).unwrap()
+}
+
 #[test]
 fn a_clipped_step_is_one_sum_and_one_update_per_parameter_of_any_form_and_one_norm() {
     let rules: [Update; 3] = [
@@ -84,11 +92,11 @@ fn a_clipped_step_is_one_sum_and_one_update_per_parameter_of_any_form_and_one_no
     ];
     for rule in rules {
         let words = rule.rule().state_arrays() as f64 * 4.0;
-        // Whole, dense, compact.
-        for (sparsity, bytes) in [(0.0, words), (0.2, words / 0.8), (0.9, words + 4.0)] {
-            let (_, launches, found) = two_steps(config(sparsity, rule), SHORT, &["one", "other"]);
+        // Whole and dense, both parameters; compact, where the other one is only measured.
+        for (sparsity, bytes, updates) in [(0.0, words, 2), (0.2, words / 0.8, 2), (0.9, words + 4.0, 1)] {
+            let (_, launches, found) = two_steps(config(sparsity, rule), SHORT, largest());
             assert!((found - bytes).abs() < 1e-6, "{rule:?} {sparsity}: {found} bytes");
-            let expected = [("NormAndFactor", 1), ("Squares", 2), ("Update", 2)];
+            let expected = [("NormAndFactor", 1), ("Squares", 2), ("Update", updates)];
             assert_eq!(launches, BTreeMap::from(expected), "{rule:?} {sparsity}");
         }
     }
@@ -98,41 +106,46 @@ fn a_clipped_step_is_one_sum_and_one_update_per_parameter_of_any_form_and_one_no
 fn a_parameter_outside_the_selection_that_moves_by_its_sign_costs_the_same() {
     let mut config = config(0.5, AdamW::default().into());
     config.inactive = Some(SignSgd::default());
-    let (_, launches, _) = two_steps(config, SHORT, &["one"]);
+    let policy = Fixed::new(vec!["one".to_owned()]).unwrap();
+    let (_, launches, _) = two_steps(config, SHORT, policy);
     let expected = [("NormAndFactor", 1), ("Squares", 2), ("Update", 2)];
     assert_eq!(launches, BTreeMap::from(expected));
 }
 
 #[test]
 fn a_long_parameter_costs_one_launch_more_for_its_norm() {
-    for sparsity in [0.0, 0.9] {
+    for (sparsity, updates) in [(0.0, 2), (0.9, 1)] {
         let config = config(sparsity, AdamW::default().into());
-        let (_, launches, _) = two_steps(config, LONG, &["one", "other"]);
-        let expected = [("AddUp", 2), ("NormAndFactor", 1), ("Squares", 2), ("Update", 2)];
+        let (_, launches, _) = two_steps(config, LONG, largest());
+        let expected = [
+            ("AddUp", 2),
+            ("NormAndFactor", 1),
+            ("Squares", 2),
+            ("Update", updates),
+        ];
         assert_eq!(launches, BTreeMap::from(expected));
     }
 }
 
 #[test]
 fn a_mask_costs_six_launches_per_parameter_and_the_zeros_that_are_counted_in() {
-    for (sparsity, last) in [(0.2, "MarkKept"), (0.9, "ListKept")] {
+    for (sparsity, last, masked, zeros) in [(0.2, "MarkKept", 2, 9), (0.9, "ListKept", 1, 8)] {
         let config = config(sparsity, AdamW::default().into());
-        let (mut launches, ..) = two_steps(config, SHORT, &["one", "other"]);
-        println!("{launches:?}");
+        let (mut launches, ..) = two_steps(config, SHORT, largest());
         let expected = [
-            ("CountMagnitudes", 6),
-            ("CountBlocks", 2),
-            ("AddBlocks", 2),
-            (last, 2),
+            ("CountMagnitudes", 3),
+            ("CountBlocks", 1),
+            ("AddBlocks", 1),
+            (last, 1),
         ];
         for (kernel, count) in expected {
-            assert_eq!(launches.remove(kernel), Some(count), "{kernel}");
+            assert_eq!(launches.remove(kernel), Some(count * masked), "{kernel}");
         }
         for kernel in ["NormAndFactor", "Squares", "Update"] {
             launches.remove(kernel).unwrap();
         }
-        // What is left fills histograms, counts, state and norms with zeros.
-        assert_eq!(launches.len(), 1, "{launches:?}");
-        assert!(launches.values().all(|zeros| *zeros <= 12), "{launches:?}");
+        // What is left fills histograms, counts and state with zeros.
+        assert_eq!(launches.remove("FullKernel"), Some(zeros));
+        assert!(launches.is_empty(), "{launches:?}");
     }
 }
