@@ -42,6 +42,8 @@ mod gelu;
 mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
+#[cfg(feature = "cube")]
+mod launches;
 mod layer_norm;
 mod linear;
 mod rms_norm;
@@ -62,6 +64,8 @@ pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_g
 pub use dropout::{DropoutBackend, dropout};
 pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};
+#[cfg(feature = "cube")]
+pub use launches::launches_of;
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use linear::{LinearBackend, linear, linear_layer, product};
 pub use rms_norm::{RmsNormBackend, rms_norm};

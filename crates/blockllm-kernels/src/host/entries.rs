@@ -26,12 +26,27 @@ pub fn small_integers(tensor: &FlexTensor) -> Cow<'_, [i32]> {
     }
 }
 
-/// Takes the first `len` of `rest` away from it.
-#[inline(always)]
-pub fn cut<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
-    let (head, tail) = std::mem::take(rest).split_at_mut(len);
-    *rest = tail;
-    head
+/// What is left of a slice from which stretches are taken.
+pub struct Rest<'a, T>(&'a mut [T]);
+
+impl<'a, T> Rest<'a, T> {
+    /// All of it.
+    pub fn of(all: &'a mut [T]) -> Self {
+        Self(all)
+    }
+
+    /// Takes its first `len` away.
+    #[inline(always)]
+    pub fn take(&mut self, len: usize) -> &'a mut [T] {
+        let (head, tail) = std::mem::take(&mut self.0).split_at_mut(len);
+        self.0 = tail;
+        head
+    }
+
+    /// How much is left.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// A float that is computed with in f32.
@@ -129,7 +144,7 @@ impl<'a> Floats<'a> {
 
     /// Those from `start` on, at most `len`, in f32.
     pub fn stretch(&self, start: usize, len: usize) -> Cow<'a, [f32]> {
-        fn up<'a, N: Number>(numbers: &'a [N], range: std::ops::Range<usize>) -> Cow<'a, [f32]> {
+        fn up<N: Number>(numbers: &[N], range: std::ops::Range<usize>) -> Cow<'_, [f32]> {
             Cow::Owned(numbers[range].iter().map(|number| number.up()).collect())
         }
         let range = start..self.len().min(start + len);

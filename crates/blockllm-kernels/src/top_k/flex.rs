@@ -7,7 +7,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::backends::Pass;
 use super::histogram::BINS;
 use super::{BLOCK, TopKBackend};
-use crate::host::entries::{Floats, cut, owned};
+use crate::host::entries::{Floats, Rest, owned};
 use crate::host::tensor;
 
 /// Entries that one histogram is filled with before it is added to the others.
@@ -107,19 +107,19 @@ impl TopKBackend for Flex {
             None => count,
         };
         let mut indices = vec![0i32; count];
-        let mut rest = indices.as_mut_slice();
+        let mut rest = Rest::of(&mut indices);
         let blocks = floats.len().div_ceil(BLOCK);
         let tasks: Vec<_> = (0..blocks)
             .step_by(TASK_BLOCKS)
             .map(|first| {
                 let end = blocks.min(first + TASK_BLOCKS);
                 let len = kept_before(if end == blocks { usize::MAX } else { end }) - kept_before(first);
-                (first..end, cut(&mut rest, len))
+                (first..end, Rest::of(rest.take(len)))
             })
             .collect();
         tasks.into_par_iter().for_each(|(blocks, mut out)| {
             // One more than a block, for what is written last and not kept.
-            let mut kept = [0i32; BLOCK + 1];
+            let mut kept = vec![0i32; BLOCK + 1];
             for block in blocks {
                 let count = list(
                     &floats,
@@ -128,7 +128,7 @@ impl TopKBackend for Flex {
                     ties.saturating_sub(before[block][1]),
                     &mut kept,
                 );
-                cut(&mut out, count).copy_from_slice(&kept[..count]);
+                out.take(count).copy_from_slice(&kept[..count]);
             }
         });
         FlexTensor::from_data(TensorData::new(indices, [count]))
@@ -173,7 +173,7 @@ impl Pass {
 
 /// The kept entries of a block, of which `ties` may equal the threshold. Every index is written and the place moves on
 /// only when it is kept: a branch on random magnitudes would take several times as long.
-fn list(floats: &Floats<'_>, block: usize, bits: u32, mut ties: u32, kept: &mut [i32; BLOCK + 1]) -> usize {
+fn list(floats: &Floats<'_>, block: usize, bits: u32, mut ties: u32, kept: &mut [i32]) -> usize {
     let mut count = 0;
     let values = floats.stretch(block * BLOCK, BLOCK);
     for (index, value) in values.iter().enumerate() {

@@ -32,7 +32,9 @@ fn sorted(tensors: &[Vec<f32>], keep: usize) -> Vec<Vec<i64>> {
     for (_, tensor, index) in entries.into_iter().take(keep) {
         kept[tensor].push(index as i64);
     }
-    kept.iter_mut().for_each(|indices| indices.sort_unstable());
+    for indices in &mut kept {
+        indices.sort_unstable();
+    }
     kept
 }
 
@@ -57,7 +59,7 @@ fn assert_sorted(device: &Device, dtype: DType, tensors: &[Vec<f32>], keep: usiz
             .filter(|index| marked[*index as usize] == 0.0)
             .collect();
         assert_eq!(zeros, expected);
-        assert!(marked.iter().all(|mark| *mark == 0.0 || *mark == 7.0));
+        assert!(marked.iter().all(|mark| [0.0, 7.0].contains(mark)));
     }
 }
 

@@ -1,5 +1,10 @@
 //! The update on GPUs: one launch, a unit per trained entry, in place.
 
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a kernel has a parameter for each buffer and each number"
+)]
+
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;

@@ -8,7 +8,7 @@ use super::{
     Coefficients, EXCLUDED, FusedRule, Maybe, Places, StateArrays, UpdateBackend, UpdateParts, UpdateStep,
     Updated,
 };
-use crate::host::entries::{Number, cut, owned, small_integers};
+use crate::host::entries::{Number, Rest, owned, small_integers};
 use crate::host::{in_f32, numbers, simd};
 
 /// Entries of one task.
@@ -153,12 +153,12 @@ impl Run<'_> {
         rule: impl Rule<N>,
     ) {
         let mut arrays = self.state.iter_mut();
-        let mut state: [&mut [f32]; N] = std::array::from_fn(|_| {
+        let mut state: [Rest<'_, f32>; N] = std::array::from_fn(|_| {
             let array = arrays.next().expect("the caller counted the arrays");
-            array.storage_mut()
+            Rest::of(array.storage_mut())
         });
-        let mut weight = entries_of(&mut self.weight);
-        let mut master = self.master.as_mut().map(|master| master.storage_mut::<f32>());
+        let mut weight = Rest::of(entries_of(&mut self.weight));
+        let mut master = self.master.as_mut().map(|master| Rest::of(master.storage_mut()));
         let trained = self.indices.map_or(weight.len(), <[i32]>::len);
         let mut tasks = Vec::with_capacity(trained.div_ceil(TASK));
         // Where the rest of the weights begins.
@@ -171,10 +171,10 @@ impl Run<'_> {
                 None => end,
             };
             tasks.push(Task {
-                weight: cut(&mut weight, next - begin),
+                weight: weight.take(next - begin),
                 begin,
-                state: state.each_mut().map(|array| cut(array, end - start)),
-                master: master.as_mut().map(|master| cut(master, end - start)),
+                state: state.each_mut().map(|array| array.take(end - start)),
+                master: master.as_mut().map(|master| master.take(end - start)),
                 indices: self.indices.map(|indices| &indices[start..end]),
             });
             begin = next;
@@ -230,23 +230,22 @@ impl<W: Number, const N: usize> Task<'_, W, N> {
     #[inline(always)]
     fn at(self, indices: &[i32], gradient: &[f32], clip: f32, rule: impl Rule<N>) {
         let (mut gathered, mut kept) = ([0.0; GATHERED], [0.0; GATHERED]);
-        let (mut state, mut master) = (self.state, self.master);
+        let (mut state, mut master) = (self.state.map(Rest::of), self.master.map(Rest::of));
         for indices in indices.chunks(GATHERED) {
             let gathered = &mut gathered[..indices.len()];
             for (gathered, index) in gathered.iter_mut().zip(indices) {
                 *gathered = gradient[*index as usize];
             }
-            let precise = match &mut master {
-                Some(master) => cut(master, indices.len()),
-                None => {
-                    let kept = &mut kept[..indices.len()];
-                    for (kept, index) in kept.iter_mut().zip(indices) {
-                        *kept = self.weight[*index as usize - self.begin].up();
-                    }
-                    kept
+            let precise = if let Some(master) = &mut master {
+                master.take(indices.len())
+            } else {
+                let kept = &mut kept[..indices.len()];
+                for (kept, index) in kept.iter_mut().zip(indices) {
+                    *kept = self.weight[*index as usize - self.begin].up();
                 }
+                kept
             };
-            let state = state.each_mut().map(|array| cut(array, indices.len()));
+            let state = state.each_mut().map(|array| array.take(indices.len()));
             entries::<f32, N, false>(precise, gathered, state, clip, rule);
             for (precise, index) in precise.iter().zip(indices) {
                 self.weight[*index as usize - self.begin] = W::down(*precise);

@@ -13,7 +13,7 @@ pub(crate) enum Mask {
     /// Every entry.
     All,
     /// These, which are still on the device.
-    Some(Kept),
+    Some(Box<Kept>),
 }
 
 impl Mask {
@@ -68,7 +68,7 @@ fn masks(kept: Vec<Kept>, sizes: &[u64]) -> Vec<Mask> {
         if kept.count() == *size {
             Mask::All
         } else {
-            Mask::Some(kept)
+            Mask::Some(Box::new(kept))
         }
     };
     kept.into_iter().zip(sizes).map(one).collect()

@@ -3,6 +3,8 @@ mod apply;
 mod carry;
 mod estimate;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use estimate::StateEstimate;
 pub(crate) use record::SparseStateRecord;

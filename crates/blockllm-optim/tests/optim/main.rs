@@ -11,6 +11,8 @@ mod devices_agree;
 mod eight_bit;
 mod errors;
 mod gradients;
+#[cfg(feature = "wgpu")]
+mod launches;
 mod masked;
 mod matrix;
 mod precision;

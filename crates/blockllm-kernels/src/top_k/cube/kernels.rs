@@ -1,21 +1,22 @@
-//! The largest magnitudes on GPUs: histograms in a cube's own memory, and places by sums over units and blocks.
+//! The kernels of the search for the largest magnitudes.
 
-use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::tensor::DType;
-use burn_cubecl::CubeBackend;
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a kernel has a parameter for each buffer and each number"
+)]
+
 use cubecl::prelude::*;
 
-use super::backends::Pass;
-use super::histogram::BINS;
-use super::{BLOCK, TopKBackend};
+use super::super::BLOCK;
+use super::super::histogram::BINS;
+use crate::device::UNITS;
 use crate::device::reduce::sum_before;
-use crate::device::{UNITS, contiguous, cubes, element, empty, owned, units};
 
 /// Entries of a block that one unit looks at, one behind the other.
 const UNIT_ENTRIES: usize = BLOCK / UNITS as usize;
 
 /// Entries that one cube counts before it adds to the histogram of all.
-const STRETCH: usize = 1 << 14;
+pub const STRETCH: usize = 1 << 14;
 
 /// Bits of `|value|`.
 #[cube]
@@ -23,8 +24,9 @@ fn magnitude<F: Float>(value: F) -> u32 {
     u32::reinterpret(f32::cast_from(value)) & 0x7fff_ffffu32
 }
 
+/// The histogram of each stretch, added to that of all.
 #[cube(launch)]
-fn count_magnitudes<F: Float>(
+pub fn count_magnitudes<F: Float>(
     values: &[F],
     histogram: &[Atomic<u32>],
     len: usize,
@@ -89,7 +91,7 @@ fn count_of_unit<F: Float>(values: &[F], first: usize, end: usize, bits: u32) ->
 
 /// What each block has above the threshold and equal to it.
 #[cube(launch)]
-fn count_blocks<F: Float>(
+pub fn count_blocks<F: Float>(
     values: &[F],
     before: &mut [u32],
     len: usize,
@@ -114,7 +116,7 @@ fn count_blocks<F: Float>(
 
 /// Counts of blocks into counts of what is before them; one cube, a unit for each stretch of blocks.
 #[cube(launch)]
-fn add_blocks(before: &mut [u32], totals: &mut [u32], blocks: usize, slot: usize) {
+pub fn add_blocks(before: &mut [u32], totals: &mut [u32], blocks: usize, slot: usize) {
     let mut scratch = Shared::<[u32]>::new_slice(comptime!(UNITS as usize));
     let stretch = blocks.div_ceil(CUBE_DIM as usize);
     let first = min(UNIT_POS as usize * stretch, blocks);
@@ -141,8 +143,9 @@ fn add_blocks(before: &mut [u32], totals: &mut [u32], blocks: usize, slot: usize
     }
 }
 
+/// The index of each kept entry, at its place among them.
 #[cube(launch)]
-fn list_kept<F: Float>(
+pub fn list_kept<F: Float>(
     values: &[F],
     before: &[u32],
     indices: &mut [i32],
@@ -180,8 +183,9 @@ fn list_kept<F: Float>(
     }
 }
 
+/// A zero for each kept entry, `excluded` for the others.
 #[cube(launch)]
-fn mark_kept<F: Float>(
+pub fn mark_kept<F: Float>(
     values: &[F],
     before: &[u32],
     marked: &mut [f32],
@@ -214,127 +218,5 @@ fn mark_kept<F: Float>(
             equal += 1u32;
         }
         i += 1;
-    }
-}
-
-impl TopKBackend for CubeBackend {
-    fn with_magnitudes(histogram: IntTensor<Self>, values: FloatTensor<Self>, pass: Pass) -> IntTensor<Self> {
-        let (histogram, values) = (owned(histogram), contiguous(values));
-        let len = values.meta.num_elements();
-        let stretches = len.div_ceil(STRETCH);
-        if stretches > 0 {
-            let (client, dtype) = (values.client.clone(), element(&values));
-            count_magnitudes::launch(
-                &client,
-                cubes(stretches),
-                units(UNITS),
-                values.into_buffer_arg(),
-                histogram.clone().into_buffer_arg(),
-                len,
-                stretches,
-                pass.row,
-                pass.known,
-                pass.known_shift,
-                pass.shift,
-                (1 << (pass.known_shift - pass.shift)) - 1,
-                dtype,
-            );
-        }
-        histogram
-    }
-
-    fn ranks(
-        values: FloatTensor<Self>,
-        before: IntTensor<Self>,
-        totals: IntTensor<Self>,
-        bits: u32,
-        slot: usize,
-    ) -> (IntTensor<Self>, IntTensor<Self>) {
-        let (values, before, totals) = (contiguous(values), owned(before), owned(totals));
-        let len = values.meta.num_elements();
-        let blocks = len.div_ceil(BLOCK).max(1);
-        let (client, dtype) = (values.client.clone(), element(&values));
-        count_blocks::launch(
-            &client,
-            cubes(blocks),
-            units(UNITS),
-            values.into_buffer_arg(),
-            before.clone().into_buffer_arg(),
-            len,
-            blocks,
-            bits,
-            dtype,
-        );
-        add_blocks::launch(
-            &client,
-            cubes(1),
-            units(UNITS),
-            before.clone().into_buffer_arg(),
-            totals.clone().into_buffer_arg(),
-            blocks,
-            slot,
-        );
-        (before, totals)
-    }
-
-    fn kept_indices(
-        values: FloatTensor<Self>,
-        before: IntTensor<Self>,
-        bits: u32,
-        ties: u32,
-        count: usize,
-    ) -> IntTensor<Self> {
-        let (values, before) = (contiguous(values), contiguous(before));
-        let indices = empty(&values, [count], DType::I32);
-        let len = values.meta.num_elements();
-        let blocks = len.div_ceil(BLOCK).max(1);
-        if count > 0 {
-            let (client, dtype) = (values.client.clone(), element(&values));
-            list_kept::launch(
-                &client,
-                cubes(blocks),
-                units(UNITS),
-                values.into_buffer_arg(),
-                before.into_buffer_arg(),
-                indices.clone().into_buffer_arg(),
-                len,
-                blocks,
-                bits,
-                ties,
-                dtype,
-            );
-        }
-        indices
-    }
-
-    fn kept_marked(
-        values: FloatTensor<Self>,
-        before: IntTensor<Self>,
-        bits: u32,
-        ties: u32,
-        excluded: f32,
-    ) -> FloatTensor<Self> {
-        let (values, before) = (contiguous(values), contiguous(before));
-        let len = values.meta.num_elements();
-        let marked = empty(&values, [len], DType::F32);
-        let blocks = len.div_ceil(BLOCK);
-        if blocks > 0 {
-            let (client, dtype) = (values.client.clone(), element(&values));
-            mark_kept::launch(
-                &client,
-                cubes(blocks),
-                units(UNITS),
-                values.into_buffer_arg(),
-                before.into_buffer_arg(),
-                marked.clone().into_buffer_arg(),
-                len,
-                blocks,
-                bits,
-                ties,
-                excluded,
-                dtype,
-            );
-        }
-        marked
     }
 }

@@ -1,0 +1,113 @@
+//! The kernels of the built-in rules against the same rules composed of tensor operations, as a user's own rule is.
+use super::{SparseState, StateEstimate};
+use crate::mask::{Mask, largest};
+use crate::{AdamW, FusedRule, Lion, Sgd, StepContext, UpdateRule};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+const LEN: usize = 5000;
+
+/// A rule without its kernel.
+#[derive(Debug)]
+struct Composed<R>(R);
+
+impl<R: UpdateRule> UpdateRule for Composed<R> {
+    fn state_arrays(&self) -> usize {
+        self.0.state_arrays()
+    }
+
+    fn update(
+        &self,
+        context: StepContext,
+        weight: Tensor<1>,
+        gradient: Tensor<1>,
+        state: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>) {
+        self.0.update(context, weight, gradient, state)
+    }
+
+    fn fused(&self) -> Option<FusedRule> {
+        None
+    }
+}
+
+fn devices() -> Vec<(Device, f64)> {
+    vec![
+        // On the CPU to the last bit; a GPU may contract a product and a sum.
+        #[cfg(feature = "flex")]
+        (Device::flex(), 0.0),
+        #[cfg(feature = "wgpu")]
+        (Device::wgpu(burn::tensor::DeviceKind::DefaultDevice), 1e-6),
+    ]
+}
+
+fn some(seed: usize, device: &Device) -> Tensor<1> {
+    let values: Vec<f32> = (0..LEN)
+        .map(|i| ((i * 7919 + seed * 104_729) % 4999) as f32 / 2500.0 - 1.0)
+        .collect();
+    Tensor::from_data(TensorData::new(values, [LEN]), (device, DType::F32))
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// Weights and state after three clipped steps.
+fn run(rule: &dyn UpdateRule, keep: usize, dtype: DType, master: bool, device: &Device) -> Vec<Vec<f64>> {
+    let mask = largest(vec![some(9, device)], keep as u64).unwrap().remove(0);
+    let settings = StateEstimate {
+        master,
+        ..StateEstimate::new(LEN as u64, LEN as u64, rule.state_arrays() as u64)
+    };
+    assert_eq!(matches!(mask, Mask::All), keep == LEN);
+    let mut state = SparseState::new(mask, settings, device);
+    let clip = Tensor::<1>::from_floats([0.75], device);
+    let mut weight = some(0, device).cast(dtype);
+    for step in 1..=3 {
+        let gradient = some(step, device).cast(dtype);
+        weight = state.apply(rule, 1e-2, weight, gradient, Some(&clip));
+    }
+    let mut all = vec![numbers(weight)];
+    // What the later arrays have in entries that are not trained is not read by anybody.
+    all.extend(state.arrays.first().map(|array| numbers(array.load())));
+    all
+}
+
+#[test]
+fn the_kernels_of_the_rules_compute_what_their_compositions_do() {
+    let adamw = AdamW {
+        weight_decay: 0.1,
+        ..AdamW::default()
+    };
+    let rules: [(&dyn UpdateRule, &dyn UpdateRule); 3] = [
+        (&adamw, &Composed(adamw)),
+        (&Sgd::default(), &Composed(Sgd::default())),
+        (&Lion::default(), &Composed(Lion::default())),
+    ];
+    for (device, allowed) in devices() {
+        let has = |dtype: &(DType, bool)| device.supports_dtype(dtype.0);
+        let types = [(DType::F32, false), (DType::BF16, false), (DType::BF16, true)];
+        for (dtype, master) in types.into_iter().filter(has) {
+            for (fused, composed) in rules {
+                // Whole, dense, compact.
+                for keep in [LEN, LEN * 9 / 10, LEN / 10] {
+                    let found = run(fused, keep, dtype, master, &device);
+                    let expected = run(composed, keep, dtype, master, &device);
+                    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+                    for (found, expected) in pairs {
+                        let difference = (found - expected).abs();
+                        // A weight in bf16 may round to the other side.
+                        let rounding = if dtype == DType::BF16 && allowed > 0.0 {
+                            8e-3
+                        } else {
+                            0.0
+                        };
+                        assert!(
+                            difference <= (allowed + rounding) * expected.abs().max(1.0),
+                            "{device:?} {fused:?} {keep} {dtype:?} {master}: {found} {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
