@@ -11,13 +11,16 @@ use burn::tensor::{DType, Int, Tensor};
 /// The label of a token that does not count.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Logits of one chunk where no chunk size is given: 16 MiB in f32.
-const DEFAULT_CHUNK_LOGITS: usize = 4 << 20;
+/// Logits of one chunk where no chunk size is given: 4 MiB in f32, or those of [`FEWEST_CHUNK_TOKENS`].
+const DEFAULT_CHUNK_LOGITS: usize = 1 << 20;
+
+/// Each chunk reads and writes the whole gradient of the head: with fewer tokens that would rule.
+const FEWEST_CHUNK_TOKENS: usize = 128;
 
 /// How the loss is computed; the numbers do not depend on it but for rounding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LossOptions {
-    /// Tokens per chunk; `None` takes as many as have 16 MiB of logits, at least 64.
+    /// Tokens per chunk; `None` takes as many as have 4 MiB of logits, at least 128.
     pub chunk_tokens: Option<usize>,
 }
 
@@ -53,7 +56,7 @@ impl LossOptions {
     /// Tokens per chunk for a vocabulary.
     fn chunk(self, vocab_size: usize) -> usize {
         self.chunk_tokens
-            .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(64))
+            .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(FEWEST_CHUNK_TOKENS))
             .max(1)
     }
 }
