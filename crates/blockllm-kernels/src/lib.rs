@@ -10,11 +10,15 @@
 //!
 //! Shape legend: `N` rows (all leading dimensions), `D` width.
 
+#[cfg(feature = "cube")]
+pub mod catalog;
 mod composed;
 #[cfg(feature = "cube")]
 mod device;
 #[cfg(feature = "flex")]
 mod host;
+#[cfg(feature = "cuda")]
+pub mod ptx;
 mod rms_norm;
 mod swiglu;
 #[cfg(test)]
