@@ -19,15 +19,16 @@ pub(super) fn check(findings: &mut Findings) {
     }
     let libdevice = blockllm_train::device::libdevice().is_some();
     for listed in catalog::kernels() {
-        for arch in ARCHITECTURES {
-            let what = format!("{} sm_{arch}", listed.name);
-            match ptx::compile(&*listed.kernel, arch) {
-                Err(error) if !libdevice && error.contains("libdevice") => {
-                    findings.tell(TOPIC, &what, "needs libdevice.10.bc, which is not here");
-                }
-                Err(error) => findings.add(TOPIC, &what, Err(error)),
-                Ok(text) => findings.add(TOPIC, &what, assembled(assembler.as_ref(), &text, arch)),
+        let all = ARCHITECTURES.map(|arch| {
+            let ptx = ptx::compile(&*listed.kernel, arch)?;
+            let seen = assembled(assembler.as_ref(), &ptx);
+            seen.map_err(|error| format!("sm_{arch}: {error}"))
+        });
+        match all.into_iter().collect::<Result<Vec<_>, _>>() {
+            Err(error) if !libdevice && error.contains("libdevice") => {
+                findings.tell(TOPIC, &listed.name, "needs libdevice.10.bc, which is not here");
             }
+            result => findings.add(TOPIC, &listed.name, result.map(|seen| seen.join("; "))),
         }
     }
 }
@@ -39,22 +40,28 @@ fn assembler() -> Option<PathBuf> {
     named.into_iter().chain(on_path).find(|file| file.is_file())
 }
 
-fn assembled(assembler: Option<&PathBuf>, ptx: &str, arch: u32) -> Result<String, String> {
+/// Says how long the PTX is, and how large what it is assembled to.
+fn assembled(assembler: Option<&PathBuf>, ptx: &str) -> Result<String, String> {
     if !ptx.contains(".entry") {
         return Err("the PTX has no entry point".into());
     }
     let lines = ptx.lines().count();
+    // The compiler may choose an architecture's own variant, such as sm_90a.
+    let target = ptx.lines().find_map(|line| line.strip_prefix(".target "));
+    let target = target
+        .and_then(|line| line.split([',', ' ']).next())
+        .ok_or("the PTX has no target")?;
     let Some(assembler) = assembler else {
-        return Ok(format!("{lines} lines of PTX"));
+        return Ok(format!("{target} {lines} lines"));
     };
     let text = |error: std::io::Error| error.to_string();
-    let name = format!("blockllm-{}-sm_{arch}", std::process::id());
+    let name = format!("blockllm-{}-{target}", std::process::id());
     let source = std::env::temp_dir().join(format!("{name}.ptx"));
     let object = source.with_extension("cubin");
     let mut file = std::fs::File::create(&source).map_err(text)?;
     file.write_all(ptx.as_bytes()).map_err(text)?;
     let output = Command::new(assembler)
-        .arg(format!("-arch=sm_{arch}"))
+        .arg(format!("-arch={target}"))
         .arg(&source)
         .arg("-o")
         .arg(&object)
@@ -66,7 +73,7 @@ fn assembled(assembler: Option<&PathBuf>, ptx: &str, arch: u32) -> Result<String
         let _ = std::fs::remove_file(file);
     }
     if output.status.success() {
-        Ok(format!("{lines} lines of PTX, assembled to {bytes} bytes"))
+        Ok(format!("{target} {lines} lines, {bytes} bytes assembled"))
     } else {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }

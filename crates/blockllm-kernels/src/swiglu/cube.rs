@@ -49,13 +49,13 @@ pub(crate) fn list_kernels(list: &mut List) {
     let (s, b) = (settings(UNITS), buffer);
     let devices = (list.device.clone(), list.target.clone());
     for dtype in List::FLOATS.map(ElemType::Float) {
-        for (gate, up) in [(b(), b()), (in_place(0), in_place(1))] {
+        for (gate, up, where_to) in [(b(), b(), ""), (in_place(0), in_place(1), " in place")] {
             let (d, t) = devices.clone();
             let kernel = forward::Forward::new(s.clone(), d, t, b(), b(), gate.clone(), dtype);
-            list.add("swiglu::forward", dtype, kernel);
+            list.add(&format!("swiglu::forward{where_to}"), dtype, kernel);
             let (d, t) = devices.clone();
             let kernel = backward::Backward::new(s.clone(), d, t, b(), b(), b(), gate, up, dtype);
-            list.add("swiglu::backward", dtype, kernel);
+            list.add(&format!("swiglu::backward{where_to}"), dtype, kernel);
         }
     }
 }
