@@ -23,19 +23,27 @@ pub fn check() -> Result<&'static str> {
         check_types()?;
         return Ok("the CUDA path type-checks");
     }
-    let runner = Build {
-        features: "cuda",
-        profile: "link",
-        target_dir: Some(workspace::target_dir().join("cuda")),
-    }
-    .run()?;
+    let runner = build()?;
     if has_cuda_gpu() {
         println!("an NVIDIA GPU is here: what the runner says without one is not checked");
     } else {
         refuses_plainly(&runner)?;
     }
-    compiles_every_kernel(&runner)?;
+    let out = std::env::temp_dir().join(format!("blockllm-cuda-{}", std::process::id()));
+    compiles_every_kernel(&runner, &out)?;
+    // A temporary folder that cannot be removed is no reason to fail; after a failure it is kept to be read.
+    let _ = std::fs::remove_dir_all(&out);
     Ok("the CUDA runner links, and its kernels compile to PTX")
+}
+
+/// The runner for CUDA in the profile that is built fastest, in a target folder of its own.
+pub fn build() -> Result<PathBuf> {
+    let build = Build {
+        features: "cuda",
+        profile: "link",
+        target_dir: Some(workspace::target_dir().join("cuda")),
+    };
+    build.run()
 }
 
 /// Whether the build script finds its LLVM on this machine, so that nothing is to be downloaded.
@@ -123,10 +131,11 @@ fn refuses_plainly(runner: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compiles_every_kernel(runner: &Path) -> Result<()> {
-    let out = std::env::temp_dir().join(format!("blockllm-cuda-{}", std::process::id()));
+/// Lets the runner compile every kernel to PTX, with libdevice and `ptxas` where `CUDA_PATH` or pip has them; what it says is
+/// in `out/gpu-check.md`.
+pub fn compiles_every_kernel(runner: &Path, out: &Path) -> Result<()> {
     let mut command = Command::new(runner);
-    command.args(["gpu-check", "--device", "cuda", "--out"]).arg(&out);
+    command.args(["gpu-check", "--device", "cuda", "--out"]).arg(out);
     if std::env::var_os("CUDA_PATH").is_none() {
         match compiler() {
             Ok(folder) => {
@@ -137,12 +146,7 @@ fn compiles_every_kernel(runner: &Path) -> Result<()> {
             ),
         }
     }
-    let checked = process::run(&mut command);
-    if checked.is_ok() {
-        // A temporary folder that cannot be removed is no reason to fail; after a failure it is kept to be read.
-        let _ = std::fs::remove_dir_all(&out);
-    }
-    checked
+    process::run(&mut command)
 }
 
 /// The folder with `bin/ptxas` and `nvvm/libdevice`, installed by pip beside what is built.

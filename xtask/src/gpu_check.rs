@@ -10,7 +10,7 @@ use crate::pack;
 use crate::reproduce_paper::build;
 use crate::runner::Build;
 use crate::vulkan::{self, VulkanDriver};
-use crate::{process, workspace};
+use crate::{cuda, process, workspace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,13 +43,18 @@ pub fn run(args: &Args) -> Result<()> {
         return pack_runner(args, archive);
     }
     let machine = Machine::look();
-    if !machine.cuda_gpu && !machine.wgpu_gpu {
+    let any_gpu = machine.cuda_gpu || machine.wgpu_gpu;
+    if !any_gpu {
         println!("no GPU was found: only what needs none is checked");
     }
     if let Some(runner) = &args.runner {
         return check(args, runner, name_of(args.device));
     }
-    if args.device != DeviceChoice::Flex && (machine.cuda_gpu || machine.wgpu_gpu) {
+    if !any_gpu && matches!(args.device, DeviceChoice::Auto | DeviceChoice::Cuda) && cuda::llvm_is_installed()
+    {
+        return cuda::compiles_every_kernel(&cuda::build()?, &args.out);
+    }
+    if args.device != DeviceChoice::Flex && any_gpu {
         // First without fusion and autotuning, so that the page of the build that users get can compare.
         let (device, runner) = build(args.device, true)?;
         // A wrong kernel is told again by the second page; stopping here would keep that from being written.
