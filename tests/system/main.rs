@@ -16,6 +16,8 @@ mod resumption;
 mod runner;
 mod schedule;
 mod selection;
+#[cfg(feature = "wgpu")]
+mod self_check;
 mod stories;
 mod training;
 mod unknown_keys;

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 use crate::device::DeviceChoice;
 use crate::test::{self, TestDevice};
 use crate::test_output::TestCounts;
-use crate::{check_report, reproduce_paper, tidy, workspace};
+use crate::{check_report, cuda, reproduce_paper, tidy, workspace};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask ci                        what a submission must pass
-  cargo xtask ci --only reproduce       one part of it: tidy, test or reproduce";
+  cargo xtask ci --only reproduce       one part of it: tidy, test, cuda or reproduce";
 
 /// Methods of the small run: the dense baseline and BlockLLM at two sparsities.
 const METHODS: [&str; 3] = ["adamw", "blockllm:0.5", "blockllm:0.9"];
@@ -34,8 +34,10 @@ pub struct Args {
 pub enum Part {
     /// Formatting, file rules, spelling, lints, documentation
     Tidy,
-    /// `cargo xtask test`
+    /// `cargo xtask test` on flex and wgpu
     Test,
+    /// The CUDA path: linked where its LLVM is installed, else type-checked
+    Cuda,
     /// A small `cargo xtask reproduce-paper` whose report is checked for its figures
     Reproduce,
 }
@@ -54,18 +56,24 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Part::Test) {
         let args = test::Args {
-            device: TestDevice::All,
+            device: TestDevice::Wgpu,
             filter: None,
         };
         counts = Some(timed(&mut timings, "tests", || test::run(&args))?);
+    }
+    if wanted(Part::Cuda) {
+        let shown = timed(&mut timings, "CUDA", cuda::check)?;
+        println!("{shown}");
     }
     if wanted(Part::Reproduce) {
         timed(&mut timings, "reproduce-paper", reproduce)?;
     }
     println!("\nci passed");
-    for (name, took) in timings {
+    for (name, took) in &timings {
         println!("  {name:<16} {:>5} s", took.as_secs());
     }
+    let whole: Duration = timings.iter().map(|(_, took)| *took).sum();
+    println!("  {:<16} {:>5} s", "all of it", whole.as_secs());
     if let Some(counts) = counts {
         println!("{counts}");
     }
@@ -106,6 +114,7 @@ fn reproduce_into(out: &std::path::Path) -> Result<()> {
         out: out.to_path_buf(),
         steps: Some(STEPS),
         resume: false,
+        unfused: false,
         more: Vec::new(),
     };
     reproduce_paper::run(&args)?;

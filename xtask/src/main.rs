@@ -3,10 +3,14 @@
 mod bench;
 mod check_report;
 mod ci;
+mod cuda;
 mod device;
 mod file_rules;
+mod gpu_check;
+mod pack;
 mod process;
 mod reproduce_paper;
+mod runner;
 mod runner_json;
 mod test;
 mod test_output;
@@ -42,6 +46,7 @@ enum Verb {
     Ci(ci::Args),
     Tidy(tidy::Args),
     Bench(bench::Args),
+    GpuCheck(gpu_check::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +66,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::GpuCheck(args) => gpu_check::run(&args),
     }
 }
 

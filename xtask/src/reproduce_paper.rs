@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::device::{Device, DeviceChoice, Machine};
 use crate::process;
-use crate::runner_json::executable_in;
-use crate::workspace;
-
-const RUNNER: &str = "blockllm-experiments";
+use crate::runner::Build;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +53,9 @@ pub struct Args {
     /// Go on from the last checkpoints under --out
     #[arg(long)]
     pub resume: bool,
+    /// Build without kernel fusion and autotuning, whose kernels the check at the start of a run may refuse
+    #[arg(long)]
+    pub unfused: bool,
     /// Further arguments for the runner
     #[arg(last = true, value_name = "ARGS")]
     pub more: Vec<String>,
@@ -84,14 +84,7 @@ impl Scale {
 
 /// Builds the runner and runs it with this process's stdin, stdout and stderr.
 pub fn run(args: &Args) -> Result<()> {
-    let (device, reason) = args.device.resolve(Machine::look);
-    println!("device: {} ({reason})", device.name());
-    println!(
-        "building the runner for {}: {}",
-        device.name(),
-        device.build_time()
-    );
-    let runner = build(device).with_context(|| build_hint(device))?;
+    let (device, runner) = build(args.device, args.unfused)?;
     let report = args.out.join("report.md");
     println!(
         "running {} at the {} scale; the report will be {}",
@@ -102,36 +95,52 @@ pub fn run(args: &Args) -> Result<()> {
     process::run(Command::new(runner).args(runner_args(args, device)))
 }
 
-fn build(device: Device) -> Result<PathBuf> {
-    let mut command = workspace::cargo("build");
-    command.args([
-        "--release",
-        "--package",
-        RUNNER,
-        "--bin",
-        RUNNER,
-        "--no-default-features",
-    ]);
-    command.args([
-        "--features",
-        device.features(),
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    let mut executable = None;
-    process::run_reading(&mut command, |line| {
-        executable = executable_in(line, RUNNER).or(executable.take());
-    })?;
-    executable.ok_or_else(|| anyhow!("cargo built `{RUNNER}` but did not say where"))
+/// Builds the runner for the first device that will do and for which it can be built.
+pub fn build(choice: DeviceChoice, unfused: bool) -> Result<(Device, PathBuf)> {
+    let candidates = choice.candidates(Machine::look);
+    for (place, (device, reason)) in candidates.iter().enumerate() {
+        println!("device: {} ({reason})", device.name());
+        println!(
+            "building the runner for {}: {}",
+            device.name(),
+            device.build_time()
+        );
+        let features = if unfused {
+            device.unfused_features()
+        } else {
+            device.features()
+        };
+        let build = Build {
+            features,
+            profile: "release",
+            target_dir: None,
+        };
+        match build.run() {
+            Ok(runner) => return Ok((*device, runner)),
+            Err(error) => match candidates.get(place + 1) {
+                Some((next, _)) => println!(
+                    "{error:#}; going on with {} instead of {}",
+                    next.name(),
+                    device.name()
+                ),
+                None => return Err(error.context(build_hint(*device))),
+            },
+        }
+    }
+    unreachable!("flex is always among what will do")
 }
 
 fn build_hint(device: Device) -> String {
     match device {
         Device::Flex => "the runner could not be built".to_owned(),
-        Device::Cuda | Device::Wgpu => format!(
-            "the runner could not be built for {}; `--device flex` needs neither GPU nor driver",
-            device.name()
-        ),
+        Device::Wgpu => {
+            "the runner could not be built for wgpu; `--device flex` needs neither GPU nor driver".to_owned()
+        }
+        Device::Cuda => {
+            "the runner could not be built for CUDA, whose build script downloads an LLVM once: without a \
+                         network use `--device wgpu` or `--device flex`"
+                .to_owned()
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! `cargo xtask test`: everything that CI runs as tests, on flex and on wgpu, and the type check of the CUDA path.
+//! `cargo xtask test`: everything that CI runs as tests, on flex and on wgpu, and what can be shown of the CUDA path.
 
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::cuda;
 use crate::process;
 use crate::test_output::TestCounts;
 use crate::vulkan::{self, VulkanDriver};
@@ -15,9 +16,9 @@ Examples:
   cargo xtask test                          all of it; the first build takes about 20 minutes on two cores
   cargo xtask test --device flex            without Vulkan and CUDA: the quick round while working
   cargo xtask test --filter reselection     only the tests whose names contain this
-  cargo xtask test --device cuda            only the type check of the CUDA path";
+  cargo xtask test --device cuda            only the CUDA path: linked where its LLVM is installed, else type-checked";
 
-/// Run the tests: unit, whole-system and documentation tests, then the CUDA type check
+/// Run the tests: unit, whole-system and documentation tests, then the CUDA path without a GPU
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -32,13 +33,13 @@ pub struct Args {
 /// Which backends the tests are built for.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestDevice {
-    /// flex and wgpu in one build, then the CUDA type check
+    /// flex and wgpu in one build, then the CUDA path
     All,
     /// The CPU only: no driver needed
     Flex,
     /// flex and wgpu in one build; without a GPU on software Vulkan
     Wgpu,
-    /// Only the type check of the CUDA path, which needs no GPU
+    /// Only the CUDA path, which needs no GPU: linked where its LLVM is installed, else type-checked
     Cuda,
 }
 
@@ -75,8 +76,7 @@ pub fn run(args: &Args) -> Result<TestCounts> {
         counts = run_tests(features, driver.as_ref(), args.filter.as_deref())?;
     }
     if args.device.checks_cuda() && args.filter.is_none() {
-        check_cuda()?;
-        done.push("the CUDA path type-checks".to_owned());
+        done.push(cuda::check()?.to_owned());
     }
     println!(
         "\ntested in {} s: {}",
@@ -113,21 +113,6 @@ fn run_tests(features: &str, driver: Option<&VulkanDriver>, filter: Option<&str>
         Some(filter) => bail!("--filter '{filter}' fits the name of no test"),
         None => bail!("cargo ran no test"),
     }
-}
-
-/// Linking for CUDA needs an LLVM bundle that a build script downloads; `DOCS_RS` makes it skip that, and checking
-/// types needs no linking.
-fn check_cuda() -> Result<()> {
-    let mut command = workspace::cargo("check");
-    command.args([
-        "--release",
-        "--package",
-        "blockllm-experiments",
-        "--no-default-features",
-        "--features",
-        "cuda",
-    ]);
-    process::run(command.env("DOCS_RS", "1"))
 }
 
 #[cfg(test)]

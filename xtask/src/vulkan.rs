@@ -74,6 +74,11 @@ pub fn ensure_driver() -> Result<VulkanDriver> {
     }
 }
 
+/// The software driver, where there is no real GPU and it is installed already; installs nothing.
+pub fn installed_software() -> Option<VulkanDriver> {
+    if has_gpu() { None } else { software_driver() }
+}
+
 fn software_driver() -> Option<VulkanDriver> {
     let icd = driver_files().into_iter().find(|file| is_software(file))?;
     has_library().then_some(VulkanDriver::Software(icd))

@@ -65,6 +65,21 @@ impl LmBatch {
         }
     }
 
+    /// The first `positions` of the first row, at most; `None` when the loss counts nothing there.
+    #[must_use]
+    pub fn excerpt(&self, positions: usize) -> Option<Self> {
+        let seq_len = self.seq_len.min(positions);
+        let cut = |ids: &[i32]| ids.iter().take(seq_len).copied().collect::<Vec<_>>();
+        let excerpt = Self {
+            batch_size: 1,
+            seq_len,
+            input_ids: cut(&self.input_ids),
+            labels: cut(&self.labels),
+            segment_ids: self.segment_ids.as_deref().map(cut),
+        };
+        (self.batch_size > 0 && excerpt.label_tokens() > 0).then_some(excerpt)
+    }
+
     /// The positions that the loss counts: labels that are not [`IGNORE_INDEX`].
     pub fn label_tokens(&self) -> usize {
         self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
@@ -107,6 +122,21 @@ mod tests {
         };
         let batch = LmBatch::from_rows(vec![row.clone(), row], 4);
         assert_eq!((batch.label_tokens(), batch.input_tokens()), (2, 4));
+    }
+
+    #[test]
+    fn an_excerpt_is_the_beginning_of_the_first_row_and_counts_something() {
+        let row = Row {
+            input_ids: vec![5, 9, 6, 0],
+            labels: vec![9, 6, -100, -100],
+            segment_ids: Some(vec![0, 0, 0, PADDING_SEGMENT]),
+        };
+        let batch = LmBatch::from_rows(vec![row.clone(), row], 4);
+        let excerpt = batch.excerpt(2).unwrap();
+        assert_eq!((excerpt.batch_size, excerpt.seq_len), (1, 2));
+        assert_eq!(excerpt.input_ids, [5, 9]);
+        assert_eq!(excerpt.segment_ids, Some(vec![0, 0]));
+        assert_eq!(batch.excerpt(0), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Cli {
     /// How long the runs are
     #[arg(long, value_enum, default_value_t = Scale::Quick)]
     pub scale: Scale,
-    /// Where to train: flex, wgpu or cuda, as far as they are built in
+    /// Where to train: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
     /// What to compare, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: adamw; blockllm:0.95 or another policy with its sparsity;

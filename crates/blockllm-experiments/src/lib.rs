@@ -3,6 +3,7 @@
 pub mod c4;
 pub mod cli;
 pub mod glue;
+pub mod gpu_check;
 pub mod paper;
 pub mod recorded_run;
 pub mod registry;

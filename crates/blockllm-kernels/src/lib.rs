@@ -33,6 +33,8 @@
 
 mod add_product;
 mod attention;
+#[cfg(feature = "cube")]
+pub mod catalog;
 mod composed;
 mod cross_entropy;
 #[cfg(feature = "cube")]
@@ -46,6 +48,8 @@ mod host;
 mod launches;
 mod layer_norm;
 mod linear;
+#[cfg(feature = "cuda")]
+pub mod ptx;
 mod rms_norm;
 mod rotary;
 mod scatter;

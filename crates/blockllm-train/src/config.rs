@@ -1,5 +1,5 @@
 //! Settings of a training run.
-use crate::{Schedule, TrainError};
+use crate::{Schedule, TrainError, WhenToCheck};
 use blockllm_optim::cast_module;
 use burn::module::Module;
 use burn::tensor::DType;
@@ -63,6 +63,11 @@ pub struct TrainConfig {
     pub stop_after: u64,
     /// In what the weights are kept.
     pub weights: WeightType,
+    /// Steps between looks at a GPU's memory pool, each of which waits for the device. On flex the allocator counts, and
+    /// this changes nothing.
+    pub memory_sample_every: u64,
+    /// Whether the device is compared with flex before the first step.
+    pub self_check: WhenToCheck,
     /// Seed of initial weights, data order and policy.
     pub seed: u64,
 }
@@ -79,6 +84,8 @@ impl Default for TrainConfig {
             evaluate_every: 0,
             stop_after: 0,
             weights: WeightType::F32,
+            memory_sample_every: 50,
+            self_check: WhenToCheck::OnGpu,
             seed: 0,
         }
     }
@@ -105,6 +112,13 @@ impl TrainConfig {
                 "grad_accum_steps",
                 "0".into(),
                 "use at least one micro-batch per step",
+            );
+        }
+        if self.memory_sample_every == 0 {
+            return refuse(
+                "memory_sample_every",
+                "0".into(),
+                "look at the pool at least now and then, such as every 50 steps",
             );
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {

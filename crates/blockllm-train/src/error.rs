@@ -60,6 +60,31 @@ pub enum TrainError {
         /// The device's message.
         message: String,
     },
+    /// A device that was asked for is not there.
+    #[error("there is no device `{device}`: {missing}; {mend}")]
+    NoDevice {
+        /// The device's name.
+        device: &'static str,
+        /// What is missing.
+        missing: String,
+        /// What to do.
+        mend: String,
+    },
+    /// The device's own thread failed, so numbers may have been read that nobody wrote.
+    #[error("the device's thread failed, and what was read since cannot be trusted: {message}")]
+    DeviceThread {
+        /// What it said.
+        message: String,
+    },
+    /// The device computes other numbers than the CPU.
+    #[error(
+        "the device does not compute this model as flex does: {message}; its kernels cannot be trusted (a build without \
+         kernel fusion and autotuning may: `cargo xtask reproduce-paper --unfused`)"
+    )]
+    SelfCheck {
+        /// What differs.
+        message: String,
+    },
     /// The model no longer says anything.
     #[error(
         "the model's logits are not finite: training diverged (lower the learning rate), or its weights were broken before"

@@ -57,6 +57,10 @@ impl Objective for LanguageModeling {
         batch.label_tokens() as u64
     }
 
+    fn excerpt(&self, batch: &LmBatch) -> Option<LmBatch> {
+        batch.excerpt(64)
+    }
+
     fn tokens(&self, batch: &LmBatch) -> u64 {
         batch.input_tokens() as u64
     }

@@ -39,6 +39,12 @@ pub trait Objective: Sized {
         -evaluation.loss
     }
 
+    /// A few labels of `batch` as a batch of its own, small enough to be computed on the CPU beside a GPU; `None` where
+    /// there is no such thing, and then the device is not checked before a run.
+    fn excerpt(&self, _batch: &Self::Batch) -> Option<Self::Batch> {
+        None
+    }
+
     /// How many input tokens it holds, padding aside: what throughput is measured in.
     fn tokens(&self, batch: &Self::Batch) -> u64;
 }

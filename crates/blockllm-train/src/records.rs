@@ -1,5 +1,5 @@
 //! What a run tells: one record per step, selection and evaluation, and a result at the end.
-use crate::{Evaluation, MemoryReport, Method, TrainConfig, TrainError, Trained};
+use crate::{Evaluation, MemoryReport, Method, SelfCheck, TrainConfig, TrainError, Trained};
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,8 @@ pub struct StepRecord {
     pub step_ms: f64,
     /// Entries with optimizer state.
     pub trained_entries: u64,
-    /// Live bytes after the step.
+    /// Live bytes after the step; on a GPU as of the last step that looked at the pool, every
+    /// [`memory_sample_every`](TrainConfig::memory_sample_every).
     pub memory_bytes: u64,
 }
 
@@ -108,6 +109,9 @@ pub struct RunResult {
     pub blocks: Vec<String>,
     /// Memory, measured and estimated.
     pub memory: MemoryReport,
+    /// What the device and flex said of one small batch; absent where nothing was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_check: Option<SelfCheck>,
 }
 
 impl RunResult {
@@ -132,6 +136,7 @@ impl RunResult {
             selections: trained.selections,
             blocks: trained.blocks.clone(),
             memory: trained.memory,
+            self_check: trained.self_check.clone(),
         }
     }
 }

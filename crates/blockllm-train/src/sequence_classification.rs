@@ -165,6 +165,10 @@ impl<M: SequenceClassifier> Objective for SequenceClassification<M> {
         batch.labels.len() as u64
     }
 
+    fn excerpt(&self, batch: &ClassificationBatch) -> Option<ClassificationBatch> {
+        batch.excerpt(2)
+    }
+
     fn tokens(&self, batch: &ClassificationBatch) -> u64 {
         batch.tokens()
     }

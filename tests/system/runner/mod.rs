@@ -3,6 +3,7 @@ mod bad_data;
 mod bad_options;
 mod bad_tokenizers;
 mod complete_run;
+mod devices;
 mod divergence;
 mod fixtures;
 mod glue;

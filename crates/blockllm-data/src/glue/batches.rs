@@ -64,6 +64,22 @@ impl ClassificationBatch {
         batch
     }
 
+    /// The first `rows` rows, at most; `None` when they have no labels.
+    #[must_use]
+    pub fn excerpt(&self, rows: usize) -> Option<Self> {
+        let batch_size = self.batch_size.min(rows);
+        let cut = |ids: &[i32]| ids[..batch_size * self.seq_len].to_vec();
+        (batch_size > 0 && self.labels.len() >= batch_size).then(|| Self {
+            batch_size,
+            seq_len: self.seq_len,
+            input_ids: cut(&self.input_ids),
+            token_type_ids: cut(&self.token_type_ids),
+            attention_mask: cut(&self.attention_mask),
+            labels: self.labels[..batch_size].to_vec(),
+            rows: self.rows[..batch_size].to_vec(),
+        })
+    }
+
     /// Tokens that are no padding.
     pub fn tokens(&self) -> u64 {
         self.attention_mask.iter().map(|&real| u64::from(real == 1)).sum()

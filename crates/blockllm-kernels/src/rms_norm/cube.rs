@@ -7,6 +7,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::RmsNormBackend;
+use crate::catalog::{List, buffer, settings};
 use crate::composed::{cast, sum_of_rows};
 use crate::device::reduce::cube_sum;
 use crate::device::{ROW_UNITS, UNITS, contiguous, cubes, cubes_for, element, empty, units};
@@ -141,6 +142,26 @@ fn weight_grad<F: Float>(
         row += 1;
     }
     output[position] = sum;
+}
+
+/// Adds the kernels of this operation.
+pub(crate) fn list_kernels(list: &mut List) {
+    let (s, b) = (settings(ROW_UNITS), buffer);
+    let devices = (list.device.clone(), list.target.clone());
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (d, t) = devices.clone();
+        let kernel = forward::Forward::new(s.clone(), d, t, b(), b(), b(), (), (), (), dtype);
+        list.add("rms_norm::forward", dtype, kernel);
+        let (d, t) = devices.clone();
+        let kernel = input_grad::InputGrad::new(s.clone(), d, t, b(), b(), b(), b(), (), (), (), dtype);
+        list.add("rms_norm::input_grad", dtype, kernel);
+        let (d, t) = devices.clone();
+        let kernel = roots::Roots::new(s.clone(), d, t, b(), b(), (), (), (), dtype);
+        list.add("rms_norm::roots", dtype, kernel);
+        let ((d, t), s) = (devices.clone(), settings(UNITS));
+        let kernel = weight_grad::WeightGrad::new(s, d, t, b(), b(), b(), b(), (), (), BLOCK_ROWS, dtype);
+        list.add("rms_norm::weight_grad", dtype, kernel);
+    }
 }
 
 impl RmsNormBackend for CubeBackend {

@@ -5,6 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::SwigluBackend;
+use crate::catalog::{List, buffer, in_place, settings};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
 #[cube]
@@ -41,6 +42,22 @@ fn backward<F: Float>(
     let through = f32::cast_from(grad[position]) * sigmoid;
     gate_grad[position] = F::cast_from(through * up * (1.0f32 + gate * (1.0f32 - sigmoid)));
     up_grad[position] = F::cast_from(through * gate);
+}
+
+/// Adds the kernels of this operation, with outputs of their own and in the memory of inputs.
+pub(crate) fn list_kernels(list: &mut List) {
+    let (s, b) = (settings(UNITS), buffer);
+    let devices = (list.device.clone(), list.target.clone());
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        for (gate, up, where_to) in [(b(), b(), ""), (in_place(0), in_place(1), " in place")] {
+            let (d, t) = devices.clone();
+            let kernel = forward::Forward::new(s.clone(), d, t, b(), b(), gate.clone(), dtype);
+            list.add(&format!("swiglu::forward{where_to}"), dtype, kernel);
+            let (d, t) = devices.clone();
+            let kernel = backward::Backward::new(s.clone(), d, t, b(), b(), b(), gate, up, dtype);
+            list.add(&format!("swiglu::backward{where_to}"), dtype, kernel);
+        }
+    }
 }
 
 impl SwigluBackend for CubeBackend {

@@ -9,6 +9,9 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;

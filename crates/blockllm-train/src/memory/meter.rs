@@ -39,6 +39,9 @@ pub struct MemoryReport {
     pub optimizer_state_bytes: StateBytes,
     /// What remains of the peak: activations, and temporaries of forward, backward and update.
     pub activations_bytes: u64,
+    /// How often the pool was looked at; 0 where the allocator keeps the peak by itself.
+    #[serde(default)]
+    pub samples: u64,
 }
 
 /// Measures one run on one device.
@@ -48,6 +51,13 @@ pub struct MemoryMeter {
     source: MemorySource,
     baseline: u64,
     pool_peak: u64,
+    /// The run's bytes when the pool was last looked at.
+    pool_bytes: u64,
+    samples: u64,
+    /// Steps between those that are sampled.
+    sample_every: u64,
+    /// Whether this step is sampled.
+    sampling: bool,
     /// Peak of the same run before it was resumed.
     earlier_peak: u64,
 }
@@ -68,6 +78,10 @@ impl MemoryMeter {
             source,
             baseline: 0,
             pool_peak: 0,
+            pool_bytes: 0,
+            samples: 0,
+            sample_every: 1,
+            sampling: true,
             earlier_peak: 0,
         };
         meter.baseline = meter.live_bytes();
@@ -79,10 +93,31 @@ impl MemoryMeter {
         self.source
     }
 
-    /// Looks at the pool; the heap needs no looking, its peak is kept by the allocator.
+    /// Looks at the pool only in every `steps`-th step: to ask it waits for the device's thread, which keeps the host from
+    /// running ahead.
+    pub fn sample_every(&mut self, steps: u64) {
+        self.sample_every = steps.max(1);
+    }
+
+    /// Says which step begins; the first of a run, from 1, is always sampled, since it allocates most.
+    pub(crate) fn begin_step(&mut self, step: u64) {
+        self.sampling = self.samples == 0 || step.is_multiple_of(self.sample_every);
+    }
+
+    /// Looks at the pool if this step is sampled; the heap needs no looking, its peak is kept by the allocator.
     pub fn sample(&mut self) {
+        if self.sampling {
+            self.sample_now();
+        }
+    }
+
+    /// Looks at the pool whatever the step.
+    pub(crate) fn sample_now(&mut self) {
         if self.source == MemorySource::DevicePool {
-            self.pool_peak = self.pool_peak.max(self.live_bytes());
+            let bytes = self.live_bytes();
+            self.pool_bytes = bytes;
+            self.pool_peak = self.pool_peak.max(bytes);
+            self.samples += 1;
         }
     }
 
@@ -91,9 +126,13 @@ impl MemoryMeter {
         self.earlier_peak = peak_bytes;
     }
 
-    /// The run's bytes now.
+    /// The run's bytes now; of a pool, when it was last looked at.
     pub fn current_bytes(&self) -> u64 {
-        self.live_bytes().saturating_sub(self.baseline)
+        let bytes = match self.source {
+            MemorySource::DevicePool => self.pool_bytes,
+            _ => self.live_bytes(),
+        };
+        bytes.saturating_sub(self.baseline)
     }
 
     /// The run's peak so far.
@@ -118,6 +157,7 @@ impl MemoryMeter {
             gradients_bytes,
             optimizer_state_bytes: state,
             activations_bytes: peak_bytes - counted,
+            samples: self.samples,
         }
     }
 

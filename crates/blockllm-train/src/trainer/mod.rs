@@ -4,7 +4,7 @@ mod run;
 
 use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective, Record,
-    RunObserver, TrainConfig, TrainError,
+    RunObserver, SelfCheck, TrainConfig, TrainError, device_log, self_check,
 };
 use burn::tensor::Device;
 pub(crate) use course::Course;
@@ -37,6 +37,8 @@ pub struct Trained<M> {
     pub blocks: Vec<String>,
     /// Memory, measured and estimated.
     pub memory: MemoryReport,
+    /// What the device and flex said of one small batch, where they were compared.
+    pub self_check: Option<SelfCheck>,
 }
 
 /// What a run is a function of, beside its batches and its initial weights.
@@ -97,6 +99,7 @@ fn run<O: Objective>(
     let config = setup.config;
     config.validate()?;
     let model = config.weights.cast(setup.method.adapt(model, config)?)?;
+    let self_check = self_check::before_training(setup, &model)?;
     let mut run = Run::new(setup, &model, meter)?;
     let newest = checkpoints.and_then(|checkpoints| Some((checkpoints, checkpoints.newest()?)));
     let (mut model, mut course, done) = if let Some((checkpoints, step)) = newest {
@@ -125,5 +128,9 @@ fn run<O: Objective>(
             run.save(checkpoints, step, &model, &course, batches.cursor())?;
         }
     }
-    Ok(run.finish(model, course))
+    device_log::check()?;
+    Ok(Trained {
+        self_check,
+        ..run.finish(model, course)
+    })
 }

@@ -5,7 +5,7 @@ use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
 use crate::{
     BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
-    TrainConfig, TrainError, TrainingOptimizer, evaluate,
+    TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
 use blockllm_model::seed_dropout;
 use blockllm_optim::{OptimError, Parameter};
@@ -37,7 +37,7 @@ impl<'a, O: Objective> Run<'a, O> {
     pub(super) fn new(
         setup: &Setup<'a, O>,
         model: &O::Model,
-        meter: MemoryMeter,
+        mut meter: MemoryMeter,
     ) -> Result<Self, TrainError> {
         let &Setup {
             objective,
@@ -46,6 +46,7 @@ impl<'a, O: Objective> Run<'a, O> {
             device,
             ..
         } = setup;
+        meter.sample_every(config.memory_sample_every);
         Ok(Self {
             objective,
             config,
@@ -103,16 +104,20 @@ impl<'a, O: Objective> Run<'a, O> {
         self.device.seed(seed);
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
         let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
+        self.meter.begin_step(step);
         let meter = &mut self.meter;
         let model = self
             .optimizer
             .prepare_with(model, |model| micro_batches.backward(model, meter).1)?;
         if let Some(event) = self.optimizer.take_selection_event() {
+            // Norms were just read back, so nothing is waited for, and a sweep may well have been the peak.
+            self.meter.sample_now();
             observer.record(&Record::Selection(event))?;
         }
         let (loss, gradients) = micro_batches.backward(&model, &mut self.meter);
         let stepped = self.optimizer.step(model, gradients, learning_rate)?;
         let (loss, grad_norm) = read_back(loss, stepped.grad_norm)?;
+        device_log::check()?;
         self.meter.sample();
         self.optimizer.observe(loss)?;
         if !grad_norm.is_finite() {
@@ -189,6 +194,7 @@ impl<'a, O: Objective> Run<'a, O> {
             selections: self.optimizer.selections(),
             blocks: self.optimizer.block_names(),
             memory: self.meter.report(weights_bytes, gradients_bytes, tally.state),
+            self_check: None,
         }
     }
 }

@@ -1,0 +1,152 @@
+//! Every GPU kernel of this crate, made without a device: what the compilers can be tried on anywhere.
+
+use std::sync::Arc;
+
+use cubecl::ir::{DeviceIdentity, ElemType, FloatKind, HardwareProperties, MemoryDeviceProperties};
+use cubecl::prelude::*;
+use cubecl::profile::TimingMethod;
+
+/// A kernel as a backend gets it, ready to be compiled.
+pub struct ListedKernel {
+    /// Operation, kernel and type, such as `rms_norm::forward bf16`.
+    pub name: String,
+    /// Its definition.
+    pub kernel: Box<dyn CubeKernel>,
+}
+
+impl std::fmt::Debug for ListedKernel {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.name)
+    }
+}
+
+/// All kernels, in every type that they are launched with. An operation lists its own in its `cube.rs`; a test holds the
+/// list against the sources.
+pub fn kernels() -> Vec<ListedKernel> {
+    let mut list = List::default();
+    crate::rms_norm::list_kernels(&mut list);
+    crate::swiglu::list_kernels(&mut list);
+    list.kernels
+}
+
+/// The list, and what a kernel asks of the device that it is made for.
+pub(crate) struct List {
+    kernels: Vec<ListedKernel>,
+    /// Properties of a device that is not there: an NVIDIA card's sizes, and no features.
+    pub device: Arc<DeviceProperties>,
+    /// As the device's.
+    pub target: Arc<TargetProperties>,
+}
+
+impl List {
+    /// The float types of weights and activations.
+    pub const FLOATS: [FloatKind; 2] = [FloatKind::F32, FloatKind::BF16];
+
+    /// Adds a kernel; `name` is `operation::function`.
+    pub fn add(&mut self, name: &str, dtype: ElemType, kernel: impl CubeKernel + 'static) {
+        self.kernels.push(ListedKernel {
+            name: format!("{name} {dtype}"),
+            kernel: Box::new(kernel),
+        });
+    }
+}
+
+/// The settings of a launch with cubes of `units`.
+pub(crate) fn settings(units: u32) -> KernelSettings {
+    KernelSettings::new(*CubeDim::new_1d(units), ExecutionMode::Checked, AddressType::U32)
+}
+
+/// An argument that is a buffer of its own.
+pub(crate) fn buffer() -> BufferCompilationArg {
+    BufferCompilationArg { inplace: None }
+}
+
+/// An argument that is written where input `position` lies.
+pub(crate) fn in_place(position: usize) -> BufferCompilationArg {
+    BufferCompilationArg {
+        inplace: Some(position),
+    }
+}
+
+impl Default for List {
+    fn default() -> Self {
+        let hardware = HardwareProperties {
+            load_width: 128,
+            vector_register_count: None,
+            plane_size_min: 32,
+            plane_size_max: 32,
+            max_bindings: 32,
+            max_shared_memory_size: 49_152,
+            max_cube_count: (u32::MAX >> 1, 65_535, 65_535),
+            max_units_per_cube: 1024,
+            max_cube_dim: (1024, 1024, 64),
+            num_streaming_multiprocessors: None,
+            num_tensor_cores: None,
+            min_tensor_cores_dim: None,
+            num_cpu_cores: None,
+            last_level_cache_size: None,
+            max_vector_size: VectorSize::MAX,
+            cube_mma_reserved_shared_memory: 0,
+        };
+        let identity = DeviceIdentity {
+            name: "offline".to_owned(),
+            fingerprint: "offline".to_owned(),
+            physical: None,
+        };
+        let memory = MemoryDeviceProperties::new(u64::MAX, 512);
+        let device = DeviceProperties::new(
+            cubecl::features::Features::default(),
+            memory,
+            hardware,
+            TimingMethod::Device,
+            identity,
+        );
+        Self {
+            kernels: Vec::new(),
+            device: Arc::new(device),
+            target: Arc::new(TargetProperties::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// `operation::function` of every `#[cube(launch)]` in the sources.
+    fn launched(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                launched(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut launch = false;
+            for line in text.lines().map(str::trim) {
+                if line.starts_with("#[cube(launch") {
+                    launch = true;
+                } else if launch && let Some((_, rest)) = line.split_once("fn ") {
+                    let name = rest.split(['<', '(']).next().unwrap();
+                    let operation = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+                    found.insert(format!("{operation}::{name}"));
+                    launch = false;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kernel_of_the_sources_is_listed() {
+        let mut expected = BTreeSet::new();
+        launched(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut expected);
+        let listed: BTreeSet<String> = kernels()
+            .iter()
+            .map(|listed| listed.name.split(' ').next().unwrap().to_owned())
+            .collect();
+        assert!(expected.contains("rms_norm::forward"), "{expected:?}");
+        assert_eq!(listed, expected);
+    }
+}

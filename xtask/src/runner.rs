@@ -1,0 +1,43 @@
+//! Builds the runner, the binary that trains.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+
+use crate::process;
+use crate::runner_json::executable_in;
+use crate::workspace;
+
+/// Name of the package and of its binary.
+pub const RUNNER: &str = "blockllm-experiments";
+
+/// One way to build it.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// Its cargo features, which replace the default ones.
+    pub features: &'a str,
+    /// The cargo profile.
+    pub profile: &'a str,
+    /// A target folder of its own, where sharing one would build everything again and again.
+    pub target_dir: Option<PathBuf>,
+}
+
+impl Build<'_> {
+    /// Builds, and gives the path of the binary.
+    pub fn run(&self) -> Result<PathBuf> {
+        let mut command = workspace::cargo("build");
+        command.args(["--profile", self.profile, "--package", RUNNER, "--bin", RUNNER]);
+        command.args(["--no-default-features", "--features", self.features]);
+        command.args(["--message-format", "json-render-diagnostics"]);
+        if let Some(folder) = &self.target_dir {
+            command.arg("--target-dir").arg(folder);
+        }
+        // With it the CUDA backend is built without its LLVM, and then nothing links.
+        command.env_remove("DOCS_RS");
+        let mut executable = None;
+        process::run_reading(&mut command, |line| {
+            executable = executable_in(line, RUNNER).or(executable.take());
+        })?;
+        executable.ok_or_else(|| anyhow!("cargo built `{RUNNER}` but did not say where"))
+    }
+}
