@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::device::DeviceChoice;
 use crate::test::{self, TestDevice};
 use crate::test_output::TestCounts;
-use crate::{check_report, cuda, reproduce_paper, tidy, workspace};
+use crate::{check_report, cuda, feature_sets, reproduce_paper, tidy, workspace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         timed(&mut timings, "formatting", tidy::format)?;
         timed(&mut timings, "file rules", tidy::files)?;
         timed(&mut timings, "spelling", tidy::spelling)?;
+        timed(&mut timings, "feature sets", feature_sets::check)?;
         timed(&mut timings, "lints", tidy::lints)?;
         timed(&mut timings, "documentation", tidy::documentation)?;
     }

@@ -5,6 +5,7 @@ mod check_report;
 mod ci;
 mod cuda;
 mod device;
+mod feature_sets;
 mod file_rules;
 mod gpu_check;
 mod pack;

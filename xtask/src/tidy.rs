@@ -1,7 +1,8 @@
-//! `cargo xtask tidy`: formatting, lints, documentation, the rules for files, and spelling.
+//! `cargo xtask tidy`: formatting, lints, documentation, the rules for files, spelling, and one build of burn for all.
 
 use anyhow::{Result, bail};
 
+use crate::feature_sets;
 use crate::file_rules;
 use crate::process::{ask, run as run_command};
 use crate::workspace;
@@ -10,9 +11,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask tidy             look only: formatting, file rules, lints, documentation, spelling
   cargo xtask tidy --fix       format in place, then look at the rest
-  cargo xtask tidy --quick     only what needs no build: formatting, file rules, spelling";
+  cargo xtask tidy --quick     only what needs no build: formatting, file rules, spelling, features";
 
-/// Check formatting, lints, documentation, file rules and spelling
+/// Check formatting, lints, documentation, file rules, spelling and that all builds share burn
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -32,6 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     format()?;
     files()?;
     spelling()?;
+    feature_sets::check()?;
     if !args.quick {
         lints()?;
         documentation()?;

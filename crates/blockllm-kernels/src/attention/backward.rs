@@ -70,6 +70,6 @@ impl<B: AttentionBackend, C: CheckpointStrategy> AttentionBackend for Autodiff<B
         _: Visible<Self>,
         _: AttentionOptions,
     ) -> AttentionGrads<Self> {
-        unimplemented!("gradients of gradients of attention; `composed_attention` has them")
+        panic!("attention has no gradients of gradients; `composed_attention` has")
     }
 }

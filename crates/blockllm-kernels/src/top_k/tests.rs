@@ -50,7 +50,7 @@ fn assert_sorted(device: &Device, dtype: DType, tensors: &[Vec<f32>], keep: usiz
         .iter()
         .map(|tensor| tensor.clone().into_data().iter::<f32>().collect())
         .collect();
-    let found = largest(vec![(tensors, keep as u64)]).unwrap();
+    let found = largest(vec![(tensors, keep as u64)]).expect("the device answers");
     for ((kept, expected), values) in found.iter().zip(sorted(&rounded, keep)).zip(&rounded) {
         assert_eq!(kept.count(), expected.len() as u64);
         assert_eq!(indices(kept), expected, "{device:?} {dtype:?} {keep}");
@@ -109,7 +109,7 @@ fn every_group_has_a_threshold_of_its_own() {
                 .map(|(values, keep)| (vec![on(&device, DType::F32, values)], *keep))
                 .collect(),
         );
-        for (kept, (values, keep)) in found.unwrap().iter().zip(groups) {
+        for (kept, (values, keep)) in found.expect("the device answers").iter().zip(groups) {
             assert_eq!(indices(kept), sorted(&[values], keep as usize)[0]);
         }
     }
@@ -127,7 +127,7 @@ fn infinity_and_what_is_no_number_are_the_largest() {
 fn at_a_given_threshold_all_equals_are_kept() {
     for device in devices() {
         let values = [0.5, -1.0, 0.25, 1.0, -3.0, 0.999];
-        let kept = at_least(vec![on(&device, DType::F32, &values)], 1.0).unwrap();
+        let kept = at_least(vec![on(&device, DType::F32, &values)], 1.0).expect("the device answers");
         assert_eq!(indices(&kept[0]), [1, 3, 4]);
     }
 }

@@ -222,7 +222,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
-            .unwrap();
+            .expect("threads can be started");
         pool.install(|| {
             let zeros = || Tensor::<1>::zeros([LEN], (&device, DType::F32));
             let updated = update(

@@ -53,7 +53,9 @@ fn numbers(tensor: Tensor<1>) -> Vec<f64> {
 
 /// Weights and state after three clipped steps.
 fn run(rule: &dyn UpdateRule, keep: usize, dtype: DType, master: bool, device: &Device) -> Vec<Vec<f64>> {
-    let mask = largest(vec![some(9, device)], keep as u64).unwrap().remove(0);
+    let mask = largest(vec![some(9, device)], keep as u64)
+        .expect("the device answers")
+        .remove(0);
     let settings = StateEstimate {
         master,
         ..StateEstimate::new(LEN as u64, LEN as u64, rule.state_arrays() as u64)
