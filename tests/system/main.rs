@@ -19,6 +19,7 @@ mod selection;
 #[cfg(feature = "wgpu")]
 mod self_check;
 mod stories;
+mod threads;
 mod training;
 mod unknown_keys;
 mod weights;
