@@ -20,7 +20,10 @@ fn batch() -> LmBatch {
 
 /// Loss and gradient norm of four steps, which all weights, moments and masks of the steps before went into.
 fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
     pool.install(|| {
         let (device, batch) = (Device::flex().autodiff(), batch());
         let method = Method::parse(method).unwrap();

@@ -62,7 +62,8 @@ mod update;
 
 pub use add_product::{AddProductBackend, add_product};
 pub use attention::{
-    AttentionBackend, AttentionGrads, AttentionOptions, Visibility, Visible, attention, composed_attention,
+    AttentionBackend, AttentionDropout, AttentionGrads, AttentionOptions, Visibility, Visible, attention,
+    composed_attention,
 };
 pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_grad};
 pub use dropout::{DropoutBackend, dropout};

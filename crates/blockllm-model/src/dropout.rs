@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 
+use blockllm_kernels::AttentionDropout;
 use burn::nn::Dropout;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 /// The golden ratio's bits, by which splitmix64 counts.
 const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -28,19 +29,35 @@ pub fn dropout_state() -> u64 {
 
 /// What burn's `dropout.forward(x)` does, with the next seed of this thread's sequence.
 pub(crate) fn dropped<const R: usize>(dropout: &Dropout, x: Tensor<R>) -> Tensor<R> {
+    match next_seed(dropout, &x.device()) {
+        Some(seed) => blockllm_kernels::dropout(x, dropout.prob, seed),
+        None => x,
+    }
+}
+
+/// The same for the weights of an attention on `device`.
+pub(crate) fn of_attention(dropout: &Dropout, device: &Device) -> Option<AttentionDropout> {
+    next_seed(dropout, device).map(|seed| AttentionDropout {
+        probability: dropout.prob,
+        seed,
+    })
+}
+
+/// The next seed of this thread's sequence, where the layer drops anything.
+fn next_seed(dropout: &Dropout, device: &Device) -> Option<u64> {
     // burn's own conditions: the layer takes part in training, and there may be a backward pass.
-    if !dropout.training.is_enabled() || !x.device().is_autodiff() || dropout.prob == 0.0 {
-        return x;
+    if !dropout.training.is_enabled() || !device.is_autodiff() || dropout.prob == 0.0 {
+        return None;
     }
     let seed = STATE.get().wrapping_add(STRIDE);
     STATE.set(seed);
-    blockllm_kernels::dropout(x, dropout.prob, seed)
+    Some(seed)
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use burn::nn::DropoutConfig;
-    use burn::tensor::{DType, Device};
+    use burn::tensor::DType;
 
     use super::*;
 

@@ -3,13 +3,13 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use super::{AttentionOptions, Visibility};
+use super::{AttentionDropout, AttentionOptions, Visibility};
+use crate::dropout;
 
 /// What forbidden scores become: its exponential is zero, and no infinity enters the arithmetic.
 const FORBIDDEN: f32 = -1e30;
 
-/// [`attention`](super::attention) with all scores in a buffer `[B, H, T, S]`, by burn's own operations; `on_weights` gets
-/// what the values are weighted with, `[B, H, T, S]`.
+/// [`attention`](super::attention) with all scores in a buffer `[B, H, T, S]`, by burn's own operations.
 ///
 /// # Shapes
 ///
@@ -20,7 +20,6 @@ pub fn composed_attention(
     values: Tensor<4>,
     visibility: &Visibility,
     options: AttentionOptions,
-    on_weights: impl FnOnce(Tensor<4>) -> Tensor<4>,
 ) -> Tensor<4> {
     let [batch, length, heads, width] = queries.dims();
     let [_, seen, groups, _] = keys.dims();
@@ -48,7 +47,11 @@ pub fn composed_attention(
         }
         None => softmax(scores, 3),
     };
-    let weights = on_weights(weights.cast(dtype)).reshape([batch, groups, rows, seen]);
+    let weights = match options.dropout {
+        Some(AttentionDropout { probability, seed }) => dropout(weights, probability, seed),
+        None => weights,
+    };
+    let weights = weights.cast(dtype).reshape([batch, groups, rows, seen]);
     let gathered = weights.matmul(values);
     gathered.reshape([batch, heads, length, width]).swap_dims(1, 2)
 }

@@ -10,6 +10,7 @@ use super::cube_kernels::{forward, key_grads, query_grads};
 use super::{AttentionBackend, AttentionGrads, AttentionOptions, Sizes, Visible};
 use crate::composed::cast;
 use crate::device::{contiguous, element, empty, units};
+use crate::dropout::Mask;
 
 /// Units of a cube: queries, or keys, that one cube serves.
 pub(super) const BLOCK: u32 = 64;
@@ -26,6 +27,7 @@ impl AttentionBackend for CubeBackend {
         let output = empty(&queries, queries.meta.shape().clone(), queries.dtype);
         let sizes = Sizes::new(queries.meta.shape(), keys.meta.shape());
         let (kind, ids) = ids_of(visible, &queries);
+        let mask = options.mask().unwrap_or_else(|| Mask::new(0.0, 0));
         let dtypes = [element(&queries), element(&ids)];
         forward::launch(
             &queries.client.clone(),
@@ -41,9 +43,14 @@ impl AttentionBackend for CubeBackend {
             sizes.groups,
             options.past,
             options.scale,
+            mask.keys[0],
+            mask.keys[1],
+            mask.threshold,
+            mask.scale,
             sizes.width,
             options.causal,
             kind,
+            options.dropout.is_some(),
             dtypes,
         );
         output
@@ -61,6 +68,7 @@ impl AttentionBackend for CubeBackend {
         let [queries, keys, values, grad] = [queries, keys, values, grad].map(contiguous);
         let sizes = Sizes::new(queries.meta.shape(), keys.meta.shape());
         let (kind, ids) = ids_of(visible, &queries);
+        let mask = options.mask().unwrap_or_else(|| Mask::new(0.0, 0));
         let dtypes = [element(&queries), element(&ids)];
         let grads = AttentionGrads::<Self> {
             queries: empty(&queries, queries.meta.shape().clone(), queries.dtype),
@@ -86,9 +94,14 @@ impl AttentionBackend for CubeBackend {
             sizes.groups,
             options.past,
             options.scale,
+            mask.keys[0],
+            mask.keys[1],
+            mask.threshold,
+            mask.scale,
             sizes.width,
             options.causal,
             kind,
+            options.dropout.is_some(),
             dtypes,
         );
         key_grads::launch(
@@ -108,9 +121,14 @@ impl AttentionBackend for CubeBackend {
             sizes.heads,
             options.past,
             options.scale,
+            mask.keys[0],
+            mask.keys[1],
+            mask.threshold,
+            mask.scale,
             sizes.width,
             options.causal,
             kind,
+            options.dropout.is_some(),
             dtypes,
         );
         grads

@@ -5,6 +5,7 @@
 use cubecl::prelude::*;
 
 use super::cube::BLOCK;
+use crate::dropout::cube::factor;
 
 /// Tokens in shared memory at a time.
 const TILE: usize = 16;
@@ -100,9 +101,14 @@ pub(super) fn forward<F: Float, I: Int>(
     groups: usize,
     past: usize,
     scale: f32,
+    first_key: u32,
+    second_key: u32,
+    threshold: u32,
+    kept_scale: f32,
     #[comptime] width: usize,
     #[comptime] causal: bool,
     #[comptime] kind: u32,
+    #[comptime] drops: bool,
     #[define(F, I)] _dtypes: [ElemType; 2],
 ) {
     let (batch, head, heads) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
@@ -135,8 +141,13 @@ pub(super) fn forward<F: Float, I: Int>(
                 let keep = (largest - next).exp();
                 let weight = (score - next).exp();
                 sum = sum * keep + weight;
+                let mut share = weight;
+                if comptime!(drops) {
+                    let at = ((batch * heads + head) * length + query) * seen + first + index;
+                    share *= factor(at as u32, first_key, second_key, threshold, kept_scale);
+                }
                 for i in 0..width {
-                    gathered[i] = gathered[i] * keep + weight * value_tile[index * width + i];
+                    gathered[i] = gathered[i] * keep + share * value_tile[index * width + i];
                 }
                 largest = next;
             }
@@ -170,9 +181,14 @@ pub(super) fn query_grads<F: Float, I: Int>(
     groups: usize,
     past: usize,
     scale: f32,
+    first_key: u32,
+    second_key: u32,
+    threshold: u32,
+    kept_scale: f32,
     #[comptime] width: usize,
     #[comptime] causal: bool,
     #[comptime] kind: u32,
+    #[comptime] drops: bool,
     #[define(F, I)] _dtypes: [ElemType; 2],
 ) {
     let (batch, head, heads) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
@@ -203,7 +219,12 @@ pub(super) fn query_grads<F: Float, I: Int>(
                 let keep = (largest - next).exp();
                 let weight = (score - next).exp();
                 sum = sum * keep + weight;
-                delta = delta * keep + weight * dot(&grad_row, &value_tile, index, width);
+                let mut change = dot(&grad_row, &value_tile, index, width);
+                if comptime!(drops) {
+                    let at = ((batch * heads + head) * length + query) * seen + first + index;
+                    change *= factor(at as u32, first_key, second_key, threshold, kept_scale);
+                }
+                delta = delta * keep + weight * change;
                 largest = next;
             }
         }
@@ -228,7 +249,12 @@ pub(super) fn query_grads<F: Float, I: Int>(
         for index in 0..TILE {
             if active && sees::<I>(ids, batch, query, first + index, seen, past, causal, kind) {
                 let weight = (dot(&row, &key_tile, index, width) * scale - logarithm).exp();
-                let of_score = weight * (dot(&grad_row, &value_tile, index, width) - delta) * scale;
+                let mut of_weight = dot(&grad_row, &value_tile, index, width);
+                if comptime!(drops) {
+                    let at = ((batch * heads + head) * length + query) * seen + first + index;
+                    of_weight *= factor(at as u32, first_key, second_key, threshold, kept_scale);
+                }
+                let of_score = weight * (of_weight - delta) * scale;
                 for i in 0..width {
                     change[i] += of_score * key_tile[index * width + i];
                 }
@@ -263,9 +289,14 @@ pub(super) fn key_grads<F: Float, I: Int>(
     heads: usize,
     past: usize,
     scale: f32,
+    first_key: u32,
+    second_key: u32,
+    threshold: u32,
+    kept_scale: f32,
     #[comptime] width: usize,
     #[comptime] causal: bool,
     #[comptime] kind: u32,
+    #[comptime] drops: bool,
     #[define(F, I)] _dtypes: [ElemType; 2],
 ) {
     let (batch, group, groups) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
@@ -294,8 +325,20 @@ pub(super) fn key_grads<F: Float, I: Int>(
                 if active && query < length && sees::<I>(ids, batch, query, key, seen, past, causal, kind) {
                     let at = (batch * heads + head) * length + query;
                     let weight = (dot(&key_row, &query_tile, index, width) * scale - stats[at]).exp();
-                    let change = dot(&value_row, &grad_tile, index, width) - stats[stats.len() / 2 + at];
+                    let mut kept = 1.0f32;
+                    if comptime!(drops) {
+                        kept = factor(
+                            (at * seen + key) as u32,
+                            first_key,
+                            second_key,
+                            threshold,
+                            kept_scale,
+                        );
+                    }
+                    let change =
+                        dot(&value_row, &grad_tile, index, width) * kept - stats[stats.len() / 2 + at];
                     let of_score = weight * change * scale;
+                    let weight = weight * kept;
                     for i in 0..width {
                         of_key[i] += of_score * query_tile[index * width + i];
                         of_value[i] += weight * grad_tile[index * width + i];

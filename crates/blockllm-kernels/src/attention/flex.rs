@@ -10,6 +10,7 @@ use burn::tensor::{DType, Shape};
 use burn_flex::Flex;
 
 use super::{AttentionBackend, AttentionGrads, AttentionOptions, Sizes, Visible};
+use crate::dropout::Mask;
 use crate::host::gemm::{Matrix, MatrixMut, Target, product};
 use crate::host::simd::{exp, max_of, sum_of, vectorized};
 use crate::host::{in_f32, in_tasks, integers, numbers, tensor};
@@ -63,6 +64,7 @@ impl AttentionBackend for Flex {
 /// Which keys a query sees.
 struct Rule {
     options: AttentionOptions,
+    mask: Option<Mask>,
     /// `[B, S]`, where there are any.
     ids: Vec<i64>,
     by_segment: bool,
@@ -77,6 +79,7 @@ impl Rule {
             Visible::Segments(ids) | Visible::Keys(ids) => integers(&ids),
         };
         Self {
+            mask: options.mask(),
             options,
             ids,
             by_segment,
@@ -177,6 +180,7 @@ impl<'a> Heads<'a> {
             if seen == 0 {
                 return;
             }
+            self.drop(batch, head, first, &mut weights, rows);
             let values = self.values_of(batch, head);
             // SAFETY: these rows of this head belong to this task alone.
             let mut target =
@@ -251,7 +255,7 @@ impl<'a> Heads<'a> {
             let stride = groups * width;
             (dk.matrix(at_keys, stride), dv.matrix(at_keys, stride))
         };
-        let (mut weights, mut changes) = (Vec::new(), Vec::new());
+        let (mut weights, mut kept, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         let share = heads / groups;
         for head in group * share..(group + 1) * share {
             for first in (0..length).step_by(BLOCK) {
@@ -261,9 +265,11 @@ impl<'a> Heads<'a> {
                     continue;
                 }
                 let grad = self.queries_of(grad, batch, head, first);
-                let p = Matrix::rows(&weights, seen);
+                kept.clone_from(&weights);
+                self.drop(batch, head, first, &mut kept, rows);
+                let p = Matrix::rows(&kept, seen);
                 product(&mut dv, p.transposed(), grad, [seen, width, rows], Target::Add);
-                self.score_grads(batch, head, grad, &weights, rows, &mut changes);
+                self.score_grads([batch, head, first], grad, &weights, rows, &mut changes);
                 let ds = Matrix::rows(&changes, seen);
                 let queries = self.queries_of(self.queries, batch, head, first);
                 product(
@@ -289,8 +295,7 @@ impl<'a> Heads<'a> {
     /// `scale ds` of some queries, `[rows, seen]`.
     fn score_grads(
         &self,
-        batch: usize,
-        head: usize,
+        [batch, head, first]: [usize; 3],
         grad: Matrix<'_>,
         weights: &[f32],
         rows: usize,
@@ -308,6 +313,7 @@ impl<'a> Heads<'a> {
             [rows, seen, self.sizes.width],
             Target::Overwrite,
         );
+        self.drop(batch, head, first, changes, rows);
         let scale = self.rule.options.scale;
         vectorized(
             #[inline(always)]
@@ -320,6 +326,26 @@ impl<'a> Heads<'a> {
                     );
                     for (change, weight) in changes.iter_mut().zip(weights) {
                         *change = weight * (*change - delta) * scale;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Multiplies what stands where the weights of some queries do with the mask of dropout, if there is one.
+    fn drop(&self, batch: usize, head: usize, first: usize, weights: &mut [f32], rows: usize) {
+        let Some(mask) = self.rule.mask else { return };
+        let Sizes {
+            length, seen, heads, ..
+        } = self.sizes;
+        let width = weights.len() / rows;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, weights) in weights.chunks_exact_mut(width).enumerate() {
+                    let start = (((batch * heads + head) * length + first + row) * seen) as u32;
+                    for (key, weight) in weights.iter_mut().enumerate() {
+                        *weight *= mask.factor(start + key as u32);
                     }
                 }
             },

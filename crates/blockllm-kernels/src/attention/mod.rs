@@ -23,6 +23,8 @@ use burn::tensor::{DType, Int, Tensor};
 
 pub use composed::composed_attention;
 
+use crate::dropout::Mask;
+
 /// Which keys a query sees, beside the order of tokens.
 #[derive(Debug, Clone)]
 pub enum Visibility {
@@ -43,6 +45,25 @@ pub struct AttentionOptions {
     pub causal: bool,
     /// Keys that came before the first query.
     pub past: usize,
+    /// Which weights are dropped, if any.
+    pub dropout: Option<AttentionDropout>,
+}
+
+/// Dropout on the weights, as [`dropout`](crate::dropout) of `[B, H, T, S]` has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionDropout {
+    /// The share of weights that is dropped.
+    pub probability: f64,
+    /// What decides which.
+    pub seed: u64,
+}
+
+impl AttentionOptions {
+    /// The mask on the weights.
+    pub(crate) fn mask(self) -> Option<Mask> {
+        self.dropout
+            .map(|dropout| Mask::new(dropout.probability, dropout.seed))
+    }
 }
 
 /// `softmax(scale q k^T) v` over the keys that each query may see; zero for a query that sees none.
@@ -73,9 +94,13 @@ pub fn attention(
         heads.is_multiple_of(groups),
         "{groups} key heads cannot serve {heads} query heads"
     );
+    assert!(
+        options.dropout.is_none() || (batch * heads * length * seen) as u64 <= 1 << 32,
+        "the mask's indices have 32 bits"
+    );
     if queries.dtype() == DType::F64 {
         // The kernels would lose its precision.
-        return composed_attention(queries, keys, values, visibility, options, |weights| weights);
+        return composed_attention(queries, keys, values, visibility, options);
     }
     match visibility {
         Visibility::All => {}
@@ -220,14 +245,7 @@ mod tests {
             },
             &|inputs| {
                 let (queries, keys, values, visibility) = four(inputs);
-                flat(composed_attention(
-                    queries,
-                    keys,
-                    values,
-                    &visibility,
-                    options,
-                    |weights| weights,
-                ))
+                flat(composed_attention(queries, keys, values, &visibility, options))
             },
         );
     }
@@ -237,6 +255,20 @@ mod tests {
             scale: (width as f32).powf(-0.5) * 3.0,
             causal,
             past,
+            dropout: None,
+        }
+    }
+
+    #[test]
+    fn dropped_weights_are_those_of_dropout() {
+        for (probability, seed) in [(0.1, 3), (0.6, 4)] {
+            for (shape, causal) in [([2, 5, 5, 4, 2, 8], true), ([1, 70, 70, 2, 2, 6], false)] {
+                let options = AttentionOptions {
+                    dropout: Some(AttentionDropout { probability, seed }),
+                    ..options(shape[5], causal, 0)
+                };
+                agree(shape, options, &|_| Visibility::All);
+            }
         }
     }
 

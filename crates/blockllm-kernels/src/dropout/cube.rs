@@ -15,6 +15,13 @@ fn mix(bits: u32) -> u32 {
     second ^ (second >> 16u32)
 }
 
+/// What the entry is multiplied by: 0 or the scale.
+#[cube]
+pub(crate) fn factor(index: u32, first_key: u32, second_key: u32, threshold: u32, scale: f32) -> f32 {
+    let hash = mix(mix(index ^ first_key) + second_key);
+    select(hash < threshold, 0.0f32, scale)
+}
+
 #[cube(launch)]
 fn drop_entries<F: Float>(
     x: &[F],
@@ -29,8 +36,7 @@ fn drop_entries<F: Float>(
     if position >= output.len() {
         terminate!();
     }
-    let hash = mix(mix((position as u32) ^ first_key) + second_key);
-    let factor = select(hash < threshold, 0.0f32, scale);
+    let factor = factor(position as u32, first_key, second_key, threshold, scale);
     output[position] = F::cast_from(f32::cast_from(x[position]) * factor);
 }
 

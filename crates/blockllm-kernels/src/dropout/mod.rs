@@ -6,7 +6,7 @@
 
 mod backward;
 #[cfg(feature = "cube")]
-mod cube;
+pub(crate) mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
@@ -43,16 +43,16 @@ pub fn dropout<const R: usize>(x: Tensor<R>, probability: f64, seed: u64) -> Ten
 
 /// Which entries are dropped.
 #[derive(Debug, Clone, Copy)]
-struct Mask {
-    keys: [u32; 2],
+pub(crate) struct Mask {
+    pub keys: [u32; 2],
     /// Hashes below are dropped.
-    threshold: u32,
+    pub threshold: u32,
     /// What the kept entries are multiplied by.
-    scale: f32,
+    pub scale: f32,
 }
 
 impl Mask {
-    fn new(probability: f64, seed: u64) -> Self {
+    pub fn new(probability: f64, seed: u64) -> Self {
         // Splitmix64's finalizer, so that neighbouring seeds have keys that have nothing to do with each other.
         let mut key = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         key = (key ^ (key >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -67,7 +67,7 @@ impl Mask {
 
     /// What the entry is multiplied by: 0 or the scale.
     #[inline(always)]
-    fn factor(self, index: u32) -> f32 {
+    pub fn factor(self, index: u32) -> f32 {
         let hash = mix(mix(index ^ self.keys[0]).wrapping_add(self.keys[1]));
         if hash < self.threshold { 0.0 } else { self.scale }
     }

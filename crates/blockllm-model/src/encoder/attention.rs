@@ -1,12 +1,12 @@
 //! Bidirectional multi-head self-attention (Vaswani et al. 2017), with biases.
 
-use blockllm_kernels::{AttentionOptions, Visibility, attention, composed_attention, linear_layer};
+use blockllm_kernels::{AttentionOptions, Visibility, attention, linear_layer};
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
 
 use super::layer::ResidualOutput;
-use crate::dropout::dropped;
+use crate::dropout::of_attention;
 
 /// Attention, its output projection and the norm behind them.
 #[derive(Module, Debug)]
@@ -58,18 +58,12 @@ impl EncoderSelfAttention {
             scale: ((width / self.num_heads) as f32).powf(-0.5),
             causal: false,
             past: 0,
+            dropout: of_attention(&self.dropout, &hidden.device()),
         };
         let queries = self.split(linear_layer(&self.query, hidden.clone()));
         let keys = self.split(linear_layer(&self.key, hidden.clone()));
         let values = self.split(linear_layer(&self.value, hidden));
-        let drops = self.dropout.prob > 0.0 && queries.device().is_autodiff();
-        let gathered = if drops {
-            composed_attention(queries, keys, values, visibility, options, |weights| {
-                dropped(&self.dropout, weights)
-            })
-        } else {
-            attention(queries, keys, values, visibility, options)
-        };
+        let gathered = attention(queries, keys, values, visibility, options);
         gathered.reshape([batch, length, width])
     }
 

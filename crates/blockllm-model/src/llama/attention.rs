@@ -57,6 +57,7 @@ impl LlamaAttention {
             scale: (self.head_dim as f32).powf(-0.5),
             causal: true,
             past: keys.dims()[1] - length,
+            dropout: None,
         };
         let gathered = attention(queries, keys, values, visibility, options); // [B, T, H, head_dim]
         let gathered = gathered.reshape([batch, length, self.num_heads * self.head_dim]);
