@@ -24,6 +24,7 @@ impl std::fmt::Debug for ListedKernel {
 /// list against the sources.
 pub fn kernels() -> Vec<ListedKernel> {
     let mut list = List::default();
+    crate::embedding::list_kernels(&mut list);
     crate::rms_norm::list_kernels(&mut list);
     crate::swiglu::list_kernels(&mut list);
     list.kernels
@@ -44,9 +45,14 @@ impl List {
 
     /// Adds a kernel; `name` is `operation::function`.
     pub fn add(&mut self, name: &str, dtype: ElemType, kernel: impl CubeKernel + 'static) {
+        self.add_boxed(name, dtype, Box::new(kernel));
+    }
+
+    /// [`add`](Self::add) of a kernel behind a pointer.
+    pub fn add_boxed(&mut self, name: &str, dtype: ElemType, kernel: Box<dyn CubeKernel>) {
         self.kernels.push(ListedKernel {
             name: format!("{name} {dtype}"),
-            kernel: Box::new(kernel),
+            kernel,
         });
     }
 }

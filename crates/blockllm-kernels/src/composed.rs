@@ -9,14 +9,18 @@ pub(crate) fn cast<B: Backend>(tensor: FloatTensor<B>, dtype: DType) -> FloatTen
     if tensor.dtype() == dtype {
         return tensor;
     }
-    let dtype = match dtype {
+    B::float_cast(tensor, float_dtype(dtype))
+}
+
+/// A float type as the operations take it.
+pub(crate) fn float_dtype(dtype: DType) -> FloatDType {
+    match dtype {
         DType::F64 => FloatDType::F64,
         DType::F32 => FloatDType::F32,
         DType::F16 => FloatDType::F16,
         DType::BF16 => FloatDType::BF16,
         other => unreachable!("a float tensor has no {other:?} entries"),
-    };
-    B::float_cast(tensor, dtype)
+    }
 }
 
 /// `tensor` in f32.

@@ -40,6 +40,7 @@ mod cross_entropy;
 #[cfg(feature = "cube")]
 mod device;
 mod dropout;
+mod embedding;
 mod gelu;
 mod given_gradient;
 #[cfg(feature = "flex")]
@@ -67,6 +68,7 @@ pub use attention::{
 };
 pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_grad};
 pub use dropout::{DropoutBackend, dropout};
+pub use embedding::{EmbeddingBackend, embedding};
 pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};
 #[cfg(feature = "cube")]

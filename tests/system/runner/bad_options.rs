@@ -56,7 +56,7 @@ fn an_unknown_model_device_scale_or_norm_is_refused_with_the_names_there_are() {
     assert_refused(&["--model", "3b"], &["`3b`", "tiny, 60m, 130m"]);
     assert_refused(
         &["--device", "tpu"],
-        &["--device", "`device` is tpu", "use flex, wgpu or cuda"],
+        &["--device", "`device` is tpu", "use auto, flex, wgpu or cuda"],
     );
     assert_refused(&["--scale", "huge"], &["'huge'", "quick, cpu, paper"]);
     assert_refused(&["--norm", "l1"], &["'l1'", "`grad`, `rms`, `processed`"]);

@@ -112,6 +112,19 @@ pub fn filled(rows: usize, width: usize, fill: impl Fn(usize, &mut [f32]) + Sync
     buffer
 }
 
+/// One buffer in which each of `tasks` tasks fills `width` numbers; see [`filled_rows`].
+#[inline(always)]
+pub fn filled_tasks(tasks: usize, width: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let [buffer] = filled_by_tasks(
+        tasks,
+        [width],
+        1,
+        #[inline(always)]
+        |task, [out]| fill(task, out),
+    );
+    buffer
+}
+
 /// The sum over all rows of what `add(row, sum)` adds: `width` numbers. Rows are added in blocks of a fixed size and the
 /// blocks in their order, so that the bits are the same for any number of threads.
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! The sum of word, position and token-type embeddings, normalized.
 
+use blockllm_kernels::embedding;
 use burn::module::Module;
 use burn::nn::{Dropout, Embedding};
 use burn::tensor::{Int, Tensor};
@@ -46,16 +47,17 @@ impl EncoderEmbeddings {
             "a sequence of {length} tokens exceeds the {} positions of the model",
             positions.saturating_sub(unused)
         );
-        let words = self.word_embeddings.forward(input_ids.clone());
+        let words = embedding(self.word_embeddings.weight.val(), input_ids.clone());
         let places = match self.position_padding {
             None => first_rows(&self.position_embeddings, length),
-            Some(padding) => self
-                .position_embeddings
-                .forward(positions_after(input_ids, padding)),
+            Some(padding) => embedding(
+                self.position_embeddings.weight.val(),
+                positions_after(input_ids, padding),
+            ),
         };
         let [types, _] = self.token_type_embeddings.weight.shape().dims();
         let types = match token_type_ids {
-            Some(ids) if types > 1 => self.token_type_embeddings.forward(ids),
+            Some(ids) if types > 1 => embedding(self.token_type_embeddings.weight.val(), ids),
             _ => first_rows(&self.token_type_embeddings, 1),
         };
         dropped(&self.dropout, self.layer_norm.forward(words + types + places))

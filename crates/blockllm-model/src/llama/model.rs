@@ -1,6 +1,6 @@
 //! The decoder stack: embedding, layers, last norm; everything below the output head.
 
-use blockllm_kernels::Visibility;
+use blockllm_kernels::{Visibility, embedding};
 use burn::module::Module;
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
@@ -48,7 +48,7 @@ impl LlamaModel {
             past == 0 || segment_ids.is_none(),
             "segments cannot be combined with cached tokens"
         );
-        let mut hidden = self.embed_tokens.forward(input_ids);
+        let mut hidden = embedding(self.embed_tokens.weight.val(), input_ids);
         let rotary = self.rotary_emb.slice(past, length);
         let visibility = segment_ids.map_or(Visibility::All, Visibility::Segments);
         for (index, layer) in self.layers.iter().enumerate() {
