@@ -24,9 +24,20 @@ impl std::fmt::Debug for ListedKernel {
 /// list against the sources.
 pub fn kernels() -> Vec<ListedKernel> {
     let mut list = List::default();
+    crate::attention::list_kernels(&mut list);
+    crate::cross_entropy::list_kernels(&mut list);
+    crate::dropout::list_kernels(&mut list);
     crate::embedding::list_kernels(&mut list);
+    crate::gelu::list_kernels(&mut list);
+    crate::given_gradient::list_kernels(&mut list);
+    crate::layer_norm::list_kernels(&mut list);
     crate::rms_norm::list_kernels(&mut list);
+    crate::rotary::list_kernels(&mut list);
+    crate::scatter::list_kernels(&mut list);
+    crate::sums::list_kernels(&mut list);
     crate::swiglu::list_kernels(&mut list);
+    crate::top_k::list_kernels(&mut list);
+    crate::update::list_kernels(&mut list);
     list.kernels
 }
 
@@ -43,16 +54,16 @@ impl List {
     /// The float types of weights and activations.
     pub const FLOATS: [FloatKind; 2] = [FloatKind::F32, FloatKind::BF16];
 
-    /// Adds a kernel; `name` is `operation::function`.
-    pub fn add(&mut self, name: &str, dtype: ElemType, kernel: impl CubeKernel + 'static) {
-        self.add_boxed(name, dtype, Box::new(kernel));
+    /// What a kernel in cubes of `units` is made of, beside its arguments.
+    pub fn beside(&self, units: u32) -> (KernelSettings, Arc<DeviceProperties>, Arc<TargetProperties>) {
+        (settings(units), self.device.clone(), self.target.clone())
     }
 
-    /// [`add`](Self::add) of a kernel behind a pointer.
-    pub fn add_boxed(&mut self, name: &str, dtype: ElemType, kernel: Box<dyn CubeKernel>) {
+    /// Adds a kernel; `name` is `operation::function`.
+    pub fn add(&mut self, name: &str, dtype: ElemType, kernel: impl CubeKernel + 'static) {
         self.kernels.push(ListedKernel {
             name: format!("{name} {dtype}"),
-            kernel,
+            kernel: Box::new(kernel),
         });
     }
 }
@@ -122,11 +133,12 @@ mod tests {
     use std::path::Path;
 
     /// `operation::function` of every `#[cube(launch)]` in the sources.
-    fn launched(folder: &Path, found: &mut BTreeSet<String>) {
+    fn launched(folder: &Path, operation: Option<&str>, found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                launched(&path, found);
+                // The outermost folder is the operation.
+                launched(&path, operation.or(path.file_name().unwrap().to_str()), found);
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
@@ -136,7 +148,7 @@ mod tests {
                     launch = true;
                 } else if launch && let Some((_, rest)) = line.split_once("fn ") {
                     let name = rest.split(['<', '(']).next().unwrap();
-                    let operation = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+                    let operation = operation.unwrap();
                     found.insert(format!("{operation}::{name}"));
                     launch = false;
                 }
@@ -147,7 +159,11 @@ mod tests {
     #[test]
     fn every_kernel_of_the_sources_is_listed() {
         let mut expected = BTreeSet::new();
-        launched(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut expected);
+        launched(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            None,
+            &mut expected,
+        );
         let listed: BTreeSet<String> = kernels()
             .iter()
             .map(|listed| listed.name.split(' ').next().unwrap().to_owned())

@@ -4,16 +4,51 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::cube_kernels::{forward, key_grads, query_grads};
 use super::{AttentionBackend, AttentionGrads, AttentionOptions, Sizes, Visible};
+use crate::catalog::{List, buffer};
 use crate::composed::cast;
 use crate::device::{contiguous, element, empty, units};
 use crate::dropout::Mask;
 
 /// Units of a cube: queries, or keys, that one cube serves.
 pub(super) const BLOCK: u32 = 64;
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let (b, id) = (buffer, ElemType::Int(IntKind::I32));
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let dtypes = [dtype, id];
+        for (width, causal, kind, drops) in
+            [(64, true, 0, false), (128, true, 1, false), (64, false, 2, true)]
+        {
+            let (s, d, t) = list.beside(BLOCK);
+            #[rustfmt::skip]
+            let kernel = forward::Forward::new(
+                s, d, t, b(), b(), b(), b(), b(),
+                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+            );
+            list.add("attention::forward", dtype, kernel);
+            let (s, d, t) = list.beside(BLOCK);
+            #[rustfmt::skip]
+            let kernel = query_grads::QueryGrads::new(
+                s, d, t, b(), b(), b(), b(), b(), b(), b(),
+                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+            );
+            list.add("attention::query_grads", dtype, kernel);
+            let (s, d, t) = list.beside(BLOCK);
+            #[rustfmt::skip]
+            let kernel = key_grads::KeyGrads::new(
+                s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
+                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+            );
+            list.add("attention::key_grads", dtype, kernel);
+        }
+    }
+}
 
 impl AttentionBackend for CubeBackend {
     fn fused_attention(

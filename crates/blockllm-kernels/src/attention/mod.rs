@@ -20,6 +20,8 @@ mod flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{DType, Int, Tensor};
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 
 pub use composed::composed_attention;
 

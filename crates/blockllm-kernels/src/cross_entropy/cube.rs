@@ -5,9 +5,11 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
+use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::CrossEntropyBackend;
+use crate::catalog::{List, buffer};
 use crate::composed::in_f32;
 use crate::device::reduce::{cube_max, cube_sum};
 use crate::device::{contiguous, cubes, empty, in_place_or_new, units};
@@ -105,6 +107,23 @@ fn losses_and_grad<I: Int>(
         grad[start + i] = entry;
         i += CUBE_DIM as usize;
     }
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let (b, dtype) = (buffer, ElemType::Int(IntKind::I32));
+    let (s, d, t) = list.beside(VOCABULARY_UNITS);
+    list.add(
+        "cross_entropy::losses",
+        dtype,
+        losses::Losses::new(s, d, t, b(), b(), b(), (), (), dtype),
+    );
+    let (s, d, t) = list.beside(VOCABULARY_UNITS);
+    list.add(
+        "cross_entropy::losses_and_grad",
+        dtype,
+        losses_and_grad::LossesAndGrad::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
+    );
 }
 
 impl CrossEntropyBackend for CubeBackend {

@@ -5,6 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{DropoutBackend, Mask};
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
 /// As on the host.
@@ -38,6 +39,19 @@ fn drop_entries<F: Float>(
     }
     let factor = factor(position as u32, first_key, second_key, threshold, scale);
     output[position] = F::cast_from(f32::cast_from(x[position]) * factor);
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "dropout::drop_entries",
+            dtype,
+            drop_entries::DropEntries::new(s, d, t, b(), b(), (), (), (), (), dtype),
+        );
+    }
 }
 
 impl DropoutBackend for CubeBackend {

@@ -13,6 +13,8 @@ mod flex;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, TensorData};
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 
 use crate::composed::{cast, in_f32};
 

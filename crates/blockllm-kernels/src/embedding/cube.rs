@@ -8,7 +8,7 @@ use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::EmbeddingBackend;
-use crate::catalog::{List, buffer, settings};
+use crate::catalog::{List, buffer};
 use crate::composed::float_dtype;
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, units};
 
@@ -86,23 +86,16 @@ fn add_rows<F: Float, I: Int>(
 
 /// Adds this operation's kernels to the list of all.
 pub(crate) fn list_kernels(list: &mut List) {
-    let (s, b) = (settings(UNITS), buffer);
-    let devices = || (list.device.clone(), list.target.clone());
-    let id = ElemType::Int(IntKind::I32);
-    let (d, t) = devices();
-    let kernel = link::Link::new(s.clone(), d, t, b(), b(), id);
-    let mut kernels: Vec<(&str, ElemType, Box<dyn CubeKernel>)> =
-        vec![("embedding::link", id, Box::new(kernel))];
+    let (b, id) = (buffer, ElemType::Int(IntKind::I32));
+    let (s, d, t) = list.beside(UNITS);
+    list.add("embedding::link", id, link::Link::new(s, d, t, b(), b(), id));
     for dtype in List::FLOATS.map(ElemType::Float) {
-        let (d, t) = devices();
-        let kernel = gather::Gather::new(s.clone(), d, t, b(), b(), b(), [dtype, id]);
-        kernels.push(("embedding::gather", dtype, Box::new(kernel)));
-        let (d, t) = devices();
-        let kernel = add_rows::AddRows::new(s.clone(), d, t, b(), b(), b(), b(), [dtype, id]);
-        kernels.push(("embedding::add_rows", dtype, Box::new(kernel)));
-    }
-    for (name, dtype, kernel) in kernels {
-        list.add_boxed(name, dtype, kernel);
+        let (s, d, t) = list.beside(UNITS);
+        let kernel = gather::Gather::new(s, d, t, b(), b(), b(), (), [dtype, id]);
+        list.add("embedding::gather", dtype, kernel);
+        let (s, d, t) = list.beside(UNITS);
+        let kernel = add_rows::AddRows::new(s, d, t, b(), b(), b(), b(), (), [dtype, id]);
+        list.add("embedding::add_rows", dtype, kernel);
     }
 }
 

@@ -5,6 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{GeluBackend, INV_SQRT_2PI, RATIO, TAIL};
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
 /// `exp(-x^2 / 2)`.
@@ -50,6 +51,25 @@ fn backward<F: Float>(x: &[F], grad: &[F], output: &mut [F], #[define(F)] _dtype
     let bell = bell(x);
     let slope = normal_cdf(x, bell) + x * comptime!(INV_SQRT_2PI) * bell;
     output[position] = F::cast_from(f32::cast_from(grad[position]) * slope);
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "gelu::forward",
+            dtype,
+            forward::Forward::new(s, d, t, b(), b(), dtype),
+        );
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "gelu::backward",
+            dtype,
+            backward::Backward::new(s, d, t, b(), b(), b(), dtype),
+        );
+    }
 }
 
 impl GeluBackend for CubeBackend {

@@ -10,6 +10,8 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 use burn::backend::tensor::FloatTensor;

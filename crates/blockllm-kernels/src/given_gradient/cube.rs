@@ -2,9 +2,11 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
+use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::GivenGradientBackend;
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, own, units};
 
 #[cube(launch)]
@@ -13,6 +15,19 @@ fn scale<F: Float, G: Float>(numbers: &mut [F], factor: &[G], #[define(F, G)] _d
         terminate!();
     }
     numbers[ABSOLUTE_POS] = F::cast_from(f32::cast_from(numbers[ABSOLUTE_POS]) * f32::cast_from(factor[0]));
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "given_gradient::scale",
+            dtype,
+            scale::Scale::new(s, d, t, b(), b(), [dtype, ElemType::Float(FloatKind::F32)]),
+        );
+    }
 }
 
 impl GivenGradientBackend for CubeBackend {

@@ -7,6 +7,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::LayerNormBackend;
+use crate::catalog::{List, buffer};
 use crate::composed::{cast, sum_of_rows};
 use crate::device::reduce::cube_sum;
 use crate::device::{ROW_UNITS, UNITS, contiguous, cubes, cubes_for, element, empty, in_place_or_new, units};
@@ -167,6 +168,37 @@ fn parameter_grads<F: Float>(
     }
     weight_sums[position] = weight_sum;
     bias_sums[position] = bias_sum;
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(ROW_UNITS);
+        list.add(
+            "layer_norm::forward",
+            dtype,
+            forward::Forward::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(ROW_UNITS);
+        list.add(
+            "layer_norm::input_grad",
+            dtype,
+            input_grad::InputGrad::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(ROW_UNITS);
+        list.add(
+            "layer_norm::statistics",
+            dtype,
+            statistics::Statistics::new(s, d, t, b(), b(), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "layer_norm::parameter_grads",
+            dtype,
+            parameter_grads::ParameterGrads::new(s, d, t, b(), b(), b(), b(), b(), (), (), BLOCK_ROWS, dtype),
+        );
+    }
 }
 
 impl LayerNormBackend for CubeBackend {

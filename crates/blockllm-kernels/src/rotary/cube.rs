@@ -5,6 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::RotaryBackend;
+use crate::catalog::{List, buffer};
 use crate::composed::in_f32;
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
@@ -36,6 +37,19 @@ fn rotate<F: Float>(
     let b = f32::cast_from(x[second]);
     output[first] = F::cast_from(a * cos - b * sin);
     output[second] = F::cast_from(b * cos + a * sin);
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "rotary::rotate",
+            dtype,
+            rotate::Rotate::new(s, d, t, b(), b(), b(), b(), (), (), (), (), (), dtype),
+        );
+    }
 }
 
 impl RotaryBackend for CubeBackend {

@@ -5,6 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::ScatterBackend;
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, owned, units};
 
 #[cube(launch)]
@@ -20,6 +21,19 @@ fn write<F: Float>(
         terminate!();
     }
     into[usize::cast_from(indices[position])] = values[position];
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "scatter::write",
+            dtype,
+            write::Write::new(s, d, t, b(), b(), b(), (), dtype),
+        );
+    }
 }
 
 impl ScatterBackend for CubeBackend {

@@ -11,6 +11,8 @@ mod flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{Int, Tensor};
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 
 /// `into` with `values` at `indices`, of which no two may be equal.
 ///

@@ -9,9 +9,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::{NORM_EPSILON, SumsBackend};
+use crate::catalog::{List, buffer};
 use crate::device::reduce::cube_sum;
 use crate::device::{UNITS, contiguous, cubes, element, empty, owned, units};
 
@@ -97,6 +99,32 @@ fn norm_and_factor(
         norm[0] = root;
         factor[0] = share;
     }
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "sums::squares",
+            dtype,
+            squares::Squares::new(s, d, t, b(), b(), (), (), (), (), dtype),
+        );
+    }
+    let dtype = ElemType::Float(FloatKind::F32);
+    let (s, d, t) = list.beside(UNITS);
+    list.add(
+        "sums::add_up",
+        dtype,
+        add_up::AddUp::new(s, d, t, b(), b(), (), ()),
+    );
+    let (s, d, t) = list.beside(UNITS);
+    list.add(
+        "sums::norm_and_factor",
+        dtype,
+        norm_and_factor::NormAndFactor::new(s, d, t, b(), b(), b(), b(), (), (), ()),
+    );
 }
 
 impl SumsBackend for CubeBackend {

@@ -13,6 +13,8 @@ mod flex;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 
 /// `sums` with the sum of squares of all entries of `of`, added in f32, in place `slot`.
 ///

@@ -21,6 +21,8 @@ mod histogram;
 mod tests;
 
 pub use backends::TopKBackend;
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 pub use histogram::ReadBackError;
 
 use burn::backend::Dispatch;

@@ -9,11 +9,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::{
     EXCLUDED, FusedRule, Maybe, Places, StateArrays, UpdateBackend, UpdateParts, UpdateStep, Updated,
 };
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
 
 /// The rule, as the kernel is compiled for it.
@@ -116,6 +118,46 @@ fn update<W: Float, G: Float>(
         master[entry] = updated;
     }
     weight[place] = W::cast_from(updated);
+}
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let (b, gradient) = (buffer, ElemType::Float(FloatKind::F32));
+    let plain = Form {
+        marked: false,
+        compact: false,
+        master: false,
+        clipped: true,
+    };
+    let forms = [
+        plain,
+        Form {
+            marked: true,
+            ..plain
+        },
+        Form {
+            compact: true,
+            ..plain
+        },
+        Form {
+            compact: true,
+            master: true,
+            ..plain
+        },
+    ];
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        for kind in [Kind::AdamW, Kind::Sgd, Kind::Lion, Kind::Sign] {
+            for form in forms {
+                let (s, d, t) = list.beside(UNITS);
+                #[rustfmt::skip]
+                let kernel = update::Update::new(
+                    s, d, t, b(), b(), b(), b(), b(), b(), b(),
+                    (), (), (), (), (), (), (), (), (), (), kind, form, [dtype, gradient],
+                );
+                list.add("update::update", dtype, kernel);
+            }
+        }
+    }
 }
 
 impl UpdateBackend for CubeBackend {

@@ -23,6 +23,8 @@ mod flex;
 mod tests;
 
 pub use backends::{Maybe, Places, StateArrays, UpdateBackend, UpdateParts, Updated};
+#[cfg(feature = "cube")]
+pub(crate) use cube::list_kernels;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};

@@ -5,11 +5,51 @@ mod kernels;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
+use cubecl::ir::{ElemType, UIntKind};
 
 use self::kernels::{STRETCH, add_blocks, count_blocks, count_magnitudes, list_kept, mark_kept};
 use super::backends::Pass;
 use super::{BLOCK, TopKBackend};
+use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes, element, empty, owned, units};
+
+/// Adds this operation's kernels to the list of all.
+pub(crate) fn list_kernels(list: &mut List) {
+    let b = buffer;
+    for dtype in List::FLOATS.map(ElemType::Float) {
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "top_k::count_magnitudes",
+            dtype,
+            count_magnitudes::CountMagnitudes::new(s, d, t, b(), b(), (), (), (), (), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "top_k::count_blocks",
+            dtype,
+            count_blocks::CountBlocks::new(s, d, t, b(), b(), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "top_k::list_kept",
+            dtype,
+            list_kept::ListKept::new(s, d, t, b(), b(), b(), (), (), (), (), dtype),
+        );
+        let (s, d, t) = list.beside(UNITS);
+        list.add(
+            "top_k::mark_kept",
+            dtype,
+            mark_kept::MarkKept::new(s, d, t, b(), b(), b(), (), (), (), (), (), dtype),
+        );
+    }
+    let dtype = ElemType::UInt(UIntKind::U32);
+    let (s, d, t) = list.beside(UNITS);
+    list.add(
+        "top_k::add_blocks",
+        dtype,
+        add_blocks::AddBlocks::new(s, d, t, b(), b(), (), ()),
+    );
+}
 
 impl TopKBackend for CubeBackend {
     fn with_magnitudes(histogram: IntTensor<Self>, values: FloatTensor<Self>, pass: Pass) -> IntTensor<Self> {
