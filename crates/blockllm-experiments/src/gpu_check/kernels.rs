@@ -1,41 +1,9 @@
 //! Every fused operation on the device against the same operation on flex: values and gradients.
 use super::findings::{Findings, close};
+use super::operations::{OPERATIONS, Operation};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 const TOPIC: &str = "Kernels against flex";
-
-/// An operation on matrices, and the shapes it is tried on.
-struct Operation {
-    name: &'static str,
-    shapes: &'static [&'static [[usize; 2]]],
-    run: fn(&[Tensor<2>]) -> Tensor<2>,
-}
-
-/// All operations of `blockllm-kernels`; odd widths, several cubes, rows longer than a cube.
-const OPERATIONS: [Operation; 2] = [
-    Operation {
-        name: "swiglu",
-        shapes: &[
-            &[[1, 1], [1, 1]],
-            &[[33, 65], [33, 65]],
-            &[[512, 1376], [512, 1376]],
-        ],
-        run: |inputs| blockllm_kernels::swiglu(inputs[0].clone(), inputs[1].clone()),
-    },
-    Operation {
-        name: "rms_norm",
-        shapes: &[
-            &[[1, 1], [1, 1]],
-            &[[70, 33], [1, 33]],
-            &[[513, 768], [1, 768]],
-            &[[9, 5000], [1, 5000]],
-        ],
-        run: |inputs| {
-            let width = inputs[1].dims()[1];
-            blockllm_kernels::rms_norm(inputs[0].clone(), inputs[1].clone().reshape([width]), 1e-5)
-        },
-    },
-];
 
 /// Differences allowed, relative to the largest number.
 const TYPES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::BF16, 2e-2)];

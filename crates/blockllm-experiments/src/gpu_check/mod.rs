@@ -4,6 +4,7 @@
 //! can, which is to compile the kernels and to check software Vulkan, and says what it left out.
 mod findings;
 mod kernels;
+mod operations;
 #[cfg(feature = "cuda")]
 mod ptx;
 mod speed;

@@ -1,0 +1,145 @@
+//! The fused operations that a GPU is tried on, and the shapes: odd widths, several cubes, rows longer than a cube.
+//!
+//! The update rules, norms of gradients and masks are tried by training steps instead.
+use blockllm_kernels::{
+    AttentionDropout, AttentionOptions, Visibility, attention, dropout, embedding, gelu, layer_norm, linear,
+    rms_norm, rotary, swiglu,
+};
+use blockllm_model::LossOptions;
+use blockllm_model::loss::{HeadWeight, chunked_cross_entropy};
+use burn::tensor::{Int, Tensor};
+
+/// An operation on matrices, and the shapes it is tried on.
+pub(super) struct Operation {
+    pub name: &'static str,
+    pub shapes: &'static [&'static [[usize; 2]]],
+    pub run: fn(&[Tensor<2>]) -> Tensor<2>,
+}
+
+/// All operations that have gradients.
+pub(super) const OPERATIONS: [Operation; 12] = [
+    Operation {
+        name: "swiglu",
+        shapes: &[
+            &[[1, 1], [1, 1]],
+            &[[33, 65], [33, 65]],
+            &[[512, 1376], [512, 1376]],
+        ],
+        run: |inputs| swiglu(inputs[0].clone(), inputs[1].clone()),
+    },
+    Operation {
+        name: "gelu",
+        shapes: &[&[[1, 1]], &[[33, 65]], &[[512, 1376]]],
+        run: |inputs| gelu(inputs[0].clone() * 4.0),
+    },
+    Operation {
+        name: "rms_norm",
+        shapes: &[
+            &[[1, 1], [1, 1]],
+            &[[70, 33], [1, 33]],
+            &[[513, 768], [1, 768]],
+            &[[9, 5000], [1, 5000]],
+        ],
+        run: |inputs| rms_norm(inputs[0].clone(), row(&inputs[1]), 1e-5),
+    },
+    Operation {
+        name: "layer_norm",
+        shapes: &[
+            &[[70, 33], [1, 33], [1, 33]],
+            &[[513, 768], [1, 768], [1, 768]],
+            &[[9, 5000], [1, 5000], [1, 5000]],
+        ],
+        run: |inputs| layer_norm(inputs[0].clone(), row(&inputs[1]), row(&inputs[2]), 1e-5),
+    },
+    Operation {
+        name: "linear",
+        shapes: &[&[[5, 3], [3, 2], [1, 2]], &[[130, 257], [257, 65], [1, 65]]],
+        run: |inputs| linear(inputs[0].clone(), inputs[1].clone(), Some(row(&inputs[2]))),
+    },
+    Operation {
+        name: "dropout",
+        shapes: &[&[[33, 65]], &[[512, 1376]]],
+        run: |inputs| dropout(inputs[0].clone() * 2.0, 0.3, 11),
+    },
+    Operation {
+        name: "embedding",
+        shapes: &[&[[7, 5]], &[[300, 768]]],
+        run: |inputs| {
+            let ([rows, width], device) = (inputs[0].dims(), inputs[0].device().inner());
+            let ids = Tensor::<1, Int>::arange(0..700, &device).remainder_scalar(rows as i64);
+            embedding(inputs[0].clone(), ids.reshape([2, 350])).reshape([700, width])
+        },
+    },
+    Operation {
+        name: "rotary",
+        shapes: &[&[[6, 8]], &[[140, 256]]],
+        run: |inputs| {
+            let [rows, width] = inputs[0].dims();
+            let tables = inputs[0].clone().inner().cast(burn::tensor::DType::F32);
+            let tables = tables.narrow(0, 0, rows / 2).narrow(1, 0, width / 4);
+            let heads = (inputs[0].clone() * 2.0).reshape([2, rows / 2, 2, width / 2]);
+            rotary(heads, tables.clone().cos(), tables.sin()).reshape([rows, width])
+        },
+    },
+    Operation {
+        name: "attention, causal",
+        shapes: &[
+            &[[14, 32], [14, 16], [14, 16]],
+            &[[260, 512], [260, 256], [260, 256]],
+        ],
+        run: |inputs| attend(inputs, true, None),
+    },
+    Operation {
+        name: "attention",
+        shapes: &[
+            &[[14, 32], [14, 16], [14, 16]],
+            &[[260, 512], [260, 256], [260, 256]],
+        ],
+        run: |inputs| attend(inputs, false, None),
+    },
+    Operation {
+        name: "attention with dropout",
+        shapes: &[&[[14, 32], [14, 16], [14, 16]]],
+        run: |inputs| {
+            let dropped = AttentionDropout {
+                probability: 0.2,
+                seed: 5,
+            };
+            attend(inputs, true, Some(dropped))
+        },
+    },
+    Operation {
+        name: "the head and cross entropy, in chunks",
+        shapes: &[&[[13, 16], [16, 70]], &[[70, 256], [256, 2000]]],
+        run: |inputs| {
+            let ([tokens, _], [_, vocabulary]) = (inputs[0].dims(), inputs[1].dims());
+            let device = inputs[0].device().inner();
+            let labels =
+                Tensor::<1, Int>::arange(0..tokens as i64, &device).remainder_scalar(vocabulary as i64);
+            let head = HeadWeight::Columns(inputs[1].clone());
+            let options = LossOptions::with_chunk_tokens(11);
+            let loss = chunked_cross_entropy(inputs[0].clone(), head, labels, &options).loss;
+            loss.cast(inputs[0].dtype()).reshape([1, 1])
+        },
+    },
+];
+
+/// `[1, D]` as `[D]`.
+fn row(matrix: &Tensor<2>) -> Tensor<1> {
+    let [_, width] = matrix.dims();
+    matrix.clone().reshape([width])
+}
+
+/// Two rows of the batch, four query heads, two key heads.
+fn attend(inputs: &[Tensor<2>], causal: bool, dropout: Option<AttentionDropout>) -> Tensor<2> {
+    let [rows, width] = inputs[0].dims();
+    let heads = |input: &Tensor<2>, heads: usize| input.clone().reshape([2, rows / 2, heads, width / 4]);
+    let options = AttentionOptions {
+        scale: (width as f32 / 4.0).powf(-0.5),
+        causal,
+        past: 0,
+        dropout,
+    };
+    let (queries, keys, values) = (heads(&inputs[0], 4), heads(&inputs[1], 2), heads(&inputs[2], 2));
+    attention(queries, keys, values, &Visibility::All, options).reshape([rows, width])
+}
