@@ -11,11 +11,11 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
+#[cfg(feature = "fusion")]
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Shape, Tensor};
-#[cfg(feature = "fusion")]
 #[cfg(feature = "cube")]
 pub(crate) use cube::list_kernels;
 
