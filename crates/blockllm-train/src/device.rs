@@ -110,7 +110,7 @@ impl DeviceChoice {
             return check_cuda();
         }
         #[cfg(feature = "wgpu")]
-        if self == Self::Wgpu && !self.is_listed(burn::tensor::DeviceType::Wgpu) {
+        if self == Self::Wgpu && !Self::is_listed(burn::tensor::DeviceType::Wgpu) {
             return Err(TrainError::NoDevice {
                 device: "wgpu",
                 missing: "no Vulkan, Metal or DirectX 12 driver lists a device".into(),
@@ -124,7 +124,7 @@ impl DeviceChoice {
 
     /// Whether a backend lists any device; asking neither opens one nor panics where there is no driver.
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    fn is_listed(self, kind: burn::tensor::DeviceType) -> bool {
+    fn is_listed(kind: burn::tensor::DeviceType) -> bool {
         !Device::enumerate(kind).into_vec().is_empty()
     }
 
@@ -172,7 +172,7 @@ pub fn describe(device: &Device) -> String {
 /// and others have no instruction of their own, and a kernel that lacks them fails in the middle of a run.
 #[cfg(feature = "cuda")]
 fn check_cuda() -> Result<(), TrainError> {
-    if !DeviceChoice::Cuda.is_listed(burn::tensor::DeviceType::Cuda) {
+    if !DeviceChoice::is_listed(burn::tensor::DeviceType::Cuda) {
         return Err(TrainError::NoDevice {
             device: "cuda",
             missing: "no NVIDIA GPU is seen through the driver (libcuda.so.1)".into(),

@@ -177,7 +177,9 @@ fn judge(found: &[f64], expected: &[f64], names: &[String], scale: f64) -> Resul
     };
     let worst = (1..expected.len()).reduce(worse);
     let name = |place: usize| names[place - 1].clone();
-    if let Some(place) = worst.filter(|place| !(error(*place) <= scale * NORM_TOLERANCE)) {
+    // An error that is no number is none that is allowed.
+    let differs = |place: &usize| error(*place) > scale * NORM_TOLERANCE || error(*place).is_nan();
+    if let Some(place) = worst.filter(differs) {
         return refuse(format!(
             "the gradient norm of `{}` is {}, on flex {}",
             name(place),

@@ -179,7 +179,7 @@ pub(super) fn close(found: &[f64], expected: &[f64], allowed: f64) -> Result<Str
     for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs() / largest;
         // What is no number is no agreement.
-        if !(difference <= allowed) {
+        if difference > allowed || difference.is_nan() {
             return Err(format!(
                 "number {place} is {found}, not {expected} (of at most {largest})"
             ));

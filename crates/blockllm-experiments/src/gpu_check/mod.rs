@@ -73,12 +73,12 @@ fn check_device(cli: &Cli, device: &Device, findings: &mut Findings, numbers: &m
     kernels::check(device, &flex, findings);
     training::check(device, &flex, findings, numbers)?;
     if device::is_real_gpu(device) {
-        speed::check(cli, findings, numbers)
+        speed::check(cli, findings, numbers);
     } else {
         findings.left_out(
             "Speed and memory",
             "no GPU is here, and a software device's figures mean nothing",
         );
-        Ok(())
     }
+    Ok(())
 }

@@ -85,7 +85,7 @@ pub(super) const OPERATIONS: [Operation; 12] = [
         name: "attention, causal",
         shapes: &[
             &[[14, 32], [14, 16], [14, 16]],
-            &[[260, 512], [260, 256], [260, 256]],
+            &[[260, 256], [260, 128], [260, 128]],
         ],
         run: |inputs| attend(inputs, true, None),
     },
@@ -93,7 +93,7 @@ pub(super) const OPERATIONS: [Operation; 12] = [
         name: "attention",
         shapes: &[
             &[[14, 32], [14, 16], [14, 16]],
-            &[[260, 512], [260, 256], [260, 256]],
+            &[[260, 256], [260, 128], [260, 128]],
         ],
         run: |inputs| attend(inputs, false, None),
     },

@@ -1,6 +1,8 @@
 //! The kernels of attention on GPUs.
 //!
-//! `CUBE_POS_X` is a block of tokens, `CUBE_POS_Y` a head, `CUBE_POS_Z` a row of the batch.
+//! `CUBE_POS_X` is a block of tokens, `CUBE_POS_Y` a head, `CUBE_POS_Z` a row of the batch. Loops over the width of a head are
+//! unrolled: rows are registers then, and software Vulkan, which ends a shader's loops after 65,535 turns in all, counts keys
+//! alone.
 
 use cubecl::prelude::*;
 
@@ -69,6 +71,7 @@ fn load_tile<F: Float>(
 #[cube]
 fn load_row<F: Float>(from: &[F], start: usize, active: bool, #[comptime] width: usize) -> Array<f32> {
     let mut row = Array::<f32>::new(width);
+    #[unroll]
     for i in 0..width {
         let mut value = 0.0f32;
         if active {
@@ -79,14 +82,36 @@ fn load_row<F: Float>(from: &[F], start: usize, active: bool, #[comptime] width:
     row
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the array lives on the device; here it is a name"
+)]
 /// The product of a unit's row with row `index` of a tile.
 #[cube]
 fn dot(row: &Array<f32>, tile: &Shared<[f32]>, index: usize, #[comptime] width: usize) -> f32 {
     let mut sum = 0.0f32;
+    #[unroll]
     for i in 0..width {
         sum += row[i] * tile[index * width + i];
     }
     sum
+}
+
+/// What dropout multiplies the weight at `index` of `[B, H, T, S]` with; 1 where there is none.
+#[cube]
+fn share_of(
+    index: usize,
+    first_key: u32,
+    second_key: u32,
+    threshold: u32,
+    kept_scale: f32,
+    #[comptime] drops: bool,
+) -> f32 {
+    let mut share = 1.0f32;
+    if comptime!(drops) {
+        share = factor(index as u32, first_key, second_key, threshold, kept_scale);
+    }
+    share
 }
 
 #[cube(launch)]
@@ -120,6 +145,7 @@ pub(super) fn forward<F: Float, I: Int>(
     let mut key_tile = Shared::<[f32]>::new_slice(TILE * width);
     let mut value_tile = Shared::<[f32]>::new_slice(TILE * width);
     let mut gathered = Array::<f32>::new(width);
+    #[unroll]
     for i in 0..width {
         gathered[i] = 0.0f32;
     }
@@ -141,11 +167,9 @@ pub(super) fn forward<F: Float, I: Int>(
                 let keep = (largest - next).exp();
                 let weight = (score - next).exp();
                 sum = sum * keep + weight;
-                let mut share = weight;
-                if comptime!(drops) {
-                    let at = ((batch * heads + head) * length + query) * seen + first + index;
-                    share *= factor(at as u32, first_key, second_key, threshold, kept_scale);
-                }
+                let at = ((batch * heads + head) * length + query) * seen + first + index;
+                let share = weight * share_of(at, first_key, second_key, threshold, kept_scale, drops);
+                #[unroll]
                 for i in 0..width {
                     gathered[i] = gathered[i] * keep + share * value_tile[index * width + i];
                 }
@@ -160,6 +184,7 @@ pub(super) fn forward<F: Float, I: Int>(
         if sum > 0.0f32 {
             share = sum.recip();
         }
+        #[unroll]
         for i in 0..width {
             output[start + i] = F::cast_from(gathered[i] * share);
         }
@@ -219,11 +244,9 @@ pub(super) fn query_grads<F: Float, I: Int>(
                 let keep = (largest - next).exp();
                 let weight = (score - next).exp();
                 sum = sum * keep + weight;
-                let mut change = dot(&grad_row, &value_tile, index, width);
-                if comptime!(drops) {
-                    let at = ((batch * heads + head) * length + query) * seen + first + index;
-                    change *= factor(at as u32, first_key, second_key, threshold, kept_scale);
-                }
+                let at = ((batch * heads + head) * length + query) * seen + first + index;
+                let share = share_of(at, first_key, second_key, threshold, kept_scale, drops);
+                let change = dot(&grad_row, &value_tile, index, width) * share;
                 delta = delta * keep + weight * change;
                 largest = next;
             }
@@ -238,6 +261,7 @@ pub(super) fn query_grads<F: Float, I: Int>(
         delta /= sum;
     }
     let mut change = Array::<f32>::new(width);
+    #[unroll]
     for i in 0..width {
         change[i] = 0.0f32;
     }
@@ -249,12 +273,11 @@ pub(super) fn query_grads<F: Float, I: Int>(
         for index in 0..TILE {
             if active && sees::<I>(ids, batch, query, first + index, seen, past, causal, kind) {
                 let weight = (dot(&row, &key_tile, index, width) * scale - logarithm).exp();
-                let mut of_weight = dot(&grad_row, &value_tile, index, width);
-                if comptime!(drops) {
-                    let at = ((batch * heads + head) * length + query) * seen + first + index;
-                    of_weight *= factor(at as u32, first_key, second_key, threshold, kept_scale);
-                }
+                let at = ((batch * heads + head) * length + query) * seen + first + index;
+                let share = share_of(at, first_key, second_key, threshold, kept_scale, drops);
+                let of_weight = dot(&grad_row, &value_tile, index, width) * share;
                 let of_score = weight * (of_weight - delta) * scale;
+                #[unroll]
                 for i in 0..width {
                     change[i] += of_score * key_tile[index * width + i];
                 }
@@ -264,6 +287,7 @@ pub(super) fn query_grads<F: Float, I: Int>(
         first += TILE;
     }
     if active {
+        #[unroll]
         for i in 0..width {
             output[start + i] = F::cast_from(change[i]);
         }
@@ -309,6 +333,7 @@ pub(super) fn key_grads<F: Float, I: Int>(
     let mut grad_tile = Shared::<[f32]>::new_slice(TILE * width);
     let mut of_key = Array::<f32>::new(width);
     let mut of_value = Array::<f32>::new(width);
+    #[unroll]
     for i in 0..width {
         of_key[i] = 0.0f32;
         of_value[i] = 0.0f32;
@@ -325,20 +350,19 @@ pub(super) fn key_grads<F: Float, I: Int>(
                 if active && query < length && sees::<I>(ids, batch, query, key, seen, past, causal, kind) {
                     let at = (batch * heads + head) * length + query;
                     let weight = (dot(&key_row, &query_tile, index, width) * scale - stats[at]).exp();
-                    let mut kept = 1.0f32;
-                    if comptime!(drops) {
-                        kept = factor(
-                            (at * seen + key) as u32,
-                            first_key,
-                            second_key,
-                            threshold,
-                            kept_scale,
-                        );
-                    }
+                    let kept = share_of(
+                        at * seen + key,
+                        first_key,
+                        second_key,
+                        threshold,
+                        kept_scale,
+                        drops,
+                    );
                     let change =
                         dot(&value_row, &grad_tile, index, width) * kept - stats[stats.len() / 2 + at];
                     let of_score = weight * change * scale;
                     let weight = weight * kept;
+                    #[unroll]
                     for i in 0..width {
                         of_key[i] += of_score * query_tile[index * width + i];
                         of_value[i] += weight * grad_tile[index * width + i];
@@ -350,6 +374,7 @@ pub(super) fn key_grads<F: Float, I: Int>(
         }
     }
     if active {
+        #[unroll]
         for i in 0..width {
             key_output[start + i] = F::cast_from(of_key[i]);
             value_output[start + i] = F::cast_from(of_value[i]);

@@ -107,7 +107,7 @@ pub fn attention(
     match visibility {
         Visibility::All => {}
         Visibility::Segments(ids) => {
-            assert_eq!((ids.dims(), length), ([batch, seen], seen), "ids are [B, T]")
+            assert_eq!((ids.dims(), length), ([batch, seen], seen), "ids are [B, T]");
         }
         Visibility::Keys(ids) => assert_eq!(ids.dims(), [batch, seen], "ids are [B, S]"),
     }
@@ -287,6 +287,9 @@ mod tests {
                 agree(shape, options(shape[5], causal, 0), &|_| Visibility::All);
             }
         }
+        agree([1, 70, 70, 2, 1, 128], options(128, true, 0), &|_| {
+            Visibility::All
+        });
     }
 
     #[test]

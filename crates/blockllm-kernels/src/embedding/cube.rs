@@ -40,14 +40,16 @@ fn link<I: Int>(ids: &[I], links: &mut [u32], #[define(I)] _dtype: ElemType) {
     }
     let own = ids[token];
     let mut first = 1u32;
-    for other in 0..token {
-        if ids[other] == own {
+    let mut before = 0usize;
+    while before < token {
+        if ids[before] == own {
             first = 0u32;
         }
+        before += 1;
     }
-    let mut next = u32::new(comptime!(NONE as i64));
+    let mut next = u32::new(comptime!(i64::from(NONE)));
     let mut other = token + 1;
-    while other < tokens && next == u32::new(comptime!(NONE as i64)) {
+    while other < tokens && next == u32::new(comptime!(i64::from(NONE))) {
         if ids[other] == own {
             next = other as u32;
         }
@@ -77,7 +79,7 @@ fn add_rows<F: Float, I: Int>(
     }
     let row = u32::cast_from(ids[token]) as usize;
     let mut sum = f32::cast_from(grad[token * width + column]);
-    while links[token] != u32::new(comptime!(NONE as i64)) {
+    while links[token] != u32::new(comptime!(i64::from(NONE))) {
         token = links[token] as usize;
         sum += f32::cast_from(grad[token * width + column]);
     }

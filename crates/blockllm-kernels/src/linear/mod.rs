@@ -13,6 +13,7 @@ mod flex;
 use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Shape, Tensor};
 
@@ -23,7 +24,7 @@ use burn::tensor::{Shape, Tensor};
 /// - x: `[.., I]`
 /// - output: `[.., O]`
 pub fn linear_layer<const R: usize>(layer: &Linear, x: Tensor<R>) -> Tensor<R> {
-    linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+    linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
 }
 
 /// `x W + b`.

@@ -34,7 +34,7 @@ fn squares<F: Float>(
     slot: usize,
     #[define(F)] _dtype: ElemType,
 ) {
-    let cube = CUBE_POS as usize;
+    let cube = CUBE_POS;
     if cube >= stretches {
         terminate!();
     }

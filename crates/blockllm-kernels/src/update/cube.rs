@@ -1,6 +1,14 @@
 //! The update on GPUs: one launch, a unit per trained entry, in place.
 
 #![allow(
+    clippy::collapsible_if,
+    reason = "what is known when a kernel is compiled stands in conditions of its own"
+)]
+#![allow(
+    clippy::float_cmp,
+    reason = "the mark of an excluded entry is compared to the bit"
+)]
+#![allow(
     clippy::too_many_arguments,
     reason = "a kernel has a parameter for each buffer and each number"
 )]
@@ -28,6 +36,10 @@ enum Kind {
 }
 
 /// Of what the kernel has to take notice.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four questions that are asked of each other independently"
+)]
 #[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
 struct Form {
     marked: bool,

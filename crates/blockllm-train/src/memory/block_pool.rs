@@ -6,6 +6,7 @@
 //! than an eighth.
 
 #![allow(unsafe_code, reason = "an allocator hands out raw memory")]
+#![allow(clippy::cast_ptr_alignment, reason = "every block begins at a page at least")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -72,7 +73,7 @@ impl BlockPool {
         let most = held.saturating_sub(lists.in_use);
         lists.shrink(most);
         drop(lists);
-        let block = class.from_system();
+        let block = class.allocated();
         if block.is_null() {
             let mut lists = self.lists();
             lists.in_use -= class.size;
@@ -153,7 +154,7 @@ impl Class {
         Layout::from_size_align(self.size, alignment).expect("sizes are far below the address space")
     }
 
-    fn from_system(self) -> *mut u8 {
+    fn allocated(self) -> *mut u8 {
         // SAFETY: the size is not zero.
         let block = unsafe { System.alloc(self.layout()) };
         #[cfg(target_os = "linux")]

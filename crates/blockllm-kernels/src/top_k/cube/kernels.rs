@@ -38,7 +38,7 @@ pub fn count_magnitudes<F: Float>(
     mask: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let cube = CUBE_POS as usize;
+    let cube = CUBE_POS;
     if cube >= stretches {
         terminate!();
     }
@@ -99,7 +99,7 @@ pub fn count_blocks<F: Float>(
     bits: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let block = CUBE_POS as usize;
+    let block = CUBE_POS;
     if block >= blocks {
         terminate!();
     }
@@ -155,7 +155,7 @@ pub fn list_kept<F: Float>(
     ties: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let block = CUBE_POS as usize;
+    let block = CUBE_POS;
     if block >= blocks {
         terminate!();
     }
@@ -196,7 +196,7 @@ pub fn mark_kept<F: Float>(
     excluded: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let block = CUBE_POS as usize;
+    let block = CUBE_POS;
     if block >= blocks {
         terminate!();
     }
