@@ -9,6 +9,7 @@ mod feature_sets;
 mod file_rules;
 mod gpu_check;
 mod pack;
+mod peer;
 mod process;
 mod reproduce_paper;
 mod runner;
