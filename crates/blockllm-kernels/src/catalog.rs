@@ -8,7 +8,7 @@ use cubecl::profile::TimingMethod;
 
 /// A kernel as a backend gets it, ready to be compiled.
 pub struct ListedKernel {
-    /// Operation, kernel and type, such as `rms_norm::forward bf16`.
+    /// Operation, kernel, form and type, such as `rms_norm::forward bf16` or `gelu::forward in place f32`.
     pub name: String,
     /// Its definition.
     pub kernel: Box<dyn CubeKernel>,
@@ -59,7 +59,7 @@ impl List {
         (settings(units), self.device.clone(), self.target.clone())
     }
 
-    /// Adds a kernel; `name` is `operation::function`.
+    /// Adds a kernel; `name` is `operation::function`, and its form behind a space where it has several.
     pub fn add(&mut self, name: &str, dtype: ElemType, kernel: impl CubeKernel + 'static) {
         self.kernels.push(ListedKernel {
             name: format!("{name} {dtype}"),
@@ -83,6 +83,11 @@ pub(crate) fn in_place(position: usize) -> BufferCompilationArg {
     BufferCompilationArg {
         inplace: Some(position),
     }
+}
+
+/// An output of its own and one that is written where input `position` lies, each with what it adds to a kernel's name.
+pub(crate) fn either_place(position: usize) -> [(BufferCompilationArg, &'static str); 2] {
+    [(buffer(), ""), (in_place(position), " in place")]
 }
 
 impl Default for List {

@@ -17,37 +17,45 @@ use crate::dropout::Mask;
 /// Units of a cube: queries, or keys, that one cube serves.
 pub(super) const BLOCK: u32 = 64;
 
-/// Adds this operation's kernels to the list of all.
+/// Adds the kernels of this operation in forms that have every branch between them: they are unrolled, so each of them takes
+/// seconds to compile, which all combinations are not worth.
 pub(crate) fn list_kernels(list: &mut List) {
-    let (b, id) = (buffer, ElemType::Int(IntKind::I32));
+    let id = ElemType::Int(IntKind::I32);
     for dtype in List::FLOATS.map(ElemType::Float) {
-        let dtypes = [dtype, id];
-        for (width, causal, kind, drops) in
-            [(64, true, 0, false), (128, true, 1, false), (64, false, 2, true)]
-        {
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = forward::Forward::new(
-                s, d, t, b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::forward", dtype, kernel);
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = query_grads::QueryGrads::new(
-                s, d, t, b(), b(), b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::query_grads", dtype, kernel);
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = key_grads::KeyGrads::new(
-                s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::key_grads", dtype, kernel);
-        }
+        list_form(list, 64, true, 0, false, [dtype, id]);
+        list_form(list, 128, true, 1, false, [dtype, id]);
+        list_form(list, 64, false, 2, true, [dtype, id]);
     }
+}
+
+/// Adds the three kernels in one of their forms.
+fn list_form(list: &mut List, width: usize, causal: bool, kind: u32, drops: bool, dtypes: [ElemType; 2]) {
+    let b = buffer;
+    let order = if causal { " causal" } else { "" };
+    let dropout = if drops { " dropout" } else { "" };
+    let visible = ["all", "segments", "keys"][kind as usize];
+    let form = format!("{width} {visible}{order}{dropout}");
+    let (s, d, t) = list.beside(BLOCK);
+    #[rustfmt::skip]
+    let kernel = forward::Forward::new(
+        s, d, t, b(), b(), b(), b(), b(),
+        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+    );
+    list.add(&format!("attention::forward {form}"), dtypes[0], kernel);
+    let (s, d, t) = list.beside(BLOCK);
+    #[rustfmt::skip]
+    let kernel = query_grads::QueryGrads::new(
+        s, d, t, b(), b(), b(), b(), b(), b(), b(),
+        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+    );
+    list.add(&format!("attention::query_grads {form}"), dtypes[0], kernel);
+    let (s, d, t) = list.beside(BLOCK);
+    #[rustfmt::skip]
+    let kernel = key_grads::KeyGrads::new(
+        s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
+        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+    );
+    list.add(&format!("attention::key_grads {form}"), dtypes[0], kernel);
 }
 
 impl AttentionBackend for CubeBackend {

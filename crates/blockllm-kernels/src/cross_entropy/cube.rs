@@ -9,7 +9,7 @@ use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::CrossEntropyBackend;
-use crate::catalog::{List, buffer};
+use crate::catalog::{List, buffer, either_place};
 use crate::composed::in_f32;
 use crate::device::reduce::{cube_max, cube_sum};
 use crate::device::{contiguous, cubes, empty, in_place_or_new, units};
@@ -118,12 +118,11 @@ pub(crate) fn list_kernels(list: &mut List) {
         dtype,
         losses::Losses::new(s, d, t, b(), b(), b(), (), (), dtype),
     );
-    let (s, d, t) = list.beside(VOCABULARY_UNITS);
-    list.add(
-        "cross_entropy::losses_and_grad",
-        dtype,
-        losses_and_grad::LossesAndGrad::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
-    );
+    for (grad, form) in either_place(0) {
+        let (s, d, t) = list.beside(VOCABULARY_UNITS);
+        let kernel = losses_and_grad::LossesAndGrad::new(s, d, t, b(), b(), b(), grad, (), (), (), dtype);
+        list.add(&format!("cross_entropy::losses_and_grad{form}"), dtype, kernel);
+    }
 }
 
 impl CrossEntropyBackend for CubeBackend {

@@ -5,7 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{DropoutBackend, Mask};
-use crate::catalog::{List, buffer};
+use crate::catalog::{List, buffer, either_place};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
 /// As on the host.
@@ -45,12 +45,11 @@ fn drop_entries<F: Float>(
 pub(crate) fn list_kernels(list: &mut List) {
     let b = buffer;
     for dtype in List::FLOATS.map(ElemType::Float) {
-        let (s, d, t) = list.beside(UNITS);
-        list.add(
-            "dropout::drop_entries",
-            dtype,
-            drop_entries::DropEntries::new(s, d, t, b(), b(), (), (), (), (), dtype),
-        );
+        for (output, form) in either_place(0) {
+            let (s, d, t) = list.beside(UNITS);
+            let kernel = drop_entries::DropEntries::new(s, d, t, b(), output, (), (), (), (), dtype);
+            list.add(&format!("dropout::drop_entries{form}"), dtype, kernel);
+        }
     }
 }
 

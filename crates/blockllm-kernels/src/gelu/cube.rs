@@ -5,7 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{GeluBackend, INV_SQRT_2PI, RATIO, TAIL};
-use crate::catalog::{List, buffer};
+use crate::catalog::{List, buffer, either_place};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
 /// `exp(-x^2 / 2)`.
@@ -57,18 +57,16 @@ fn backward<F: Float>(x: &[F], grad: &[F], output: &mut [F], #[define(F)] _dtype
 pub(crate) fn list_kernels(list: &mut List) {
     let b = buffer;
     for dtype in List::FLOATS.map(ElemType::Float) {
-        let (s, d, t) = list.beside(UNITS);
-        list.add(
-            "gelu::forward",
-            dtype,
-            forward::Forward::new(s, d, t, b(), b(), dtype),
-        );
-        let (s, d, t) = list.beside(UNITS);
-        list.add(
-            "gelu::backward",
-            dtype,
-            backward::Backward::new(s, d, t, b(), b(), b(), dtype),
-        );
+        for (output, form) in either_place(0) {
+            let (s, d, t) = list.beside(UNITS);
+            let kernel = forward::Forward::new(s, d, t, b(), output, dtype);
+            list.add(&format!("gelu::forward{form}"), dtype, kernel);
+        }
+        for (output, form) in either_place(1) {
+            let (s, d, t) = list.beside(UNITS);
+            let kernel = backward::Backward::new(s, d, t, b(), b(), output, dtype);
+            list.add(&format!("gelu::backward{form}"), dtype, kernel);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::LayerNormBackend;
-use crate::catalog::{List, buffer};
+use crate::catalog::{List, buffer, either_place};
 use crate::composed::{cast, sum_of_rows};
 use crate::device::reduce::cube_sum;
 use crate::device::{ROW_UNITS, UNITS, contiguous, cubes, cubes_for, element, empty, in_place_or_new, units};
@@ -174,30 +174,23 @@ fn parameter_grads<F: Float>(
 pub(crate) fn list_kernels(list: &mut List) {
     let b = buffer;
     for dtype in List::FLOATS.map(ElemType::Float) {
+        for (output, form) in either_place(0) {
+            let (s, d, t) = list.beside(ROW_UNITS);
+            let kernel = forward::Forward::new(s, d, t, b(), b(), b(), output, (), (), (), dtype);
+            list.add(&format!("layer_norm::forward{form}"), dtype, kernel);
+        }
+        for (output, form) in either_place(2) {
+            let (s, d, t) = list.beside(ROW_UNITS);
+            let kernel = input_grad::InputGrad::new(s, d, t, b(), b(), b(), output, (), (), (), dtype);
+            list.add(&format!("layer_norm::input_grad{form}"), dtype, kernel);
+        }
         let (s, d, t) = list.beside(ROW_UNITS);
-        list.add(
-            "layer_norm::forward",
-            dtype,
-            forward::Forward::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
-        );
-        let (s, d, t) = list.beside(ROW_UNITS);
-        list.add(
-            "layer_norm::input_grad",
-            dtype,
-            input_grad::InputGrad::new(s, d, t, b(), b(), b(), b(), (), (), (), dtype),
-        );
-        let (s, d, t) = list.beside(ROW_UNITS);
-        list.add(
-            "layer_norm::statistics",
-            dtype,
-            statistics::Statistics::new(s, d, t, b(), b(), (), (), (), dtype),
-        );
+        let kernel = statistics::Statistics::new(s, d, t, b(), b(), (), (), (), dtype);
+        list.add("layer_norm::statistics", dtype, kernel);
         let (s, d, t) = list.beside(UNITS);
-        list.add(
-            "layer_norm::parameter_grads",
-            dtype,
-            parameter_grads::ParameterGrads::new(s, d, t, b(), b(), b(), b(), b(), (), (), BLOCK_ROWS, dtype),
-        );
+        let kernel =
+            parameter_grads::ParameterGrads::new(s, d, t, b(), b(), b(), b(), b(), (), (), BLOCK_ROWS, dtype);
+        list.add("layer_norm::parameter_grads", dtype, kernel);
     }
 }
 

@@ -5,7 +5,7 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::RotaryBackend;
-use crate::catalog::{List, buffer};
+use crate::catalog::{List, buffer, either_place};
 use crate::composed::in_f32;
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
 
@@ -43,12 +43,11 @@ fn rotate<F: Float>(
 pub(crate) fn list_kernels(list: &mut List) {
     let b = buffer;
     for dtype in List::FLOATS.map(ElemType::Float) {
-        let (s, d, t) = list.beside(UNITS);
-        list.add(
-            "rotary::rotate",
-            dtype,
-            rotate::Rotate::new(s, d, t, b(), b(), b(), b(), (), (), (), (), (), dtype),
-        );
+        for (output, form) in either_place(0) {
+            let (s, d, t) = list.beside(UNITS);
+            let kernel = rotate::Rotate::new(s, d, t, b(), b(), b(), output, (), (), (), (), (), dtype);
+            list.add(&format!("rotary::rotate{form}"), dtype, kernel);
+        }
     }
 }
 

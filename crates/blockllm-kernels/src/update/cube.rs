@@ -132,44 +132,43 @@ fn update<W: Float, G: Float>(
     weight[place] = W::cast_from(updated);
 }
 
-/// Adds this operation's kernels to the list of all.
+/// Adds the kernel for every rule and place, with and without all that may be added; the gradient is in the type of the
+/// weight or in f32.
 pub(crate) fn list_kernels(list: &mut List) {
-    let (b, gradient) = (buffer, ElemType::Float(FloatKind::F32));
-    let plain = Form {
-        marked: false,
-        compact: false,
-        master: false,
-        clipped: true,
-    };
-    let forms = [
-        plain,
-        Form {
-            marked: true,
-            ..plain
-        },
-        Form {
-            compact: true,
-            ..plain
-        },
-        Form {
-            compact: true,
-            master: true,
-            ..plain
-        },
+    let [f32, bf16] = [FloatKind::F32, FloatKind::BF16].map(ElemType::Float);
+    let places = [
+        (false, false, "all"),
+        (true, false, "marked"),
+        (false, true, "compact"),
     ];
-    for dtype in List::FLOATS.map(ElemType::Float) {
+    for dtypes in [[f32, f32], [bf16, bf16], [bf16, f32]] {
         for kind in [Kind::AdamW, Kind::Sgd, Kind::Lion, Kind::Sign] {
-            for form in forms {
-                let (s, d, t) = list.beside(UNITS);
-                #[rustfmt::skip]
-                let kernel = update::Update::new(
-                    s, d, t, b(), b(), b(), b(), b(), b(), b(),
-                    (), (), (), (), (), (), (), (), (), (), kind, form, [dtype, gradient],
-                );
-                list.add("update::update", dtype, kernel);
+            for (marked, compact, place) in places {
+                for (more, with) in [(false, ""), (true, " master clipped")] {
+                    let form = Form {
+                        marked,
+                        compact,
+                        master: more,
+                        clipped: more,
+                    };
+                    let form_name = format!("{kind:?} {place}{with}, gradient {}", dtypes[1]);
+                    list_form(list, &form_name, kind, form, dtypes);
+                }
             }
         }
     }
+}
+
+/// Adds the kernel in one of its forms.
+fn list_form(list: &mut List, form_name: &str, kind: Kind, form: Form, dtypes: [ElemType; 2]) {
+    let b = buffer;
+    let (s, d, t) = list.beside(UNITS);
+    #[rustfmt::skip]
+    let kernel = update::Update::new(
+        s, d, t, b(), b(), b(), b(), b(), b(), b(),
+        (), (), (), (), (), (), (), (), (), (), kind, form, dtypes,
+    );
+    list.add(&format!("update::update {form_name}, weight"), dtypes[0], kernel);
 }
 
 impl UpdateBackend for CubeBackend {
