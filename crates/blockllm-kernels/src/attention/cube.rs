@@ -4,7 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::ir::IntKind;
+use cubecl::ir::{FloatKind, IntKind};
 use cubecl::prelude::*;
 
 use super::cube_kernels::{forward, key_grads, query_grads};
@@ -20,33 +20,37 @@ pub(super) const BLOCK: u32 = 64;
 /// Adds this operation's kernels to the list of all.
 pub(crate) fn list_kernels(list: &mut List) {
     let (b, id) = (buffer, ElemType::Int(IntKind::I32));
-    for dtype in List::FLOATS.map(ElemType::Float) {
+    let (float, brain) = (FloatKind::F32, FloatKind::BF16);
+    // Each takes seconds to compile: every type, width, rule and dropout once, not all of them together.
+    for (kind_of_float, width, causal, kind, drops) in [
+        (float, 64, true, 0, false),
+        (brain, 64, true, 0, false),
+        (brain, 128, true, 1, false),
+        (float, 64, false, 2, true),
+    ] {
+        let dtype = ElemType::Float(kind_of_float);
         let dtypes = [dtype, id];
-        for (width, causal, kind, drops) in
-            [(64, true, 0, false), (128, true, 1, false), (64, false, 2, true)]
-        {
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = forward::Forward::new(
-                s, d, t, b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::forward", dtype, kernel);
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = query_grads::QueryGrads::new(
-                s, d, t, b(), b(), b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::query_grads", dtype, kernel);
-            let (s, d, t) = list.beside(BLOCK);
-            #[rustfmt::skip]
-            let kernel = key_grads::KeyGrads::new(
-                s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
-                (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-            );
-            list.add("attention::key_grads", dtype, kernel);
-        }
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = forward::Forward::new(
+            s, d, t, b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add("attention::forward", dtype, kernel);
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = query_grads::QueryGrads::new(
+            s, d, t, b(), b(), b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add("attention::query_grads", dtype, kernel);
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = key_grads::KeyGrads::new(
+            s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add("attention::key_grads", dtype, kernel);
     }
 }
 
