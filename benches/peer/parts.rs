@@ -4,7 +4,8 @@
 use crate::Work;
 use crate::measured::{Measured, Memory, Times, forget_peaks, since};
 use anyhow::Result;
-use blockllm::model::{HeadWeight, LossOptions, chunked_cross_entropy};
+use blockllm::model::LossOptions;
+use blockllm::model::loss::{HeadWeight, chunked_cross_entropy};
 use blockllm::optim::parameters;
 use blockllm::prelude::*;
 use blockllm::train::{Method, TrainConfig};

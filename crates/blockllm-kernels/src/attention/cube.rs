@@ -4,7 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::ir::IntKind;
+use cubecl::ir::{FloatKind, IntKind};
 use cubecl::prelude::*;
 
 use super::cube_kernels::{forward, key_grads, query_grads};
@@ -17,45 +17,45 @@ use crate::dropout::Mask;
 /// Units of a cube: queries, or keys, that one cube serves.
 pub(super) const BLOCK: u32 = 64;
 
-/// Adds the kernels of this operation in forms that have every branch between them: they are unrolled, so each of them takes
-/// seconds to compile, which all combinations are not worth.
+/// Adds this operation's kernels to the list of all.
 pub(crate) fn list_kernels(list: &mut List) {
-    let id = ElemType::Int(IntKind::I32);
-    for dtype in List::FLOATS.map(ElemType::Float) {
-        list_form(list, 64, true, 0, false, [dtype, id]);
-        list_form(list, 128, true, 1, false, [dtype, id]);
-        list_form(list, 64, false, 2, true, [dtype, id]);
+    let (b, id) = (buffer, ElemType::Int(IntKind::I32));
+    let (float, brain) = (FloatKind::F32, FloatKind::BF16);
+    // Each takes seconds to compile: every type, width, rule and dropout once, not all of them together.
+    for (kind_of_float, width, causal, kind, drops) in [
+        (float, 64, true, 0, false),
+        (brain, 64, true, 0, false),
+        (brain, 128, true, 1, false),
+        (float, 64, false, 2, true),
+    ] {
+        let dtype = ElemType::Float(kind_of_float);
+        let dtypes = [dtype, id];
+        let order = if causal { " causal" } else { "" };
+        let dropout = if drops { " dropout" } else { "" };
+        let visible = ["all", "segments", "keys"][kind as usize];
+        let form = format!("{width} {visible}{order}{dropout}");
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = forward::Forward::new(
+            s, d, t, b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add(&format!("attention::forward {form}"), dtype, kernel);
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = query_grads::QueryGrads::new(
+            s, d, t, b(), b(), b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add(&format!("attention::query_grads {form}"), dtype, kernel);
+        let (s, d, t) = list.beside(BLOCK);
+        #[rustfmt::skip]
+        let kernel = key_grads::KeyGrads::new(
+            s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
+            (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
+        );
+        list.add(&format!("attention::key_grads {form}"), dtype, kernel);
     }
-}
-
-/// Adds the three kernels in one of their forms.
-fn list_form(list: &mut List, width: usize, causal: bool, kind: u32, drops: bool, dtypes: [ElemType; 2]) {
-    let b = buffer;
-    let order = if causal { " causal" } else { "" };
-    let dropout = if drops { " dropout" } else { "" };
-    let visible = ["all", "segments", "keys"][kind as usize];
-    let form = format!("{width} {visible}{order}{dropout}");
-    let (s, d, t) = list.beside(BLOCK);
-    #[rustfmt::skip]
-    let kernel = forward::Forward::new(
-        s, d, t, b(), b(), b(), b(), b(),
-        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-    );
-    list.add(&format!("attention::forward {form}"), dtypes[0], kernel);
-    let (s, d, t) = list.beside(BLOCK);
-    #[rustfmt::skip]
-    let kernel = query_grads::QueryGrads::new(
-        s, d, t, b(), b(), b(), b(), b(), b(), b(),
-        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-    );
-    list.add(&format!("attention::query_grads {form}"), dtypes[0], kernel);
-    let (s, d, t) = list.beside(BLOCK);
-    #[rustfmt::skip]
-    let kernel = key_grads::KeyGrads::new(
-        s, d, t, b(), b(), b(), b(), b(), b(), b(), b(),
-        (), (), (), (), (), (), (), (), (), width, causal, kind, drops, dtypes,
-    );
-    list.add(&format!("attention::key_grads {form}"), dtypes[0], kernel);
 }
 
 impl AttentionBackend for CubeBackend {
