@@ -216,10 +216,8 @@ fn what_is_taken_may_be_changed_at_once() {
             for layer in &mut model.layers {
                 if let Some(gradient) = part.get::<2>(layer.weight.id) {
                     let weight = layer.weight.val().inner() - gradient;
-                    layer.weight = Param::initialized(
-                        layer.weight.id,
-                        Tensor::from_inner(weight).require_grad(),
-                    );
+                    layer.weight =
+                        Param::initialized(layer.weight.id, Tensor::from_inner(weight).require_grad());
                 }
             }
             Ok::<_, Infallible>(model)

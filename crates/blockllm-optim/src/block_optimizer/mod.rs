@@ -6,8 +6,8 @@ mod stepping;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::trainable_blocks;
 use crate::parameters::first_missing;
-use crate::precision::check_dtype;
 use crate::parts::Parts;
+use crate::precision::check_dtype;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
