@@ -1,6 +1,7 @@
 //! The micro-batches of one optimizer step, averaged by their counted labels.
 use crate::{MemoryMeter, Objective, TrainError};
 use blockllm_backward::{GradientSum, Stack, backward_of_sum, gradient_bytes};
+use blockllm_model::seed_dropout;
 use blockllm_optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use std::cell::Cell;
@@ -10,6 +11,8 @@ pub(crate) struct MicroBatches<'a, O: Objective> {
     objective: &'a O,
     device: &'a Device,
     batches: &'a [O::Batch],
+    /// Where the step's sequence of dropout seeds begins.
+    dropout: u64,
     /// Counted labels of all batches.
     labels: f64,
     /// Bytes of gradients that the optimizer holds.
@@ -19,9 +22,16 @@ pub(crate) struct MicroBatches<'a, O: Objective> {
 }
 
 impl<'a, O: Objective> MicroBatches<'a, O> {
+    /// Every pass over them, be it for a sweep or for the step, drops the same: `dropout` is where the seeds begin.
+    ///
     /// # Errors
     /// When no label counts.
-    pub fn new(objective: &'a O, device: &'a Device, batches: &'a [O::Batch]) -> Result<Self, TrainError> {
+    pub fn new(
+        objective: &'a O,
+        device: &'a Device,
+        batches: &'a [O::Batch],
+        dropout: u64,
+    ) -> Result<Self, TrainError> {
         let labels: u64 = batches.iter().map(|batch| objective.labels(batch)).sum();
         if labels == 0 {
             return Err(TrainError::NoLabels { what: "a batch" });
@@ -30,6 +40,7 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
             objective,
             device,
             batches,
+            dropout,
             labels: labels as f64,
             held: Cell::new(0),
             gradients: Cell::new(0),
@@ -39,6 +50,7 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
     /// Mean loss (`[1]`, outside autodiff) and its gradients, as one batch of all rows would give them. No more than
     /// one micro-batch's graph exists at a time.
     pub fn backward(&self, model: &O::Model, meter: &mut MemoryMeter) -> (Tensor<1>, GradientsParams) {
+        seed_dropout(self.dropout);
         let mut sum = GradientSum::default();
         let mut mean: Option<Tensor<1>> = None;
         for batch in self.batches {
@@ -73,6 +85,7 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
         at_once: bool,
         mut take: impl FnMut(O::Model, GradientsParams) -> Result<O::Model, E>,
     ) -> Result<(O::Model, Tensor<1>), E> {
+        seed_dropout(self.dropout);
         let stacks = self.stacks(&model)?;
         let mut sum = GradientSum::default();
         let mut take = |model: O::Model, gradients: GradientsParams, sum: &GradientSum| {

@@ -7,7 +7,6 @@ use crate::{
     Backward, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver,
     StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
-use blockllm_model::seed_dropout;
 use blockllm_optim::{GradientsParams, OptimError, Parameter, Step};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -103,10 +102,9 @@ impl<'a, O: Objective> Run<'a, O> {
         let started = Instant::now();
         // Dropout's masks follow from the step, and so does what else is drawn on the device: a resumed run draws the same.
         let seed = step_seed(self.config.seed, step);
-        seed_dropout(seed);
         self.device.seed(seed);
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
-        let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
+        let micro_batches = MicroBatches::new(self.objective, self.device, batches, seed)?;
         self.meter.begin_step(step);
         let model = self.prepare(model, &micro_batches)?;
         if let Some(event) = self.optimizer.take_selection_event() {
