@@ -25,7 +25,7 @@ impl ParamInfo {
 pub struct BlockId(pub usize);
 
 /// What may happen to a block during training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// In `C`: the policy decides.
@@ -35,6 +35,17 @@ pub enum Role {
     Always,
     /// In `F`: never trained, not counted in the budget.
     Never,
+}
+
+impl Role {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Candidate => "candidate",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// A set of parameters that is selected as one.

@@ -1,6 +1,6 @@
 //! How parameters are grouped into blocks, and which blocks are always or never trained.
 use crate::{Block, ParamInfo, PolicyError, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A rule from parameter path to block name.
@@ -69,20 +69,17 @@ impl Partition {
         roles.check(params)?;
         let layer = params.iter().find_map(|info| decoder_layer(&info.path));
         let mut blocks: Vec<Block> = Vec::new();
-        let mut index = BTreeMap::new();
+        let mut index: BTreeMap<(String, Role), usize> = BTreeMap::new();
         for (param, info) in params.iter().enumerate() {
             let role = roles.role(&info.path);
-            let mut name = self.block_name(&info.path, layer);
-            if let Some(&block) = index.get(&name) {
+            let name = self.block_name(&info.path, layer);
+            if let Some(&block) = index.get(&(name.clone(), role)) {
                 let block: &mut Block = &mut blocks[block];
-                if block.role == role {
-                    block.params.push(param);
-                    block.numel += info.numel;
-                    continue;
-                }
-                name.clone_from(&info.path);
+                block.params.push(param);
+                block.numel += info.numel;
+                continue;
             }
-            index.insert(name.clone(), blocks.len());
+            index.insert((name.clone(), role), blocks.len());
             blocks.push(Block {
                 name,
                 params: vec![param],
@@ -90,6 +87,7 @@ impl Partition {
                 role,
             });
         }
+        tell_apart(&mut blocks);
         Ok(blocks)
     }
 
@@ -103,6 +101,21 @@ impl Partition {
                 .unwrap_or_else(|| parent(path))
                 .to_owned(),
             Self::Custom(block_of) => block_of(path),
+        }
+    }
+}
+
+/// Gives blocks of one name and several roles a name each: candidates keep theirs.
+fn tell_apart(blocks: &mut [Block]) {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for role in [Role::Candidate, Role::Always, Role::Never] {
+        for block in blocks.iter_mut().filter(|block| block.role == role) {
+            if names.contains(&block.name) {
+                block.name = format!("{} ({})", block.name, role.name());
+            }
+            while !names.insert(block.name.clone()) {
+                block.name.push('+');
+            }
         }
     }
 }
@@ -286,7 +299,41 @@ mod tests {
         };
         let blocks = Partition::DecoderLayer.blocks(&params(), &roles).unwrap();
         let bias = blocks.iter().find(|block| block.role == Role::Always).unwrap();
-        assert_eq!(bias.name, "layers.1.q.bias");
+        assert_eq!(bias.name, "layers.1 (always)");
+    }
+
+    #[test]
+    fn a_first_parameter_of_another_role_does_not_split_the_rest_of_its_block() {
+        let infos = ["q", "k", "v", "o"].map(|name| ParamInfo::new(format!("layers.0.{name}.weight"), 10));
+        let roles = Roles {
+            always: vec!["q".into(), "v".into()],
+            never: vec![],
+        };
+        let blocks = Partition::DecoderLayer.blocks(&infos, &roles).unwrap();
+        let found: Vec<_> = blocks
+            .iter()
+            .map(|block| (block.name.as_str(), block.role, block.params.clone()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("layers.0 (always)", Role::Always, vec![0, 2]),
+                ("layers.0", Role::Candidate, vec![1, 3])
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_of_ones_own_never_meets_one_that_tells_roles_apart() {
+        let infos = ["a", "b", "c"].map(|name| ParamInfo::new(name, 1));
+        let roles = Roles {
+            always: vec!["b".into()],
+            never: vec![],
+        };
+        let own = Partition::custom(|path| if path == "c" { "x (always)" } else { "x" }.into());
+        let blocks = own.blocks(&infos, &roles).unwrap();
+        let names: BTreeSet<_> = blocks.iter().map(|block| block.name.as_str()).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
     }
 
     proptest! {

@@ -150,6 +150,11 @@ pub trait Policy: Send {
         }
     }
 
+    /// Its settings: a resume refuses a state that was made under others. Null by default, which equals only itself.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// What it must remember across a resume; nothing by default.
     fn state(&self) -> serde_json::Value {
         serde_json::Value::Null

@@ -64,6 +64,10 @@ impl Policy for BlockLlmPolicy {
         }
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "patience": self.patience })
+    }
+
     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
         context.ranked_by(|block| {
             let norm = context.norm(self.name(), block)?;

@@ -91,6 +91,10 @@ impl Policy for Cyclic {
         "cyclic"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval, "order": self.order, "blocks": self.blocks })
+    }
+
     fn signal(&self) -> Signal {
         Signal::None
     }
@@ -104,6 +108,18 @@ impl Policy for Cyclic {
         context: &SelectContext<'_>,
         rng: &mut PolicyRng,
     ) -> Result<Vec<BlockId>, PolicyError> {
+        // A cycle that was restored may be of another partition.
+        if let Some(unknown) = self
+            .cycle
+            .iter()
+            .find(|block| !context.candidates.contains(block))
+        {
+            return Err(PolicyError::StateMismatch {
+                what: "policy state",
+                found: format!("block {} in the cycle", unknown.0),
+                expected: format!("one of the {} candidates", context.candidates.len()),
+            });
+        }
         let mut taken: Vec<BlockId> = Vec::new();
         while !self.is_enough(context, &taken) && taken.len() < context.candidates.len() {
             if self.next >= self.cycle.len() {
@@ -135,8 +151,12 @@ impl Policy for Cyclic {
             found: state.to_string(),
             expected: "an object with `cycle` and `next`".into(),
         };
-        self.cycle = serde_json::from_value(state["cycle"].clone()).map_err(|_| mismatch())?;
-        self.next = serde_json::from_value(state["next"].clone()).map_err(|_| mismatch())?;
+        let cycle: Vec<BlockId> = serde_json::from_value(state["cycle"].clone()).map_err(|_| mismatch())?;
+        let next: usize = serde_json::from_value(state["next"].clone()).map_err(|_| mismatch())?;
+        if next > cycle.len() {
+            return Err(mismatch());
+        }
+        (self.cycle, self.next) = (cycle, next);
         Ok(())
     }
 }

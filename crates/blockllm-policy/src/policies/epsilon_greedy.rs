@@ -1,4 +1,4 @@
-//! `epsilon-greedy`: by norm, but now and then at random (`AdaGradSelect`).
+//! `epsilon-greedy`: by norm, but now and then at random, ever more rarely.
 use super::at_least_one;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 use rand::{RngExt, seq::SliceRandom};
@@ -6,7 +6,9 @@ use rand::{RngExt, seq::SliceRandom};
 /// Explores with probability `epsilon`, which decays with every selection, and else exploits.
 ///
 /// *Rule:* with probability `epsilon` a uniformly random order, else largest norm first; again when the loss
-/// stalls; `epsilon` is multiplied by `decay` at each selection. *Source:* `AdaGradSelect`, arXiv 2512.15764.
+/// stalls; `epsilon` is multiplied by `decay` at each selection. *Source:* the decaying exploration of `AdaGradSelect`,
+/// arXiv 2512.15764. It is not that method whole: `AdaGradSelect` exploits by sampling blocks from a distribution over how
+/// often each was updated, and selects at every step; this policy takes the largest norms, when the loss stalls.
 /// *Settings:* `patience` (100 steps), `epsilon` at the start (1), `decay` (0.9). *Use it* to ask whether early exploration pays.
 #[derive(Clone, Copy, Debug)]
 pub struct EpsilonGreedy {
@@ -44,6 +46,10 @@ impl Policy for EpsilonGreedy {
         "epsilon-greedy"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "patience": self.patience, "decay": self.decay })
+    }
+
     fn rank(
         &mut self,
         context: &SelectContext<'_>,
@@ -70,10 +76,11 @@ impl Policy for EpsilonGreedy {
     fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
         self.epsilon = state["epsilon"]
             .as_f64()
+            .filter(|epsilon| (0.0..=1.0).contains(epsilon))
             .ok_or_else(|| PolicyError::StateMismatch {
                 what: "policy state",
                 found: state.to_string(),
-                expected: "an object with `epsilon`".into(),
+                expected: "an object with `epsilon` in [0, 1]".into(),
             })?;
         Ok(())
     }

@@ -31,6 +31,10 @@ impl Policy for Fixed {
         "fixed"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "blocks": self.blocks })
+    }
+
     fn signal(&self) -> Signal {
         Signal::None
     }

@@ -40,6 +40,10 @@ impl Policy for Importance {
         "importance"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval, "temperature": self.temperature })
+    }
+
     fn rank(
         &mut self,
         context: &SelectContext<'_>,

@@ -30,6 +30,10 @@ impl Policy for Magnitude {
         "magnitude"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval })
+    }
+
     fn signal(&self) -> Signal {
         Signal::WeightNorm
     }

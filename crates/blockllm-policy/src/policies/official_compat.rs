@@ -37,6 +37,10 @@ impl Policy for OfficialCompat {
         "official-compat"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval, "patience": self.patience })
+    }
+
     fn take(&self) -> Take {
         Take::BelowBudget
     }
@@ -52,10 +56,10 @@ impl Policy for OfficialCompat {
     }
 
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
-        let losses: Vec<f64> = progress.history.iter().copied().chain([progress.loss]).collect();
-        if !progress.step.is_multiple_of(self.interval) || losses.len() < self.patience {
+        if !progress.step.is_multiple_of(self.interval) || progress.history.len() + 1 < self.patience {
             return None;
         }
+        let losses: Vec<f64> = progress.history.iter().copied().chain([progress.loss]).collect();
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let recent = &losses[losses.len() - self.patience..];
         (mean(&losses) <= mean(recent)).then_some(Reason::LossStalled)

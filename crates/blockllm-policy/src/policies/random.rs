@@ -35,6 +35,10 @@ impl Policy for RandomBlocks {
         "random"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval, "blocks": self.blocks })
+    }
+
     fn signal(&self) -> Signal {
         Signal::None
     }

@@ -1,7 +1,8 @@
 //! What a selector remembers across a resume.
 use super::Selector;
-use crate::{BlockId, PolicyError, PolicyRng, Visits};
+use crate::{Block, BlockId, PolicyError, PolicyRng, Role, Visits};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// What a [`Selector`] must remember across a resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -9,6 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct SelectorState {
     policy: String,
     policy_state: serde_json::Value,
+    /// The policy's settings; absent in states of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy_settings: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sparsity: Option<f64>,
+    /// Name and role of every block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blocks: Option<Vec<(String, Role)>>,
     block_sizes: Vec<u64>,
     visits: Visits,
     norms: Vec<Option<f64>>,
@@ -26,6 +35,9 @@ impl Selector {
         SelectorState {
             policy: self.policy.name().to_owned(),
             policy_state: self.policy.state(),
+            policy_settings: Some(self.policy.settings()).filter(|settings| !settings.is_null()),
+            sparsity: Some(self.config.sparsity),
+            blocks: Some(self.named_roles()),
             block_sizes: self.blocks.iter().map(|block| block.numel).collect(),
             visits: self.visits.clone(),
             norms: self.norms.clone(),
@@ -38,26 +50,13 @@ impl Selector {
         }
     }
 
-    /// Goes on from a saved state.
+    /// Goes on from a saved state; when it refuses, nothing has changed.
     ///
     /// # Errors
-    /// When the state is of another policy or partition.
+    /// When the state is of another policy, partition, sparsity or setting of the policy, or is no whole state.
     pub fn restore(&mut self, state: SelectorState) -> Result<(), PolicyError> {
-        if state.policy != self.policy.name() {
-            return Err(PolicyError::StateMismatch {
-                what: "policy",
-                found: state.policy,
-                expected: self.policy.name().to_owned(),
-            });
-        }
-        let sizes: Vec<_> = self.blocks.iter().map(|block| block.numel).collect();
-        if state.block_sizes != sizes {
-            return Err(PolicyError::StateMismatch {
-                what: "block sizes",
-                found: summary(&state.block_sizes),
-                expected: summary(&sizes),
-            });
-        }
+        self.check_is_of_this(&state)?;
+        self.check_is_whole(&state)?;
         self.policy.restore(&state.policy_state)?;
         self.visits = state.visits;
         self.norms = state.norms;
@@ -68,6 +67,74 @@ impl Selector {
         self.steps_since_selection = state.steps_since_selection;
         self.rng = state.rng;
         Ok(())
+    }
+
+    fn check_is_of_this(&self, state: &SelectorState) -> Result<(), PolicyError> {
+        equal("policy", &state.policy, &self.policy.name().to_owned())?;
+        if let Some(settings) = &state.policy_settings {
+            equal("settings of the policy", settings, &self.policy.settings())?;
+        }
+        if let Some(sparsity) = state.sparsity {
+            let same = sparsity.to_bits() == self.config.sparsity.to_bits();
+            if !same {
+                return Err(mismatch("sparsity", &sparsity, &self.config.sparsity));
+            }
+        }
+        let sizes: Vec<_> = self.blocks.iter().map(|block| block.numel).collect();
+        if state.block_sizes != sizes {
+            return Err(mismatch(
+                "block sizes",
+                &summary(&state.block_sizes),
+                &summary(&sizes),
+            ));
+        }
+        let Some(blocks) = &state.blocks else {
+            return Ok(());
+        };
+        let own = self.named_roles();
+        let differs = blocks.iter().zip(&own).find(|(saved, own)| saved != own);
+        match differs {
+            Some((saved, own)) => {
+                let told = |(name, role): &(String, Role)| format!("`{name}` ({})", role.name());
+                Err(mismatch("block", &told(saved), &told(own)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A state that somebody edited, or that is of another version, would be read past its end.
+    fn check_is_whole(&self, state: &SelectorState) -> Result<(), PolicyError> {
+        let count = self.blocks.len();
+        for (what, found) in [
+            ("visits of blocks", state.visits.len()),
+            ("norms of blocks", state.norms.len()),
+            ("measured blocks", state.measured_at.len()),
+        ] {
+            if found != count {
+                return Err(mismatch(what, &found, &count));
+            }
+        }
+        self.check_known(&state.selected)
+    }
+
+    fn named_roles(&self) -> Vec<(String, Role)> {
+        let of = |block: &Block| (block.name.clone(), block.role);
+        self.blocks.iter().map(of).collect()
+    }
+}
+
+fn equal<T: PartialEq + Display>(what: &'static str, found: &T, expected: &T) -> Result<(), PolicyError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(mismatch(what, found, expected))
+}
+
+fn mismatch(what: &'static str, found: &dyn Display, expected: &dyn Display) -> PolicyError {
+    PolicyError::StateMismatch {
+        what,
+        found: found.to_string(),
+        expected: expected.to_string(),
     }
 }
 

@@ -110,3 +110,86 @@ fn the_random_numbers_are_the_seed_s() {
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));
 }
+
+/// A state as text, changed by somebody.
+fn edited(
+    state: &SelectorState,
+    change: impl Fn(&mut serde_json::Value),
+) -> Result<SelectorState, serde_json::Error> {
+    let mut value = serde_json::to_value(state).unwrap();
+    change(&mut value);
+    serde_json::from_value(value)
+}
+
+#[test]
+fn the_state_of_another_sparsity_role_or_policy_setting_is_refused_by_name() {
+    let mut run = selector(&SIZES, 0.6, BlockLlmPolicy::new(3).unwrap());
+    drive(&mut run, 5, &mut PolicyRng::seed_from_u64(1));
+    let state = run.state();
+    let refusal = |mut other: Selector| other.restore(state.clone()).unwrap_err().to_string();
+    let text = refusal(selector(&SIZES, 0.5, BlockLlmPolicy::new(3).unwrap()));
+    assert!(
+        text.contains("sparsity") && text.contains("0.6") && text.contains("0.5"),
+        "{text}"
+    );
+    let text = refusal(selector(&SIZES, 0.6, BlockLlmPolicy::new(4).unwrap()));
+    assert!(
+        text.contains("settings of the policy") && text.contains('4'),
+        "{text}"
+    );
+    let mut always = blocks(&SIZES);
+    always[2].role = blockllm_policy::Role::Always;
+    let config = SelectorConfig {
+        sparsity: 0.6,
+        ..SelectorConfig::default()
+    };
+    let policy = Box::new(BlockLlmPolicy::new(3).unwrap());
+    let text = refusal(Selector::new(always, config, policy).unwrap());
+    assert!(text.contains("always") && text.contains("candidate"), "{text}");
+}
+
+#[test]
+fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
+    let fresh = || selector(&SIZES, 0.6, Cyclic::new(3, CyclicOrder::Random, None).unwrap());
+    let mut run = fresh();
+    drive(&mut run, 5, &mut PolicyRng::seed_from_u64(1));
+    let state = run.state();
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let Ok(state) = edited(&state, change) else {
+            return true;
+        };
+        let mut other = fresh();
+        // What a policy cannot know when it is restored it says when it ranks.
+        other.restore(state).is_err() || other.select().is_err()
+    };
+    assert!(!refused(&|_| {}));
+    assert!(refused(&|state| state["selected"] = serde_json::json!([99])));
+    assert!(refused(&|state| state["norms"] = serde_json::json!([])));
+    assert!(refused(&|state| state["measured_at"] = serde_json::json!([1])));
+    assert!(refused(&|state| state["visits"]["counts"] = serde_json::json!([])));
+    assert!(refused(
+        &|state| state["policy_state"]["cycle"] = serde_json::json!([99, 3])
+    ));
+    assert!(refused(
+        &|state| state["policy_state"]["next"] = serde_json::json!(1000)
+    ));
+
+    let greedy = || {
+        boxed(
+            &SIZES,
+            0.6,
+            PolicyConfig::EpsilonGreedy {
+                patience: 3,
+                epsilon: 1.0,
+                decay: 0.9,
+            }
+            .build()
+            .unwrap(),
+        )
+    };
+    let state = edited(&greedy().state(), |state| {
+        state["policy_state"]["epsilon"] = serde_json::json!(2.0)
+    })
+    .unwrap();
+    assert!(greedy().restore(state).is_err());
+}
