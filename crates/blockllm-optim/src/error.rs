@@ -22,9 +22,10 @@ pub enum OptimError {
     /// Nothing is selected yet.
     #[error("nothing is selected yet: call `prepare` before the forward pass of every step")]
     NotPrepared,
-    /// A trained parameter got no gradient.
+    /// No trained parameter got a gradient.
     #[error(
-        "parameter `{path}` is trained but got no gradient: does the loss depend on it, and was `prepare` called before the forward pass?"
+        "no trained parameter got a gradient, `{path}` for one: was `prepare` called before the forward pass, and does the \
+         loss depend on it? What the loss never depends on belongs among the `never` roles"
     )]
     MissingGradient {
         /// Path of the parameter.
@@ -37,6 +38,29 @@ pub enum OptimError {
     GradientTwice {
         /// Path of the parameter.
         path: String,
+    },
+    /// One parameter stands in two places of a module.
+    #[error(
+        "`{first}` and `{second}` are one parameter: an update would part them; keep it in one place of the module and use \
+         it from there, as a head does that is tied to its embedding"
+    )]
+    SharedParameter {
+        /// Its first path.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// The parameters lie on several devices.
+    #[error(
+        "the module's parameters lie on {count} devices ({first}, {second}): move it to one, with `Module::to_device`"
+    )]
+    Devices {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+        /// Another one.
+        second: String,
     },
     /// The module is not the one the optimizer was made for.
     #[error("the module has no parameter `{path}`: use the module that the optimizer was made for")]

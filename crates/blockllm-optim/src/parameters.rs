@@ -1,8 +1,9 @@
 //! The parameters of any module: a list in visiting order, and which of them require gradients.
+use crate::OptimError;
 use blockllm_policy::ParamInfo;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A float parameter of a module.
 #[derive(Clone, Debug)]
@@ -25,6 +26,32 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     };
     module.visit(&mut lister);
     lister.parameters
+}
+
+/// All float parameters of `module`, each of which lies in one place and on the one device that all are on.
+///
+/// # Errors
+/// Names the parameter that is not so.
+pub(crate) fn distinct_parameters<M: Module>(module: &M) -> Result<Vec<Parameter>, OptimError> {
+    let devices = module.devices();
+    if devices.len() > 1 {
+        return Err(OptimError::Devices {
+            count: devices.len(),
+            first: format!("{:?}", devices[0]),
+            second: format!("{:?}", devices[1]),
+        });
+    }
+    let parameters = parameters(module);
+    let mut places = BTreeMap::new();
+    for parameter in &parameters {
+        if let Some(first) = places.insert(parameter.id, &parameter.info.path) {
+            return Err(OptimError::SharedParameter {
+                first: first.clone(),
+                second: parameter.info.path.clone(),
+            });
+        }
+    }
+    Ok(parameters)
 }
 
 /// The first of `parameters` that `module` does not hold.

@@ -36,11 +36,6 @@ impl Parts {
         Ok(())
     }
 
-    /// Parameters that a gradient was given for.
-    pub(crate) fn given(&self) -> &BTreeSet<usize> {
-        &self.given
-    }
-
     /// Lets the gradients of the parameters in `wait` wait, drops those of all that are not in `now` either, and gives
     /// the rest back.
     pub(crate) fn sort<M: Module>(
@@ -61,6 +56,25 @@ impl Parts {
         };
         module.visit(&mut sorter);
         sorter.now_gradients
+    }
+
+    /// Of `trained` those that a gradient was given for, and the paths of the others: parameters that this step's loss does
+    /// not depend on, such as those of an expert that no token went to. They stay as they are.
+    ///
+    /// # Errors
+    /// When there is no gradient at all.
+    pub(crate) fn split(
+        &self,
+        trained: BTreeSet<usize>,
+        parameters: &[Parameter],
+    ) -> Result<(BTreeSet<usize>, Vec<String>), OptimError> {
+        let path = |param: &usize| parameters[*param].info.path.clone();
+        let (with, without): (BTreeSet<_>, BTreeSet<_>) =
+            trained.into_iter().partition(|param| self.given.contains(param));
+        match without.first() {
+            Some(param) if with.is_empty() => Err(OptimError::MissingGradient { path: path(param) }),
+            _ => Ok((with, without.iter().map(path).collect())),
+        }
     }
 
     /// All gradients that waited; nothing was given then.

@@ -92,6 +92,18 @@ pub(crate) fn check_parameters(own: &[Parameter], saved: &[ParamInfo]) -> Result
     Ok(())
 }
 
+/// Refuses a record that was made under other settings; both are objects with the same keys.
+pub(crate) fn check_settings(saved: &serde_json::Value, own: &serde_json::Value) -> Result<(), OptimError> {
+    let fields = own.as_object().into_iter().flatten();
+    for (name, own) in fields {
+        let saved = &saved[name.as_str()];
+        if saved != own {
+            return Err(mismatch("setting", &format!("{name} = {saved}"), own));
+        }
+    }
+    Ok(())
+}
+
 /// Path and size of every parameter.
 pub(crate) fn infos(parameters: &[Parameter]) -> Vec<ParamInfo> {
     parameters

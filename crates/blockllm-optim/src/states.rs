@@ -67,12 +67,14 @@ impl States {
     }
 
     /// Makes the masks over the selection, whose gradients are `selected` (`[n_l]` each). Where a parameter still
-    /// has state, the entries that stay keep it; else state begins afresh, as it does for an `A` that has none.
+    /// has state, the entries that stay keep it, and those that join get what their clipped gradient would have left;
+    /// else state begins afresh, as it does for an `A` that has none.
     pub(crate) fn make(
         &mut self,
         selected: BTreeMap<usize, Tensor<1>>,
         plan: MaskPlan,
         rule: &dyn UpdateRule,
+        clip: Option<&Tensor<1>>,
         parameters: &[Parameter],
     ) -> Result<(), OptimError> {
         let Some(device) = selected.values().next().map(Tensor::device) else {
@@ -86,7 +88,14 @@ impl States {
                 continue;
             }
             let state = match state {
-                Some(state) => state.carried_over(mask, rule, &in_f32(gradient)),
+                Some(state) => {
+                    let gradient = in_f32(gradient);
+                    let clipped = match clip {
+                        Some(clip) => gradient * clip.clone(),
+                        None => gradient,
+                    };
+                    state.carried_over(mask, rule, &clipped)
+                }
                 None => SparseState::new(mask, self.settings(&parameters[param], rule), &device),
             };
             self.by_param.insert(param, state);
@@ -163,21 +172,23 @@ impl States {
         Ok(())
     }
 
-    /// Replaces all states by those of a record.
-    pub(crate) fn restore(
-        &mut self,
+    /// The states of a record.
+    pub(crate) fn read(
         records: BTreeMap<usize, SparseStateRecord>,
         rule: &dyn UpdateRule,
-        mut record: OptimizerRecord,
+        record: &mut OptimizerRecord,
         device: &Device,
-    ) -> Result<(), OptimError> {
-        let mut states = BTreeMap::new();
-        for (param, form) in records {
-            let state = SparseState::from_record(form, &prefix(param), rule, &mut record, device)?;
-            states.insert(param, state);
-        }
+    ) -> Result<BTreeMap<usize, SparseState>, OptimError> {
+        let one = |(param, form): (usize, SparseStateRecord)| {
+            let state = SparseState::from_record(form, &prefix(param), rule, record, device)?;
+            Ok((param, state))
+        };
+        records.into_iter().map(one).collect()
+    }
+
+    /// Takes these states for those it had.
+    pub(crate) fn replace(&mut self, states: BTreeMap<usize, SparseState>) {
         self.by_param = states;
-        Ok(())
     }
 
     /// The state of a parameter, if it has trained entries.

@@ -15,6 +15,9 @@ pub struct Step<M> {
     pub model: M,
     /// Global L2 norm of the trained blocks' gradients before clipping, still on the device: `[1]`.
     pub grad_norm: Tensor<1>,
+    /// Paths of trained parameters that got no gradient, since the loss of this step does not depend on them; they stayed
+    /// as they were. Those that never get one belong among the `never` roles.
+    pub without_gradient: Vec<String>,
 }
 
 /// Applies an update rule to every parameter that has state.

@@ -20,9 +20,17 @@ pub struct StepRecord {
     pub step_ms: f64,
     /// Entries with optimizer state.
     pub trained_entries: u64,
+    /// Trained parameters that got no gradient, since the loss did not depend on them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_gradient: u64,
     /// Live bytes after the step; on a GPU as of the last step that looked at the pool, every
     /// [`memory_sample_every`](TrainConfig::memory_sample_every).
     pub memory_bytes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One evaluation.

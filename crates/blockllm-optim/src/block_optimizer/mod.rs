@@ -5,14 +5,14 @@ mod stepping;
 
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::trainable_blocks;
-use crate::parameters::first_missing;
+use crate::parameters::{distinct_parameters, first_missing};
 use crate::parts::Parts;
 use crate::precision::check_dtype;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
     BlockOptimizerConfig, CarriedMoments, Measured, NormKind, OptimError, Parameter, Reach, SelectionEvent,
-    SweepMode, TakeGradients, parameters, set_trainable,
+    SweepMode, TakeGradients, set_trainable,
 };
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
@@ -74,7 +74,7 @@ impl BlockOptimizer {
         policy: Box<dyn Policy>,
     ) -> Result<Self, OptimError> {
         config.validate()?;
-        let parameters = parameters(module);
+        let parameters = distinct_parameters(module)?;
         for (device, parameter) in module
             .devices()
             .iter()
@@ -236,7 +236,8 @@ impl BlockOptimizer {
                 let params = self.params_of(&self.selector.candidates()).collect();
                 let sums = grad_norm::of_weights(module, &params, &self.index);
                 let [norms] = grad_norm::read_back([&sums])?;
-                self.record_norms(&norms);
+                // The configured norm is of gradients; that of weights is L2, as the rule says.
+                self.record_norms(&norms, NormKind::Grad);
             }
         }
         let selection = self.selector.select_because(reason)?;
@@ -269,16 +270,16 @@ impl BlockOptimizer {
                 *sum = processed.get(param).copied().unwrap_or(*sum * ratio);
             }
         }
-        self.record_norms(&raw);
+        self.record_norms(&raw, self.config.norm);
         Ok(())
     }
 
-    fn record_norms(&mut self, sums: &BTreeMap<usize, f64>) {
+    fn record_norms(&mut self, sums: &BTreeMap<usize, f64>, kind: NormKind) {
         for id in self.selector.candidates() {
             let block = self.selector.block(id);
             let sum: Option<f64> = block.params.iter().map(|param| sums.get(param)).sum();
             if let Some(sum) = sum {
-                let norm = self.config.norm.of(sum, block.numel);
+                let norm = kind.of(sum, block.numel);
                 self.selector.record_norm(id, norm);
             }
         }

@@ -1,9 +1,11 @@
 //! What a block optimizer remembers across a resume: with it a run goes on as if it had never stopped.
 use super::BlockOptimizer;
 use crate::grad_norm::{self, SumsOfSquares};
-use crate::record::{check_parameters, infos};
+use crate::parts::Parts;
+use crate::record::{check_parameters, check_settings, infos};
 use crate::sparse_state::SparseStateRecord;
-use crate::{OptimError, OptimizerRecord};
+use crate::states::States;
+use crate::{BlockOptimizerConfig, OptimError, OptimizerRecord};
 use blockllm_policy::{ParamInfo, Reason, SelectorState};
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,9 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 struct Meta {
     parameters: Vec<ParamInfo>,
+    /// What the state depends on; absent in records of earlier versions.
+    #[serde(default)]
+    settings: Option<serde_json::Value>,
     selector: SelectorState,
     states: BTreeMap<usize, SparseStateRecord>,
     measured: Vec<usize>,
@@ -41,6 +46,7 @@ impl BlockOptimizer {
         }
         let meta = Meta {
             parameters: infos(&self.parameters),
+            settings: Some(self.settings()),
             selector: self.selector.state(),
             states,
             measured: self.sums.measured().iter().copied().collect(),
@@ -54,26 +60,64 @@ impl BlockOptimizer {
     /// Goes on from a record that an optimizer of the same module, settings and policy made.
     ///
     /// # Errors
-    /// Names what differs when the record is of another model, policy or partition.
+    /// Names what differs when the record is of another model, policy, partition or setting that the state depends on;
+    /// nothing has changed then.
     pub fn restore(&mut self, mut record: OptimizerRecord, device: &Device) -> Result<(), OptimError> {
         let meta: Meta = record.meta("a block optimizer's")?;
         check_parameters(&self.parameters, &meta.parameters)?;
+        if let Some(settings) = &meta.settings {
+            check_settings(settings, &self.settings())?;
+        }
         self.states
             .check(&meta.states, self.config.update.rule(), &self.parameters)?;
         let device = device.clone().without_autodiff();
-        // The selector checks most and changes nothing when it refuses; it goes first.
-        self.selector.restore(meta.selector)?;
         let measured = meta.measured;
-        if !measured.is_empty() {
+        let sums = if measured.is_empty() {
+            None
+        } else {
             let data = record.take(SUMS, measured.len() as u64)?;
             let sums = measured.into_iter().zip(data.iter::<f32>()).collect();
-            self.sums = SumsOfSquares::from_measured(self.parameters.len(), &sums, &device);
+            Some(SumsOfSquares::from_measured(
+                self.parameters.len(),
+                &sums,
+                &device,
+            ))
+        };
+        let rule = self.config.update.rule();
+        let states = States::read(meta.states, rule, &mut record, &device)?;
+        // What may still refuse changes nothing then; from here on nothing else does.
+        self.selector.restore(meta.selector)?;
+        if let Some(sums) = sums {
+            self.sums = sums;
         }
-        self.states
-            .restore(meta.states, self.config.update.rule(), record, &device)?;
+        self.states.replace(states);
+        self.parts = Parts::default();
         self.keep = meta.keep;
         self.pending = meta.pending;
         self.unmasked = meta.unmasked;
         Ok(())
+    }
+
+    /// The settings that the state depends on: under others it would mean something else.
+    fn settings(&self) -> serde_json::Value {
+        let BlockOptimizerConfig {
+            norm,
+            mask,
+            threshold,
+            refresh,
+            moments,
+            visit_smoothing,
+            update,
+            ..
+        } = &self.config;
+        serde_json::json!({
+            "norm": norm,
+            "mask": mask,
+            "threshold": threshold,
+            "refresh": refresh,
+            "moments": moments,
+            "visit_smoothing": visit_smoothing,
+            "update": update,
+        })
     }
 }

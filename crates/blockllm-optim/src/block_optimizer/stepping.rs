@@ -6,7 +6,7 @@ use crate::step::{Step, Updater, flat_gradients};
 use crate::{MaskRefresh, OptimError};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use std::collections::BTreeSet;
 
 impl BlockOptimizer {
@@ -56,7 +56,7 @@ impl BlockOptimizer {
     /// averaged over the micro-batches if there are several; or what [`take`](Self::take) was not given yet of them.
     ///
     /// # Errors
-    /// When nothing was prepared, a trained parameter has no gradient, or the device fails; the module is lost
+    /// When nothing was prepared, no trained parameter has a gradient, or the device fails; the module is lost
     /// then, as it is the caller's only copy.
     pub fn step<M: Module>(
         &mut self,
@@ -65,25 +65,24 @@ impl BlockOptimizer {
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
         let module = self.take(module, gradients, learning_rate)?;
-        let trained = self.trained_params();
-        if let Some(param) = trained.difference(self.parts.given()).next() {
-            return Err(OptimError::MissingGradient {
-                path: self.parameters[*param].info.path.clone(),
-            });
-        }
+        let (trained, without_gradient) = self.parts.split(self.trained_params(), &self.parameters)?;
         let gradients = self.parts.finish();
+        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.makes_masks() {
-            self.make_masks(&module, &gradients)?;
+            self.make_masks(&module, &gradients, clip.as_ref())?;
             self.unmasked = false;
         }
-        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         let step = self.selector.step() + 1;
         let measured = [self.selector.selected(), &self.probes, &self.inactive].concat();
         for block in measured {
             self.selector.note_measured(block, step);
         }
         let model = self.update(module, gradients, learning_rate, clip, &BTreeSet::new());
-        Ok(Step { model, grad_norm })
+        Ok(Step {
+            model,
+            grad_norm,
+            without_gradient,
+        })
     }
 
     /// Whether this step makes masks, from the gradients of the whole selection.
@@ -121,10 +120,22 @@ impl BlockOptimizer {
     }
 
     /// Makes the masks of the selection from the step's gradients, and the state of what is trained.
-    fn make_masks<M: Module>(&mut self, module: &M, gradients: &GradientsParams) -> Result<(), OptimError> {
+    fn make_masks<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: &GradientsParams,
+        clip: Option<&Tensor<1>>,
+    ) -> Result<(), OptimError> {
         let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
         let mut flat = flat_gradients(module, gradients, &self.index);
         flat.retain(|param, _| selected.contains(param));
+        let device = module.devices().remove(0).without_autodiff();
+        for param in selected {
+            // What got no gradient in this step may get one in the next: it takes part as if its gradient were zero.
+            let numel = self.parameters[param].info.numel as usize;
+            flat.entry(param)
+                .or_insert_with(|| Tensor::full([numel], 0.0, (&device, DType::F32)));
+        }
         let plan = MaskPlan {
             keep: self.keep,
             scope: self.config.mask,
@@ -132,6 +143,6 @@ impl BlockOptimizer {
             seed: self.config.seed.wrapping_add(self.selector.step()),
         };
         self.states
-            .make(flat, plan, self.config.update.rule(), &self.parameters)
+            .make(flat, plan, self.config.update.rule(), clip, &self.parameters)
     }
 }

@@ -3,7 +3,7 @@ use super::config::GaLoreAdam;
 use burn::tensor::Tensor;
 
 /// First and second moment, `[k]` each, in f32.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Moments {
     pub first: Tensor<1>,
     pub second: Tensor<1>,

@@ -5,8 +5,9 @@ use super::projector::Projector;
 use super::updater::Updater;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::{Layouts, matches};
+use crate::parameters::distinct_parameters;
 use crate::parts::Parts;
-use crate::{OptimError, Parameter, Step, parameters, set_trainable};
+use crate::{OptimError, Parameter, Step, set_trainable};
 use blockllm_policy::Reason;
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
@@ -41,7 +42,7 @@ pub struct GaLoreOptimizer {
     pub(super) states: BTreeMap<usize, ParameterState>,
     sums: SumsOfSquares,
     /// The gradients of the step that is being made.
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Steps done.
     pub(super) steps: u64,
 }
@@ -54,7 +55,7 @@ impl GaLoreOptimizer {
     /// of a projected one.
     pub fn new<M: Module>(module: &M, config: GaLoreConfig) -> Result<Self, OptimError> {
         config.validate()?;
-        let parameters = parameters(module);
+        let parameters = distinct_parameters(module)?;
         let layouts = Layouts::of(module);
         for pattern in &config.targets {
             check_target(pattern, &parameters)?;
@@ -75,6 +76,7 @@ impl GaLoreOptimizer {
             };
             states.insert(position, state);
         }
+        check_trains(&parameters, &states, &config)?;
         Ok(Self {
             index: grad_norm::positions(&parameters),
             config,
@@ -146,7 +148,7 @@ impl GaLoreOptimizer {
     /// Reads nothing back, but for the steps that refresh by [`SvdMethod::Exact`].
     ///
     /// # Errors
-    /// When a trained parameter has no gradient, or an exact refresh meets gradients that are not finite; the module
+    /// When no trained parameter has a gradient, or an exact refresh meets gradients that are not finite; the module
     /// is lost then, as it is the caller's only copy.
     pub fn step<M: Module>(
         &mut self,
@@ -155,12 +157,8 @@ impl GaLoreOptimizer {
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
         let module = self.take(module, gradients, learning_rate)?;
-        let trained: BTreeSet<_> = self.states.keys().copied().collect();
-        if let Some(param) = trained.difference(self.parts.given()).next() {
-            return Err(OptimError::MissingGradient {
-                path: self.parameters[*param].info.path.clone(),
-            });
-        }
+        let trained = self.states.keys().copied().collect();
+        let (trained, without_gradient) = self.parts.split(trained, &self.parameters)?;
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.looks_for_finite() {
             self.check_finite(&grad_norm)?;
@@ -168,7 +166,11 @@ impl GaLoreOptimizer {
         let gradients = self.parts.finish();
         let model = self.update(module, gradients, learning_rate, clip);
         self.steps += 1;
-        Ok(Step { model, grad_norm })
+        Ok(Step {
+            model,
+            grad_norm,
+            without_gradient,
+        })
     }
 
     /// Whether this step refreshes by a host SVD, which cannot end on numbers that are not finite.
@@ -279,6 +281,30 @@ impl GaLoreOptimizer {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a module of which nothing, or no target, is free to be trained.
+fn check_trains(
+    parameters: &[Parameter],
+    states: &BTreeMap<usize, ParameterState>,
+    config: &GaLoreConfig,
+) -> Result<(), OptimError> {
+    if states.is_empty() {
+        return Err(OptimError::Setting {
+            field: "module",
+            value: format!("{} parameters, all of them frozen", parameters.len()),
+            mend: "unfreeze what is to be trained (`Module::unfreeze`) before the optimizer is made",
+        });
+    }
+    let projects = states.values().any(ParameterState::is_projected);
+    if !config.targets.is_empty() && !projects {
+        return Err(OptimError::Setting {
+            field: "targets",
+            value: config.targets.join(", "),
+            mend: "all of these matrices are frozen: unfreeze them, or name others",
+        });
+    }
+    Ok(())
 }
 
 fn check_target(pattern: &str, parameters: &[Parameter]) -> Result<(), OptimError> {

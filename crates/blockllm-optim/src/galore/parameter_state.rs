@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const WORD_BYTES: u64 = 4;
 
 /// The state of one parameter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ParameterState {
     /// `[d0, d1]` of a projected matrix.
     projected: Option<([usize; 2], Projector)>,

@@ -5,7 +5,7 @@ use super::svd::leading_basis;
 use burn::tensor::Tensor;
 
 /// Projects one dimension of a matrix's gradient to `r` directions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Projector {
     /// The dimension that is projected, in burn's layout.
     dim: usize,

@@ -1,6 +1,7 @@
 //! What `GaLore` remembers across a resume: moments, bases, and the number of steps.
 use super::GaLoreOptimizer;
-use crate::record::{check_parameters, infos, mismatch};
+use crate::parts::Parts;
+use crate::record::{check_parameters, check_settings, infos, mismatch};
 use crate::{OptimError, OptimizerRecord};
 use blockllm_policy::ParamInfo;
 use burn::tensor::Device;
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 struct Meta {
     parameters: Vec<ParamInfo>,
     rank: usize,
+    /// What bases and moments depend on; absent in records of earlier versions.
+    #[serde(default)]
+    settings: Option<serde_json::Value>,
     galore_steps: u64,
 }
 
@@ -28,6 +32,7 @@ impl GaLoreOptimizer {
         let meta = Meta {
             parameters: infos(&self.parameters),
             rank: self.config.rank,
+            settings: Some(self.settings()),
             galore_steps: self.steps,
         };
         Ok(OptimizerRecord::new(&meta, tensors))
@@ -36,20 +41,38 @@ impl GaLoreOptimizer {
     /// Goes on from a record that an optimizer of the same module and settings made.
     ///
     /// # Errors
-    /// Names what differs when the record is of another model or rank.
+    /// Names what differs when the record is of another model, rank or setting that the state depends on; nothing has
+    /// changed then.
     pub fn restore(&mut self, mut record: OptimizerRecord, device: &Device) -> Result<(), OptimError> {
         let meta: Meta = record.meta("GaLore's")?;
         check_parameters(&self.parameters, &meta.parameters)?;
         if meta.rank != self.config.rank {
             return Err(mismatch("rank", &meta.rank.to_string(), &self.config.rank));
         }
+        if let Some(settings) = &meta.settings {
+            check_settings(settings, &self.settings())?;
+        }
         let device = device.clone().without_autodiff();
         if meta.galore_steps > 0 {
-            for (param, state) in &mut self.states {
+            let mut states = self.states.clone();
+            for (param, state) in &mut states {
                 state.restore(&format!("state.{param}"), &mut record, &device)?;
             }
+            self.states = states;
         }
+        self.parts = Parts::default();
         self.steps = meta.galore_steps;
         Ok(())
+    }
+
+    /// The settings that bases and moments depend on: under others they would mean something else.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({
+            "update_proj_gap": self.config.update_proj_gap,
+            "projection": self.config.projection,
+            "svd": self.config.svd,
+            "targets": self.config.targets,
+            "adam": self.config.adam,
+        })
     }
 }

@@ -61,7 +61,10 @@ fn a_missing_gradient_names_the_parameter() {
     let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
     let mut optimizer = GaLoreOptimizer::new(&model, settings("std").0).unwrap();
     let error = optimizer.step(model, GradientsParams::new(), 1e-2).unwrap_err();
-    assert_told(&error.to_string(), &["tall.weight", "no gradient"]);
+    assert_told(
+        &error.to_string(),
+        &["tall.weight", "no trained parameter got a gradient"],
+    );
 }
 
 #[test]
@@ -76,4 +79,34 @@ fn gradients_that_are_not_finite_are_an_error_before_the_svd() {
     let error = optimizer.step(model, gradients, 1e-2).unwrap_err();
     assert_told(&error.to_string(), &["step 1", "diverged"]);
     assert!(optimizer.observe(f64::NAN).is_err());
+}
+
+#[test]
+fn a_module_whose_targets_are_frozen_is_refused() {
+    use burn::module::Module;
+    let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
+    let frozen = model.clone().no_grad();
+    let error = GaLoreOptimizer::new(&frozen, settings("std").0).unwrap_err();
+    assert_told(&error.to_string(), &["frozen", "unfreeze"]);
+    let mut half = model;
+    half.tall = half.tall.no_grad();
+    let error = GaLoreOptimizer::new(&half, settings("std").0.with_targets(["tall"])).unwrap_err();
+    assert_told(&error.to_string(), &["`targets`", "tall", "unfreeze"]);
+}
+
+#[test]
+fn a_record_of_other_settings_is_refused_by_name() {
+    let device = Device::flex().autodiff();
+    let model = Mlp::from_reference(&reference(), &device);
+    let record = GaLoreOptimizer::new(&model, settings("std").0)
+        .unwrap()
+        .record()
+        .unwrap();
+    let gap = settings("std").0.with_update_proj_gap(7);
+    let mut other = GaLoreOptimizer::new(&model, gap).unwrap();
+    let error = other.restore(record.clone(), &device).unwrap_err();
+    assert_told(&error.to_string(), &["update_proj_gap"]);
+    let mut other = GaLoreOptimizer::new(&model, settings("left").0).unwrap();
+    let error = other.restore(record, &device).unwrap_err();
+    assert_told(&error.to_string(), &["projection", "left"]);
 }

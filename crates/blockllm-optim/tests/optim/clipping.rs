@@ -1,6 +1,6 @@
 //! Clipping by the global norm of the trained blocks' gradients, as `clip_grad_norm_` does.
-use crate::common::{NEVER, Run, Weights, batch, blockllm, devices, roles};
-use blockllm_optim::{BlockOptimizerConfig, GradientsParams, Sgd, parameters};
+use crate::common::{NEVER, Run, Weights, batch, blockllm, devices, max_difference, roles};
+use blockllm_optim::{BlockOptimizerConfig, CarriedMoments, GradientsParams, MaskRefresh, Sgd, parameters};
 use blockllm_policy::Fixed;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -100,5 +100,55 @@ fn probes_do_not_enter_the_global_norm() {
             "{name}: {} {expected}",
             told.grad_norm
         );
+    }
+}
+
+/// The gradients of `run`'s model, each multiplied by `factor`.
+fn scaled(run: &Run, gradients: GradientsParams, factor: f64) -> GradientsParams {
+    struct Scaler(GradientsParams, f64);
+    impl ModuleVisitor for Scaler {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.0.register(param.id, gradient.mul_scalar(self.1));
+            }
+        }
+    }
+    let mut scaler = Scaler(gradients, factor);
+    run.model.visit(&mut scaler);
+    scaler.0
+}
+
+/// Entries that join moments in progress used to be seeded from the gradient before it was clipped.
+#[test]
+fn clipped_steps_are_steps_with_smaller_gradients_where_moments_are_carried_over_too() {
+    for (name, device) in devices() {
+        for (moments, refresh) in [
+            (CarriedMoments::CarriedOver, MaskRefresh::EachSelection),
+            (CarriedMoments::Reset, MaskRefresh::EachStep),
+        ] {
+            let limit = 0.05;
+            let mut config = BlockOptimizerConfig::new(0.7);
+            (config.moments, config.refresh, config.probes) = (moments, refresh, 0);
+            // The gradients of the second run are measured smaller: with a policy that ranks by norms it would select others.
+            let policy =
+                || blockllm_policy::Cyclic::new(2, blockllm_policy::CyclicOrder::Ascending, None).unwrap();
+            let mut clipped = Run::new(&device, config.clone().with_max_grad_norm(Some(limit)), policy());
+            let mut small = Run::new(&device, config, policy());
+            for step in 0..8 {
+                let told = clipped.step(&batch(step), 1e-2).unwrap();
+                assert!(told.grad_norm > 2.0 * limit, "{name}: it clips");
+                small.prepare(&batch(step)).unwrap();
+                let (loss, gradients) = small.backward(&batch(step));
+                let gradients = scaled(&small, gradients, limit / (told.grad_norm + 1e-6));
+                small.model = small
+                    .optimizer
+                    .step(small.model.clone(), gradients, 1e-2)
+                    .unwrap()
+                    .model;
+                small.optimizer.observe(loss).unwrap();
+                let difference = max_difference(&clipped.weights(), &small.weights());
+                assert!(difference < 1e-5, "{name} {moments:?} {step}: {difference}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 use crate::common::{NEVER, Run, Toy, batch, blockllm, devices, roles};
 use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, OptimError, SweepMode};
 use blockllm_policy::{All, Roles};
+use burn::module::Module;
 use burn::tensor::Device;
 
 fn refused(device: &Device, config: BlockOptimizerConfig) -> String {
@@ -72,21 +73,69 @@ fn a_loss_that_is_no_number_names_its_step() {
     }
 }
 
+/// A loss that reaches the first linear layer's matrix only.
+fn of_fc1_alone(model: &Toy) -> GradientsParams {
+    GradientsParams::from_grads(model.fc1.weight.val().sum().backward(), model)
+}
+
 #[test]
-fn a_trained_parameter_without_a_gradient_is_named() {
+fn trained_parameters_without_a_gradient_stay_and_are_told() {
+    for (name, device) in devices() {
+        let mut run = Run::new(&device, BlockOptimizerConfig::new(0.0), All);
+        for step in 0..2 {
+            run.prepare(&batch(step)).unwrap();
+            let before = run.weights();
+            let gradients = of_fc1_alone(&run.model);
+            let stepped = run.optimizer.step(run.model.clone(), gradients, 1e-2).unwrap();
+            assert_eq!(stepped.without_gradient.len(), 6, "{name}");
+            assert!(stepped.without_gradient.contains(&"embed.weight".to_owned()));
+            run.model = stepped.model;
+            run.optimizer.observe(1.0).unwrap();
+            for (path, values) in run.weights() {
+                assert_eq!(values == before[&path], path != "fc1.weight", "{name} {path}");
+            }
+        }
+        // The next step has them all, and all move.
+        let before = run.weights();
+        run.step(&batch(2), 1e-2).unwrap();
+        assert!(
+            run.weights().iter().all(|(path, values)| *values != before[path]),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_step_without_any_gradient_is_refused() {
     for (_, device) in devices() {
         let run = Run::new(&device, BlockOptimizerConfig::new(0.0), All);
         let (model, mut optimizer) = (run.model, run.optimizer);
         let model = optimizer
             .prepare(model, |model| model.loss(&batch(0), &device))
             .unwrap();
-        // A loss that never reaches the second layer.
-        let gradients = model.fc1.weight.val().sum().backward();
-        let gradients = GradientsParams::from_grads(gradients, &model);
-        let error = optimizer.step(model, gradients, 1e-2).unwrap_err();
+        let error = optimizer.step(model, GradientsParams::new(), 1e-2).unwrap_err();
         assert!(matches!(error, OptimError::MissingGradient { .. }));
-        assert_names(&error.to_string(), &["`embed.weight`", "prepare"]);
+        assert_names(&error.to_string(), &["`embed.weight`", "prepare", "never"]);
     }
+}
+
+#[test]
+fn a_parameter_in_two_places_is_refused() {
+    let (_, device) = devices().remove(0);
+    let mut model = Toy::new(&device);
+    model.fc2.bias = model.fc1.bias.clone();
+    let error = BlockOptimizer::new(&model, BlockOptimizerConfig::new(0.5), All).unwrap_err();
+    assert_names(&error.to_string(), &["`fc1.bias`", "`fc2.bias`", "one parameter"]);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_module_on_two_devices_is_refused() {
+    let [(_, flex), (_, wgpu)] = devices().try_into().unwrap();
+    let mut model = Toy::new(&flex);
+    model.fc2 = model.fc2.to_device(&wgpu);
+    let error = BlockOptimizer::new(&model, BlockOptimizerConfig::new(0.5), All).unwrap_err();
+    assert_names(&error.to_string(), &["2 devices", "to_device"]);
 }
 
 #[test]

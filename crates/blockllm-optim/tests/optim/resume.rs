@@ -1,6 +1,6 @@
 //! Exact resume: a run that is saved and goes on in a fresh optimizer takes the same steps, bit for bit.
 use crate::common::{Run, Toy, batch, blockllm, devices, roles};
-use blockllm_optim::{BlockOptimizerConfig, OptimizerRecord};
+use blockllm_optim::{BlockOptimizerConfig, CarriedMoments, Lion, NormKind, OptimizerRecord, Sgd};
 
 fn fresh(model: Toy, device: &burn::tensor::Device) -> Run {
     let config = BlockOptimizerConfig::new(0.6).with_roles(roles(&["norm"], &[]));
@@ -42,5 +42,62 @@ fn a_run_resumed_after_any_step_goes_on_bit_for_bit() {
             }
         }
         assert!(run.optimizer.visits().selections() > 2, "{name}");
+    }
+}
+
+#[test]
+fn a_record_made_under_other_settings_is_refused_by_name_and_changes_nothing() {
+    let (_, device) = devices().remove(0);
+    let mut run = fresh(Toy::new(&device), &device);
+    run.steps(3, 1e-2);
+    let record = run.optimizer.record().unwrap();
+    let config = || BlockOptimizerConfig::new(0.6).with_roles(roles(&["norm"], &[]));
+    let mut carried = config();
+    carried.moments = CarriedMoments::CarriedOver;
+    let mut betas = config();
+    betas.update = blockllm_optim::AdamW {
+        beta_1: 0.8,
+        ..blockllm_optim::AdamW::default()
+    }
+    .into();
+    let others = [
+        (config().with_update(Sgd::default()), "update"),
+        (config().with_update(Lion::default()), "update"),
+        (betas, "beta_1"),
+        (config().with_norm(NormKind::Grad), "norm"),
+        (carried, "moments"),
+        (
+            BlockOptimizerConfig::new(0.5).with_roles(roles(&["norm"], &[])),
+            "sparsity",
+        ),
+        (
+            BlockOptimizerConfig::new(0.6).with_roles(roles(&["fc1"], &[])),
+            "always",
+        ),
+    ];
+    for (other, what) in others {
+        let mut other = Run::of(Toy::new(&device), &device, other, blockllm(2));
+        let before = other.optimizer.record().unwrap();
+        let error = other.optimizer.restore(record.clone(), &device).unwrap_err();
+        assert!(error.to_string().contains(what), "{what}: {error}");
+        let after = other.optimizer.record().unwrap();
+        assert_eq!(before.meta, after.meta, "{what}");
+    }
+}
+
+#[test]
+fn a_record_that_lacks_a_tensor_changes_nothing() {
+    let (_, device) = devices().remove(0);
+    let mut run = fresh(Toy::new(&device), &device);
+    run.steps(3, 1e-2);
+    let record = run.optimizer.record().unwrap();
+    for name in record.tensors.keys().cloned().collect::<Vec<_>>() {
+        let mut torn = record.clone();
+        torn.tensors.remove(&name);
+        let mut other = fresh(Toy::new(&device), &device);
+        let before = other.optimizer.record().unwrap().meta;
+        assert!(other.optimizer.restore(torn, &device).is_err(), "{name}");
+        assert_eq!(other.optimizer.record().unwrap().meta, before, "{name}");
+        assert_eq!(other.optimizer.state_bytes(), 0, "{name}");
     }
 }

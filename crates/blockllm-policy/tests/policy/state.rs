@@ -188,7 +188,7 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
         )
     };
     let state = edited(&greedy().state(), |state| {
-        state["policy_state"]["epsilon"] = serde_json::json!(2.0)
+        state["policy_state"]["epsilon"] = serde_json::json!(2.0);
     })
     .unwrap();
     assert!(greedy().restore(state).is_err());

@@ -134,6 +134,7 @@ impl<'a, O: Objective> Run<'a, O> {
             tokens_seen: self.tally.tokens_seen,
             step_ms: *self.tally.step_ms.last().expect("the step was counted"),
             trained_entries: self.optimizer.trained_entries(),
+            without_gradient: stepped.without_gradient.len() as u64,
             memory_bytes: self.meter.current_bytes(),
         }))?;
         Ok(stepped.model)
