@@ -9,6 +9,7 @@ use blockllm_train::{
     train,
 };
 use burn::tensor::Device;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 #[global_allocator]
@@ -113,14 +114,14 @@ fn measured(
         Record::Selection(event) => Some(event.blocks.clone()),
         _ => None,
     });
-    let live = observer.0.iter().filter_map(|record| match record {
+    let mut live = observer.0.iter().filter_map(|record| match record {
         Record::Step(step) => Some(step.memory_bytes),
         _ => None,
     });
     Measured {
         memory: trained.memory,
         selected,
-        rest: live.last().unwrap(),
+        rest: live.next_back().unwrap(),
     }
 }
 
@@ -164,7 +165,7 @@ fn differences(config: &LlamaConfig, batch: [usize; 2], name: &str, weights: Wei
     let mut wrong = Vec::new();
     for (what, measured, planned) in figures {
         let ratio = planned as f64 / measured as f64;
-        line += &format!(" {what} {:.2} MB x {ratio:.3}", measured as f64 / 1e6);
+        let _ = write!(line, " {what} {:.2} MB x {ratio:.3}", measured as f64 / 1e6);
         if (ratio - 1.0).abs() > 0.1 {
             wrong.push(format!("{name}: {what} is {measured}, planned were {planned}"));
         }
