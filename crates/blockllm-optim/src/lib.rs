@@ -34,6 +34,7 @@ mod lora;
 mod mask;
 mod moments;
 mod parameters;
+mod parts;
 mod pieces;
 mod precision;
 mod quantized;
@@ -56,6 +57,7 @@ pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, 
 pub use lora::LoraConfig;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};
+pub use parts::TakeGradients;
 pub use precision::cast_module;
 pub use record::OptimizerRecord;
 pub use selection_log::SelectionEvent;

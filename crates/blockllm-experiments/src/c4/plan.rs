@@ -172,6 +172,7 @@ impl Plan {
             schedule: Schedule::default(),
             evaluate_every: self.settings.evaluate_every,
             weights: cli.weights,
+            backward: cli.backward,
             seed,
             ..TrainConfig::default()
         }
