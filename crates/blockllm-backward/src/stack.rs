@@ -5,14 +5,20 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 use std::collections::BTreeSet;
 
+/// Gives the first hidden states.
+type Bottom<'a, M, const D: usize> = dyn Fn(&M) -> Tensor<D> + 'a;
+
+/// Makes the last hidden states a loss.
+type Top<'a, M, const D: usize> = dyn Fn(&M, Tensor<D>) -> Tensor<1> + 'a;
+
 /// A loss as a stack of layers computes it; hidden states have rank `D`.
 ///
 /// The functions are called once going up and once going down, and must do the same both times. Dropout does when its seeds
 /// come from [`blockllm_kernels::next_dropout_seed`], as in all models of this project; burn's own `Dropout` does not.
 pub struct Stack<'a, M, const D: usize> {
-    bottom: Box<dyn Fn(&M) -> Tensor<D> + 'a>,
+    bottom: Box<Bottom<'a, M, D>>,
     layers: Box<dyn Layers<M, D> + 'a>,
-    top: Box<dyn Fn(&M, Tensor<D>) -> Tensor<1> + 'a>,
+    top: Box<Top<'a, M, D>>,
     shared: BTreeSet<ParamId>,
 }
 

@@ -239,7 +239,7 @@ fn a_parameter_in_two_parts_that_is_not_named_as_shared_is_a_panic() {
     let stack = Stack::new(
         |model: &Tower| model.entry.forward(input(&Device::flex().autodiff(), 1)),
         |model| &model.layers,
-        |layer, hidden| layer.forward(hidden),
+        |layer, hidden| layer.forward(hidden).tanh(),
         |model, hidden| model.entry.forward(hidden).mean(),
     );
     let _ = stack.backward(Tower::new(&device, false), |model, _| Ok::<_, Infallible>(model));

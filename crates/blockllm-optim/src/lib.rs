@@ -50,7 +50,9 @@ mod update;
 pub use block_optimizer::BlockOptimizer;
 pub use blockllm_kernels::FusedRule;
 pub use burn::optim::GradientsParams;
-pub use choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
+pub use choices::{
+    CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SignSgd, SweepMode,
+};
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};

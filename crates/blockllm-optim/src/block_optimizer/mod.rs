@@ -11,8 +11,8 @@ use crate::precision::check_dtype;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
-    BlockOptimizerConfig, CarriedMoments, NormKind, OptimError, Parameter, SelectionEvent, SweepMode,
-    TakeGradients, parameters, set_trainable,
+    BlockOptimizerConfig, CarriedMoments, Measured, NormKind, OptimError, Parameter, Reach, SelectionEvent,
+    SweepMode, TakeGradients, parameters, set_trainable,
 };
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
@@ -32,7 +32,10 @@ pub struct BlockOptimizer {
     index: BTreeMap<ParamId, usize>,
     states: States,
     sums: SumsOfSquares,
+    /// Blocks outside the selection whose gradients are only measured.
     probes: Vec<BlockId>,
+    /// Blocks outside the selection that move by the inactive rule.
+    inactive: Vec<BlockId>,
     pending: Option<Reason>,
     /// Entries that the masks of the selection keep.
     keep: u64,
@@ -96,6 +99,7 @@ impl BlockOptimizer {
             sums: SumsOfSquares::new(parameters.len()),
             parameters,
             probes: Vec::new(),
+            inactive: Vec::new(),
             pending: Some(Reason::First),
             keep: 0,
             unmasked: false,
@@ -171,19 +175,12 @@ impl BlockOptimizer {
             self.select(&module, reason)?;
             self.pending = None;
         }
-        self.probes = if self.config.inactive.is_some() {
-            self.unselected()
-        } else {
-            self.selector.probes().map_err(OptimError::from)?
-        };
-        let trainable = self
-            .trained_params()
+        self.choose_unselected()?;
+        let ids = self
+            .params_with_gradients()
             .into_iter()
-            .chain(self.params_of(&self.probes));
-        Ok(set_trainable(
-            module,
-            &trainable.map(|param| self.parameters[param].id).collect(),
-        ))
+            .map(|param| self.parameters[param].id);
+        Ok(set_trainable(module, &ids.collect()))
     }
 
     /// Tells the loss of the step (mean over the micro-batches); returns the reason if it makes the next
@@ -285,6 +282,54 @@ impl BlockOptimizer {
                 self.selector.record_norm(id, norm);
             }
         }
+    }
+
+    /// Chooses which blocks outside the selection move, and which are only measured.
+    fn choose_unselected(&mut self) -> Result<(), OptimError> {
+        let reach = self.config.inactive.map(|rule| rule.reach);
+        self.inactive = Vec::new();
+        self.probes = Vec::new();
+        if reach == Some(Reach::All) {
+            // They are all measured.
+            self.inactive = self.unselected();
+            return Ok(());
+        }
+        self.probes = self.selector.probes()?;
+        let above = self.unselected_above_the_lowest();
+        if reach == Some(Reach::Above) {
+            self.probes.retain(|probe| !above.contains(probe));
+            self.inactive = above;
+        } else if self.config.measured == Measured::Passed {
+            self.probes.retain(|probe| !above.contains(probe));
+            self.probes.extend(above);
+        }
+        Ok(())
+    }
+
+    /// Blocks of `C \ S` that begin behind the first parameter of all that is trained or probed.
+    fn unselected_above_the_lowest(&self) -> Vec<BlockId> {
+        let lowest = self
+            .params_with_gradients()
+            .first()
+            .copied()
+            .unwrap_or(usize::MAX);
+        let mut blocks = self.unselected();
+        blocks.retain(|id| {
+            self.selector
+                .block(*id)
+                .params
+                .iter()
+                .all(|param| *param > lowest)
+        });
+        blocks
+    }
+
+    /// Parameters whose gradients exist in this step: `S`, `P`, `A`, and what moves by the inactive rule.
+    fn params_with_gradients(&self) -> BTreeSet<usize> {
+        let mut params = self.trained_params();
+        params.extend(self.params_of(&self.probes));
+        params.extend(self.params_of(&self.inactive));
+        params
     }
 
     /// `C \ S`, in block order.

@@ -31,10 +31,7 @@ impl BlockOptimizer {
         let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
         self.parts.note(&found, &self.parameters)?;
         let trained = self.trained_params();
-        let inactive: BTreeSet<_> = match self.config.inactive {
-            Some(_) => self.params_of(&self.probes).collect(),
-            None => BTreeSet::new(),
-        };
+        let inactive: BTreeSet<_> = self.params_of(&self.inactive).collect();
         let (wait, now) = if self.waits_for_all() {
             (trained, inactive.clone())
         } else {
@@ -81,8 +78,9 @@ impl BlockOptimizer {
         }
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         let step = self.selector.step() + 1;
-        for block in self.selector.selected().to_vec().iter().chain(&self.probes) {
-            self.selector.note_measured(*block, step);
+        let measured = [self.selector.selected(), &self.probes, &self.inactive].concat();
+        for block in measured {
+            self.selector.note_measured(block, step);
         }
         let model = self.update(module, gradients, learning_rate, clip, &BTreeSet::new());
         Ok(Step { model, grad_norm })

@@ -121,9 +121,10 @@ impl GaLoreOptimizer {
         let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
         self.parts.note(&found, &self.parameters)?;
         let (trained, none) = (self.states.keys().copied().collect(), BTreeSet::new());
-        let (wait, now) = match self.uses_parts_at_once() {
-            true => (&none, &trained),
-            false => (&trained, &none),
+        let (wait, now) = if self.uses_parts_at_once() {
+            (&none, &trained)
+        } else {
+            (&trained, &none)
         };
         let gradients = self.parts.sort(&module, gradients, &self.index, wait, now);
         Ok(self.update(module, gradients, learning_rate, None))
