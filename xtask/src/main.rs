@@ -10,6 +10,7 @@ mod file_rules;
 mod gpu_check;
 mod pack;
 mod peer;
+mod plan;
 mod process;
 mod reproduce_paper;
 mod runner;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask reproduce-paper                the C4 experiment in minutes, nothing to download
   cargo xtask reproduce-paper --data ~/c4    the same on your own C4 shards
+  cargo xtask plan --model 7b --memory 24GB  what a training step would need, before anything is made
   cargo xtask test                           everything that CI runs as tests
   cargo xtask tidy --fix                     format, then lint
 
@@ -49,6 +51,7 @@ enum Verb {
     Tidy(tidy::Args),
     Bench(bench::Args),
     GpuCheck(gpu_check::Args),
+    Plan(plan::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +72,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
+        Verb::Plan(args) => plan::run(&args),
     }
 }
 

@@ -20,7 +20,9 @@ Examples:
   blockllm-experiments c4 --methods blockllm:0.9,blockllm:0.9+norm=grad,blockllm:0.9+moments=carried-over
       choices that the paper leaves open, beside each other in one table
   blockllm-experiments glue --data ../shared/data --model-dir MiniLM --scale cpu --seeds 3
-      a pretrained encoder on every task of GLUE that is there, all methods";
+      a pretrained encoder on every task of GLUE that is there, all methods
+  blockllm-experiments plan --model 7b --weights bf16 --memory 16GB
+      what a step would need, part by part, without making a model; `plan --help` tells more";
 
 /// What `--help` shows below the options.
 fn after_help() -> String {

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod glue;
 pub mod gpu_check;
 pub mod paper;
+pub mod plan;
 pub mod recorded_run;
 pub mod registry;
 pub mod report;

@@ -1,5 +1,5 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use blockllm_experiments::{Cli, registry};
+use blockllm_experiments::{Cli, plan, registry};
 use blockllm_train::{CountingAllocator, device_log};
 use clap::Parser;
 use std::process::ExitCode;
@@ -8,9 +8,16 @@ use std::process::ExitCode;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    device_log::install();
-    match registry::run(&cli) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let result = if words.get(1).is_some_and(|word| word == plan::NAME) {
+        // The first word stands for the program there.
+        plan::run(&plan::Args::parse_from(&words[1..]))
+    } else {
+        let cli = Cli::parse_from(&words);
+        device_log::install();
+        registry::run(&cli)
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

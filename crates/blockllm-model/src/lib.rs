@@ -26,9 +26,11 @@ mod init;
 pub mod labels;
 pub mod llama;
 pub mod loss;
+mod parameter_shapes;
 
 pub use blockllm_kernels::{dropout_state, seed_dropout};
 pub use classification_loss::{classification_loss, regression_loss};
 pub use error::ModelError;
 pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};
+pub use parameter_shapes::{ParameterKind, ParameterShape};

@@ -54,7 +54,7 @@ impl LossOptions {
     }
 
     /// Tokens per chunk for a vocabulary.
-    fn chunk(self, vocab_size: usize) -> usize {
+    pub fn chunk(self, vocab_size: usize) -> usize {
         self.chunk_tokens
             .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(FEWEST_CHUNK_TOKENS))
             .max(1)

@@ -51,6 +51,38 @@ impl StateEstimate {
         }
     }
 
+    /// Bytes of the moments alone.
+    pub fn moment_bytes(&self) -> u64 {
+        self.bytes() - self.index_bytes() - self.master_bytes()
+    }
+
+    /// Bytes that tell which entries the moments belong to.
+    pub fn index_bytes(&self) -> u64 {
+        match self.layout() {
+            Layout::Whole | Layout::Dense => 0,
+            Layout::Compact => self.trained * WORD_BYTES,
+        }
+    }
+
+    /// Bytes of the master copy.
+    pub fn master_bytes(&self) -> u64 {
+        let entries = match self.layout() {
+            Layout::Whole | Layout::Dense => self.numel,
+            Layout::Compact => self.trained,
+        };
+        u64::from(self.master) * entries * WORD_BYTES
+    }
+
+    /// Whether the moments are kept in codes.
+    pub fn is_coded(&self) -> bool {
+        let entries = match self.layout() {
+            Layout::Whole => self.numel,
+            Layout::Dense => return false,
+            Layout::Compact => self.trained,
+        };
+        self.moments.codes(entries)
+    }
+
     /// The cheaper form. Codes have no room for a sentinel, so that dense arrays are in f32 in any case.
     pub(crate) fn layout(&self) -> Layout {
         if self.trained == self.numel {

@@ -1,7 +1,12 @@
-//! Memory, measured: a counting allocator where the CPU is the device, the device's own pool elsewhere.
+//! Memory, planned and measured: a ledger of what a run will need; a counting allocator where the CPU is the device, the
+//! device's own pool elsewhere.
 mod block_pool;
 mod counting_allocator;
 mod meter;
+pub mod plan;
 
 pub use counting_allocator::CountingAllocator;
 pub use meter::{MemoryMeter, MemoryReport, MemorySource, StateBytes};
+pub use plan::{
+    Assumed, BackwardMode, MemoryPlan, ModelShape, Moment, MomentPlan, Part, PlanParts, Workload,
+};

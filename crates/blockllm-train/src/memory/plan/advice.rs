@@ -1,0 +1,178 @@
+//! Which settings would make a run fit, ordered by how little they change.
+
+use super::{BackwardMode, MemoryPlan, Workload};
+use crate::{Algorithm, Method, TrainError, WeightType};
+use blockllm_optim::MomentPrecision;
+use blockllm_policy::PolicyConfig;
+
+/// One change of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Gradients layer by layer: the same numbers, each layer computed twice.
+    LayerWise,
+    /// Moments in 8-bit codes.
+    CodedMoments,
+    /// No f32 copies of trained bf16 entries.
+    NoMasters,
+    /// Weights in bf16.
+    HalfWeights,
+    /// No clipping, so that no gradient waits for the others.
+    NoClipping,
+    /// Another method.
+    Method(String),
+    /// A higher sparsity.
+    Sparsity(f64),
+    /// Fewer rows in a micro-batch, more micro-batches in a step.
+    BatchSize(u64),
+    /// Shorter rows.
+    SeqLen(u64),
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LayerWise => formatter.write_str("--backward layer-wise"),
+            Self::CodedMoments => formatter.write_str("+state=int8"),
+            Self::NoMasters => formatter.write_str("+masters=false"),
+            Self::HalfWeights => formatter.write_str("--weights bf16"),
+            Self::NoClipping => formatter.write_str("--no-clip"),
+            Self::Method(name) => write!(formatter, "--method {name}"),
+            Self::Sparsity(sparsity) => write!(formatter, "--sparsity {sparsity}"),
+            Self::BatchSize(rows) => write!(formatter, "--batch {rows}"),
+            Self::SeqLen(tokens) => write!(formatter, "--seq {tokens}"),
+        }
+    }
+}
+
+/// Changes that together make a run fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advice {
+    /// In the order of [`Change`].
+    pub changes: Vec<Change>,
+    /// What the run then needs at its peak.
+    pub peak_bytes: u64,
+}
+
+/// What makes `workload` fit into `memory` bytes: every single change that is enough; where none is, the fewest of
+/// them together, the mildest first. Empty when nothing helps.
+///
+/// # Errors
+/// As [`MemoryPlan::estimate`].
+pub fn advice(workload: &Workload<'_>, memory: u64) -> Result<Vec<Advice>, TrainError> {
+    let changes = possible(workload);
+    let needed = |changes: &[Change]| peak_with(workload, changes);
+    let mut enough = Vec::new();
+    for change in &changes {
+        let alone = vec![change.clone()];
+        let peak_bytes = needed(&alone)?;
+        if peak_bytes <= memory {
+            enough.push(Advice {
+                changes: alone,
+                peak_bytes,
+            });
+        }
+    }
+    if !enough.is_empty() {
+        return Ok(enough);
+    }
+    let mut together: Vec<Change> = Vec::new();
+    for change in changes {
+        together.push(change);
+        if needed(&together)? <= memory {
+            return Ok(vec![pruned(together, memory, &needed)?]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// `changes` without those that are not needed, the last ones spared longest: they changed most.
+fn pruned(
+    mut changes: Vec<Change>,
+    memory: u64,
+    needed: &dyn Fn(&[Change]) -> Result<u64, TrainError>,
+) -> Result<Advice, TrainError> {
+    let mut place = changes.len();
+    while place > 0 {
+        place -= 1;
+        let mut fewer = changes.clone();
+        fewer.remove(place);
+        if needed(&fewer)? <= memory {
+            changes = fewer;
+        }
+    }
+    Ok(Advice {
+        peak_bytes: needed(&changes)?,
+        changes,
+    })
+}
+
+/// The changes that this workload leaves room for, the mildest first.
+fn possible(workload: &Workload<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if workload.backward == BackwardMode::Whole {
+        changes.push(Change::LayerWise);
+    }
+    if let Algorithm::Blocks(blocks) = &workload.method.algorithm {
+        if blocks.moment_precision == MomentPrecision::F32 {
+            changes.push(Change::CodedMoments);
+        }
+        if workload.masters && workload.weights == WeightType::Bf16 {
+            changes.push(Change::NoMasters);
+        }
+        if workload.clipped && workload.backward == BackwardMode::LayerWise {
+            changes.push(Change::NoClipping);
+        }
+    }
+    if workload.weights == WeightType::F32 {
+        changes.push(Change::HalfWeights);
+    }
+    if let Algorithm::Blocks(blocks) = &workload.method.algorithm {
+        if blocks.policy == PolicyConfig::All {
+            changes.push(Change::Method("blockllm:0.95".into()));
+        } else if blocks.sparsity > 0.0 {
+            let higher = [0.5, 0.9, 0.95, 0.98, 0.99].into_iter();
+            changes.extend(higher.filter(|s| *s > blocks.sparsity).map(Change::Sparsity));
+        }
+    }
+    let halves = |most: u64, least: u64| {
+        std::iter::successors(Some(most / 2), |size| Some(size / 2)).take_while(move |size| *size >= least)
+    };
+    changes.extend(halves(workload.batch_size, 1).map(Change::BatchSize));
+    changes.extend(halves(workload.seq_len, 64).map(Change::SeqLen));
+    changes
+}
+
+/// What the run needs at its peak under `changes`.
+fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainError> {
+    let mut method = workload.method.clone();
+    for change in changes {
+        match change {
+            Change::Method(name) => method = Method::parse(name)?,
+            Change::CodedMoments | Change::Sparsity(_) => {
+                if let Algorithm::Blocks(blocks) = &mut method.algorithm {
+                    match change {
+                        Change::Sparsity(sparsity) => blocks.sparsity = *sparsity,
+                        _ => blocks.moment_precision = MomentPrecision::Int8,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut changed = Workload {
+        method: &method,
+        ..workload.clone()
+    };
+    for change in changes {
+        match change {
+            Change::LayerWise => changed.backward = BackwardMode::LayerWise,
+            Change::NoMasters => changed.masters = false,
+            Change::HalfWeights => changed.weights = WeightType::Bf16,
+            Change::NoClipping => changed.clipped = false,
+            Change::BatchSize(rows) => changed.batch_size = *rows,
+            Change::SeqLen(tokens) => changed.seq_len = *tokens,
+            Change::Method(_) | Change::CodedMoments | Change::Sparsity(_) => {}
+        }
+    }
+    Ok(MemoryPlan::estimate(&changed)?.peak_bytes())
+}
