@@ -1,9 +1,11 @@
 //! The runner's command line.
+use crate::plan::ByteSize;
 use crate::registry;
 use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
+use blockllm_train::memory::{ModelShape, Workload, memory_of};
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BlockMethod, DeviceChoice, Method, WeightType};
+use blockllm_train::{Backward, BlockMethod, DeviceChoice, Method, TrainConfig, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,9 @@ pub struct Cli {
     /// time and computes each layer once more; auto takes the second where the first would not fit
     #[arg(long, default_value = "auto", value_name = "auto|whole|layer-wise")]
     pub backward: Backward,
+    /// The memory that `--backward auto` may count on, such as 16GB or 24GiB, instead of the device's
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,
@@ -141,6 +146,26 @@ impl Cli {
             .seeds
             .unwrap_or(if self.scale == Scale::Paper { 3 } else { 1 })
     }
+}
+
+/// Whole or layer-wise, for `config` on batches of `batch_size` rows of `seq_len` tokens.
+pub(crate) fn backward(
+    cli: &Cli,
+    model: &ModelShape,
+    method: &Method,
+    config: &TrainConfig,
+    [batch_size, seq_len]: [usize; 2],
+) -> Result<Backward> {
+    let device = cli.device.resolve()?.choice;
+    let workload = Workload {
+        weights: config.weights,
+        grad_accum_steps: config.grad_accum_steps as u64,
+        clipped: config.max_grad_norm.is_some(),
+        on_host: device == DeviceChoice::Flex,
+        ..Workload::new(model, method, batch_size as u64, seq_len as u64)
+    };
+    let memory = cli.memory.map_or_else(|| memory_of(device), |size| Some(size.0));
+    Ok(cli.backward.resolve(&workload, memory)?)
 }
 
 /// Refuses a method that is named twice: its runs would lie in one folder, and count as two seeds.

@@ -3,6 +3,7 @@ use crate::{Cli, Scale};
 use anyhow::{Context, Result};
 use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
+use blockllm_train::memory::ModelShape;
 use blockllm_train::{Algorithm, Method, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -162,8 +163,11 @@ impl Plan {
     }
 
     /// How a method is trained for a seed.
-    pub fn train_config(&self, cli: &Cli, method: &Method, seed: u64) -> TrainConfig {
-        TrainConfig {
+    ///
+    /// # Errors
+    /// When the method does not fit the model.
+    pub fn train_config(&self, cli: &Cli, method: &Method, seed: u64) -> Result<TrainConfig> {
+        let config = TrainConfig {
             steps: self.settings.steps,
             grad_accum_steps: cli.grad_accum_steps as usize,
             learning_rate: method
@@ -172,10 +176,13 @@ impl Plan {
             schedule: Schedule::default(),
             evaluate_every: self.settings.evaluate_every,
             weights: cli.weights,
-            backward: cli.backward,
             seed,
             ..TrainConfig::default()
-        }
+        };
+        let model = ModelShape::Llama(self.model.clone());
+        let sizes = [self.settings.batch_size, self.settings.seq_len];
+        let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
+        Ok(TrainConfig { backward, ..config })
     }
 
     /// One line for the terminal.

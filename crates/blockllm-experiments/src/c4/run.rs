@@ -46,7 +46,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Vec<CompleteRun>> {
 
 fn one(cli: &Cli, plan: &Plan, method: &Method, seed: u64, validation: &[LmBatch]) -> Result<CompleteRun> {
     let loader = plan.loader(seed);
-    let train_config = plan.train_config(cli, method, seed);
+    let train_config = plan.train_config(cli, method, seed)?;
     let config = RunConfig {
         method,
         train: &train_config,

@@ -7,6 +7,7 @@ use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassificat
 use blockllm_model::hf::{llama_classifier_config, load_llama_classifier, save_llama_classifier};
 use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
+use blockllm_train::memory::ModelShape;
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,18 @@ pub struct Opened<M> {
 }
 
 impl Checkpoint {
+    /// Its parameters, with a head for `task`.
+    pub fn shape(&self, task: GlueTask) -> ModelShape {
+        let labels = task.num_labels();
+        match self {
+            Self::Encoder(_, config) | Self::Scratch(config) => {
+                let labels = Labels::numbered(labels);
+                ModelShape::Encoder(EncoderConfig::clone(config).with_labels(labels))
+            }
+            Self::Llama(_, config) => ModelShape::LlamaClassifier(LlamaConfig::clone(config), labels),
+        }
+    }
+
     /// Looks at `dir`, or makes a small encoder for a vocabulary of `vocab_size`.
     ///
     /// # Errors

@@ -104,13 +104,13 @@ impl Plan {
         method: &Method,
         batches: u64,
         seed: u64,
-    ) -> TrainConfig {
+    ) -> Result<TrainConfig> {
         let per_epoch = batches.div_ceil(cli.grad_accum_steps).max(1);
         let pretrained = !matches!(self.checkpoint, Checkpoint::Scratch(_));
         let all = (self.settings.epochs * batches)
             .div_ceil(cli.grad_accum_steps)
             .max(1);
-        TrainConfig {
+        let config = TrainConfig {
             steps: self.settings.steps.map_or(all, |steps| steps.min(all)),
             grad_accum_steps: self.settings.grad_accum_steps,
             learning_rate: method
@@ -125,10 +125,13 @@ impl Plan {
             evaluate_every: per_epoch,
             stop_after: self.settings.stop_after,
             weights: cli.weights,
-            backward: cli.backward,
             seed,
             ..TrainConfig::default()
-        }
+        };
+        let model = self.checkpoint.shape(task);
+        let sizes = [self.settings.batch_size, self.settings.max_length];
+        let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
+        Ok(TrainConfig { backward, ..config })
     }
 
     /// One line for the terminal and the report.

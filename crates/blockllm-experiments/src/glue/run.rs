@@ -105,7 +105,7 @@ fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> R
         plan,
         task,
         method,
-        config: plan.train_config(cli, task.data.task, method, batches, seed),
+        config: plan.train_config(cli, task.data.task, method, batches, seed)?,
         epochs,
     };
     let config = RunConfig {

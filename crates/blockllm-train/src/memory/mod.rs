@@ -2,10 +2,12 @@
 //! device's own pool elsewhere.
 mod block_pool;
 mod counting_allocator;
+mod machine;
 mod meter;
 pub mod plan;
 
 pub use counting_allocator::CountingAllocator;
+pub use machine::memory_of;
 pub use meter::{MemoryMeter, MemoryReport, MemorySource, StateBytes};
 pub use plan::{
     Assumed, BackwardMode, MemoryPlan, ModelShape, Moment, MomentPlan, Part, PlanParts, Workload,
