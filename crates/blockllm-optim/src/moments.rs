@@ -5,6 +5,7 @@ use crate::{OptimError, OptimizerRecord};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// In what the moments of the trained entries are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,9 +15,7 @@ pub enum MomentPrecision {
     #[default]
     F32,
     /// About 1 byte per entry and array, in blocks of 256 with a scale each. Parameters with fewer than 4096 trained
-    /// entries stay in f32, as in other 8-bit optimizers: they cost little, and biases and norms suffer most. So does
-    /// the dense form under a mask, whose codes would have no room for what is left out; it is chosen only where it
-    /// is the cheaper one all the same.
+    /// entries stay in f32, as in other 8-bit optimizers: they cost little, and biases and norms suffer most.
     Int8,
 }
 
@@ -64,6 +63,31 @@ impl Moments {
         }
     }
 
+    /// Whether it is in codes.
+    pub fn is_coded(&self) -> bool {
+        matches!(self, Self::Int8(_))
+    }
+
+    /// The entries in `range`, which begins at a block of codes.
+    pub fn piece(&self, range: &Range<usize>) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(Box::new(Tensor::clone(values).slice(range.clone()))),
+            Self::Int8(codes) => Self::Int8(Box::new(codes.piece(range.clone()))),
+        }
+    }
+
+    /// Keeps `values` for the entries in `range`, in what the array is kept in.
+    pub fn assign(&mut self, range: &Range<usize>, values: Tensor<1>, coding: Coding) {
+        match self {
+            Self::F32(whole) => {
+                let nothing = Tensor::empty([0], (&values.device(), DType::F32));
+                let taken = std::mem::replace(&mut **whole, nothing);
+                **whole = taken.slice_assign(range.clone(), values);
+            }
+            Self::Int8(codes) => codes.assign(range, Int8Blocks::encode(values, coding)),
+        }
+    }
+
     /// Bytes of the tensors held, counted from their shapes and types.
     pub fn bytes(&self) -> u64 {
         match self {
@@ -91,11 +115,12 @@ impl Moments {
         name: &str,
         len: u64,
         precision: MomentPrecision,
-        non_negative: bool,
+        coding: Coding,
         record: &mut OptimizerRecord,
         device: &Device,
     ) -> Result<Self, OptimError> {
-        if !precision.codes(len) {
+        // Earlier versions kept some arrays in f32 that are coded now; the next step codes them.
+        if !precision.codes(len) || record.tensors.contains_key(name) {
             let values = record.take(name, len)?;
             return Ok(Self::F32(Box::new(Tensor::from_data(
                 values,
@@ -109,7 +134,8 @@ impl Moments {
             words: Tensor::from_data(words, (device, DType::I32)),
             scales: Tensor::from_data(scales, (device, DType::F32)),
             len,
-            non_negative,
+            non_negative: coding.non_negative,
+            excluding: coding.excluding,
         })))
     }
 }

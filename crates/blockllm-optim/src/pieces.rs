@@ -3,9 +3,9 @@
 use burn::tensor::{Device, Tensor};
 
 /// How many entries make a piece on `device`: on the CPU what its nearer caches hold, 256 KiB of f32; elsewhere enough to
-/// keep a GPU busy, 64 MiB.
-fn piece_len(device: &Device) -> usize {
-    if is_flex(device) { 1 << 16 } else { 1 << 24 }
+/// keep a GPU busy, 16 MiB.
+pub(crate) fn piece_len(device: &Device) -> usize {
+    if is_flex(device) { 1 << 16 } else { 1 << 22 }
 }
 
 /// Whether this is the CPU backend.

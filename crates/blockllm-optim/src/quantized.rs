@@ -1,5 +1,7 @@
 //! 8-bit blockwise codes for moments: 1 byte and 1/64 of an f32 per entry in place of 4 bytes.
-use burn::tensor::{DType, Int, Tensor};
+use blockllm_kernels::EXCLUDED;
+use burn::tensor::{Bool, DType, Int, Tensor};
+use std::ops::Range;
 
 /// Entries that share a scale.
 pub(crate) const BLOCK: usize = 256;
@@ -19,6 +21,8 @@ const SMALLEST_SCALE: f32 = 1e-30;
 /// root in 255 steps, which spans ten decades, and what is above zero never becomes zero: the root of a second moment
 /// of zero would make the next step as long as `epsilon` allows.
 ///
+/// A signed array has no use for code 0: there it stands for [`EXCLUDED`], an entry that is not trained.
+///
 /// Four codes are packed into a 32-bit word, because not every backend has 8-bit integers.
 #[derive(Debug)]
 pub(crate) struct Int8Blocks {
@@ -30,6 +34,8 @@ pub(crate) struct Int8Blocks {
     pub len: usize,
     /// Whether the fourth root is coded rather than sign and square root.
     pub non_negative: bool,
+    /// Whether code 0 stands for [`EXCLUDED`].
+    pub excluding: bool,
 }
 
 /// How an array is coded.
@@ -37,6 +43,8 @@ pub(crate) struct Int8Blocks {
 pub(crate) struct Coding {
     /// Whether the fourth root is coded rather than sign and square root.
     pub non_negative: bool,
+    /// Whether some entries of a signed array may be [`EXCLUDED`].
+    pub excluding: bool,
     /// What is added to a magnitude in codes before its fraction is cut off; one half rounds to the nearest code.
     offset: f32,
 }
@@ -49,8 +57,19 @@ impl Coding {
     pub fn nearest(non_negative: bool) -> Self {
         Self {
             non_negative,
+            excluding: false,
             offset: 0.5,
         }
+    }
+
+    /// The same for an array some entries of which may be [`EXCLUDED`].
+    pub fn with_excluded(mut self, excluding: bool) -> Self {
+        assert!(
+            !(excluding && self.non_negative),
+            "only a signed array has a code to spare"
+        );
+        self.excluding = excluding;
+        self
     }
 
     /// For values that are stored anew at every step. What a moment loses in a step is less than half a code, so
@@ -63,6 +82,7 @@ impl Coding {
         let turn = (step as f64 * golden + array as f64 * 0.5).fract();
         Self {
             non_negative,
+            excluding: false,
             offset: (Self::MARGIN + turn * (1.0 - 2.0 * Self::MARGIN)) as f32,
         }
     }
@@ -91,6 +111,8 @@ impl Int8Blocks {
             Tensor::cat(vec![values, zeros], 0)
         };
         let rows = values.reshape([blocks, BLOCK]);
+        let excluded = coding.excluding.then(|| rows.clone().equal_elem(EXCLUDED));
+        let rows = without(rows, excluded.as_ref());
         let scales = rows.clone().abs().max_dim(1).clamp_min(SMALLEST_SCALE); // [blocks, 1]
         let unit = rows / scales.clone();
         let cut =
@@ -100,14 +122,38 @@ impl Int8Blocks {
             codes.max_pair(unit.greater_elem(0.0).float())
         } else {
             let magnitudes = cut(unit.clone().abs().sqrt(), 127.0);
-            (unit.sign() * magnitudes).add_scalar(128.0)
+            without((unit.sign() * magnitudes).add_scalar(128.0), excluded.as_ref())
         };
         Self {
             words: pack(&codes.int().cast(DType::I32)).reshape([blocks * WORDS]),
             scales: scales.reshape([blocks]),
             len,
             non_negative: coding.non_negative,
+            excluding: coding.excluding,
         }
+    }
+
+    /// The entries in `range`, which begins at a block.
+    pub fn piece(&self, range: Range<usize>) -> Self {
+        let within = blocks_of(&range);
+        Self {
+            words: self.words.clone().slice(within.start * WORDS..within.end * WORDS),
+            scales: self.scales.clone().slice(within),
+            len: range.len(),
+            ..*self
+        }
+    }
+
+    /// Puts a [`piece`](Self::piece) back.
+    pub fn assign(&mut self, range: &Range<usize>, piece: Self) {
+        let within = blocks_of(range);
+        // Each is taken out, so that nobody else holds it and it is written where it is.
+        let none = |like: &Tensor<1>| Tensor::empty([0], (&like.device(), DType::F32));
+        let scales = std::mem::replace(&mut self.scales, none(&piece.scales));
+        let nothing = Tensor::empty([0], (&scales.device(), DType::I32));
+        let words = std::mem::replace(&mut self.words, nothing);
+        self.words = words.slice_assign(within.start * WORDS..within.end * WORDS, piece.words);
+        self.scales = scales.slice_assign(within, piece.scales);
     }
 
     /// The values that the codes stand for, `[len]`.
@@ -116,6 +162,7 @@ impl Int8Blocks {
         let codes = unpack(&self.words.clone().reshape([blocks, WORDS]))
             .float()
             .cast(DType::F32); // [blocks, BLOCK]
+        let excluded = self.excluding.then(|| codes.clone().equal_elem(0.0));
         let unit = if self.non_negative {
             codes.div_scalar(255.0).square().square()
         } else {
@@ -123,7 +170,25 @@ impl Int8Blocks {
             root.clone() * root.abs()
         };
         let values = unit * self.scales.clone().reshape([blocks, 1]);
+        let values = match excluded {
+            Some(excluded) => values.mask_fill(excluded, EXCLUDED),
+            None => values,
+        };
         values.reshape([blocks * BLOCK]).narrow(0, 0, self.len)
+    }
+}
+
+/// The blocks of a range that begins at one.
+fn blocks_of(range: &Range<usize>) -> Range<usize> {
+    debug_assert!(range.start.is_multiple_of(BLOCK), "a piece begins at a block");
+    range.start / BLOCK..blocks(range.end)
+}
+
+/// `rows` with zeros for what is excluded.
+fn without(rows: Tensor<2>, excluded: Option<&Tensor<2, Bool>>) -> Tensor<2> {
+    match excluded {
+        Some(excluded) => rows.mask_fill(excluded.clone(), 0.0),
+        None => rows,
     }
 }
 
@@ -235,6 +300,55 @@ mod tests {
                     assert!(signed[2] == 0.0 && unsigned[2] == 0.0);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_stays_so_and_leaves_the_scale_of_its_block_alone() {
+        for device in devices() {
+            let values: Vec<f32> = (0..600)
+                .map(|i| {
+                    if i % 3 == 0 {
+                        EXCLUDED
+                    } else {
+                        (i as f32 - 300.0) * 1e-4
+                    }
+                })
+                .collect();
+            let kept: Vec<f32> = values
+                .iter()
+                .map(|value| if *value == EXCLUDED { 0.0 } else { *value })
+                .collect();
+            for step in 0..5 {
+                let coding = Coding::of_step(false, step, 0);
+                let found = decoded(&values, coding.with_excluded(true), &device);
+                let alone = decoded(&kept, coding, &device);
+                for (index, found) in found.iter().enumerate() {
+                    let expected = if index % 3 == 0 { EXCLUDED } else { alone[index] };
+                    assert_eq!(found.to_bits(), expected.to_bits(), "{index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_those_of_the_whole() {
+        for device in devices() {
+            let values: Vec<f32> = (0..1000).map(|i| ((i * 37) % 101) as f32 * 1e-3 - 0.05).collect();
+            let whole = Int8Blocks::encode(Tensor::from_floats(&*values, &device), Coding::nearest(false));
+            let expected: Vec<f32> = whole.decode().into_data().iter::<f32>().collect();
+            let mut copy = Int8Blocks::encode(
+                Tensor::from_floats(&*vec![0.0; 1000], &device),
+                Coding::nearest(false),
+            );
+            for range in [0..512, 512..1000] {
+                let piece = whole.piece(range.clone());
+                let found: Vec<f32> = piece.decode().into_data().iter::<f32>().collect();
+                assert_eq!(found, expected[range.clone()]);
+                copy.assign(&range, piece);
+            }
+            let found: Vec<f32> = copy.decode().into_data().iter::<f32>().collect();
+            assert_eq!(found, expected);
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct States {
 }
 
 /// Which masks to make.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MaskPlan {
     /// Entries of the selection to keep.
     pub keep: u64,
@@ -29,15 +29,24 @@ pub(crate) struct MaskPlan {
     pub threshold: MaskThreshold,
     /// Seed of a sampled threshold.
     pub seed: u64,
+    /// Entries of every selected parameter: what each gets its share by where they are masked alone.
+    pub sizes: BTreeMap<usize, u64>,
 }
 
 impl MaskPlan {
-    fn masks(&self, gradients: Vec<Tensor<1>>) -> Result<Vec<Mask>, OptimError> {
+    /// The masks of some selected parameters, all of them unless each is masked alone.
+    fn masks(&self, gradients: &BTreeMap<usize, Tensor<1>>) -> Result<Vec<Mask>, OptimError> {
+        let of = || gradients.values().cloned().collect();
         match (self.threshold, self.scope) {
-            (MaskThreshold::Exact, MaskScope::Global) => mask::largest(gradients, self.keep),
-            (MaskThreshold::Exact, MaskScope::PerParameter) => mask::largest_of_each(gradients, self.keep),
+            (MaskThreshold::Exact, MaskScope::Global) => mask::largest(of(), self.keep),
+            (MaskThreshold::Exact, MaskScope::PerParameter) => {
+                let sizes: Vec<u64> = self.sizes.values().copied().collect();
+                let shares = mask::shares(&sizes, self.keep);
+                let shares: BTreeMap<_, _> = self.sizes.keys().zip(shares).collect();
+                mask::largest_of_each(of(), gradients.keys().map(|param| shares[param]).collect())
+            }
             (MaskThreshold::Sampled(samples), scope) => {
-                mask::sampled(gradients, self.keep, scope, samples, self.seed)
+                mask::sampled(of(), self.keep, scope, samples, self.seed)
             }
         }
     }
@@ -72,7 +81,7 @@ impl States {
     pub(crate) fn make(
         &mut self,
         selected: BTreeMap<usize, Tensor<1>>,
-        plan: MaskPlan,
+        plan: &MaskPlan,
         rule: &dyn UpdateRule,
         clip: Option<&Tensor<1>>,
         parameters: &[Parameter],
@@ -80,7 +89,7 @@ impl States {
         let Some(device) = selected.values().next().map(Tensor::device) else {
             return Ok(());
         };
-        let masks = plan.masks(selected.values().cloned().collect())?;
+        let masks = plan.masks(&selected)?;
         for ((param, gradient), mask) in selected.into_iter().zip(masks) {
             let state = self.by_param.remove(&param);
             // A selected parameter without a trained entry needs no state, and stays as it is.
@@ -96,7 +105,7 @@ impl States {
                     };
                     state.carried_over(mask, rule, &clipped)
                 }
-                None => SparseState::new(mask, self.settings(&parameters[param], rule), &device),
+                None => SparseState::new(mask, self.settings(&parameters[param], rule), rule, &device),
             };
             self.by_param.insert(param, state);
         }
@@ -104,7 +113,7 @@ impl States {
             if !self.by_param.contains_key(&param) {
                 let settings = self.settings(&parameters[param], rule);
                 self.by_param
-                    .insert(param, SparseState::new(Mask::All, settings, &device));
+                    .insert(param, SparseState::new(Mask::All, settings, rule, &device));
             }
         }
         Ok(())

@@ -66,7 +66,10 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
                 None => loss,
             });
         }
-        meter.sample();
+        if self.batches.len() > 1 {
+            // Their sum stood beside the last one's gradients.
+            meter.sample();
+        }
         let mean = mean.expect("labels were counted, so there is a batch");
         (mean, sum.take())
     }

@@ -3,7 +3,7 @@ use super::BlockOptimizer;
 use crate::grad_norm;
 use crate::states::MaskPlan;
 use crate::step::{Step, Updater, flat_gradients};
-use crate::{MaskRefresh, OptimError};
+use crate::{MaskRefresh, MaskScope, MaskThreshold, OptimError};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
@@ -38,6 +38,11 @@ impl BlockOptimizer {
             (BTreeSet::new(), trained.union(&inactive).copied().collect())
         };
         let gradients = self.parts.sort(&module, gradients, &self.index, &wait, &now);
+        if self.makes_masks() && !self.waits_for_all() {
+            let selected = self.params_of(self.selector.selected());
+            let masked = selected.filter(|param| found.contains(param)).collect();
+            self.make_masks(&module, &gradients, None, &masked)?;
+        }
         Ok(self.update(module, gradients, learning_rate, None, &inactive))
     }
 
@@ -69,7 +74,12 @@ impl BlockOptimizer {
         let gradients = self.parts.finish();
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.makes_masks() {
-            self.make_masks(&module, &gradients, clip.as_ref())?;
+            // All of the selection; or what no part had a gradient of.
+            let mut masked: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
+            if !self.waits_for_all() {
+                masked.retain(|param| !trained.contains(param));
+            }
+            self.make_masks(&module, &gradients, clip.as_ref(), &masked)?;
             self.unmasked = false;
         }
         let step = self.selector.step() + 1;
@@ -92,7 +102,16 @@ impl BlockOptimizer {
 
     /// Whether no trained entry can move before all gradients are there.
     fn waits_for_all(&self) -> bool {
-        self.makes_masks() || self.config.max_grad_norm.is_some()
+        self.config.max_grad_norm.is_some() || (self.makes_masks() && self.masks_need_all())
+    }
+
+    /// Whether a mask depends on the gradients of other parameters: where one threshold is for all, unless it keeps all, and
+    /// where it is sampled.
+    fn masks_need_all(&self) -> bool {
+        let selected = self.params_of(self.selector.selected());
+        let entries: u64 = selected.map(|param| self.parameters[param].info.numel).sum();
+        let exact = self.config.threshold == MaskThreshold::Exact;
+        !exact || (self.config.mask == MaskScope::Global && self.keep < entries)
     }
 
     /// Moves whatever has a gradient: trained entries by the update rule, parameters in `inactive` by their sign.
@@ -119,30 +138,35 @@ impl BlockOptimizer {
         })
     }
 
-    /// Makes the masks of the selection from the step's gradients, and the state of what is trained.
+    /// Makes the masks of the parameters in `masked`, which are selected, from the step's gradients, and the state of what
+    /// is trained. What has no gradient takes part as if it were zero: it may get one in the next step.
     fn make_masks<M: Module>(
         &mut self,
         module: &M,
         gradients: &GradientsParams,
         clip: Option<&Tensor<1>>,
+        masked: &BTreeSet<usize>,
     ) -> Result<(), OptimError> {
-        let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
         let mut flat = flat_gradients(module, gradients, &self.index);
-        flat.retain(|param, _| selected.contains(param));
+        flat.retain(|param, _| masked.contains(param));
         let device = module.devices().remove(0).without_autodiff();
-        for param in selected {
-            // What got no gradient in this step may get one in the next: it takes part as if its gradient were zero.
-            let numel = self.parameters[param].info.numel as usize;
-            flat.entry(param)
+        for param in masked {
+            let numel = self.parameters[*param].info.numel as usize;
+            flat.entry(*param)
                 .or_insert_with(|| Tensor::full([numel], 0.0, (&device, DType::F32)));
         }
+        let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
+        let sizes = selected
+            .into_iter()
+            .map(|param| (param, self.parameters[param].info.numel));
         let plan = MaskPlan {
             keep: self.keep,
             scope: self.config.mask,
             threshold: self.config.threshold,
             seed: self.config.seed.wrapping_add(self.selector.step()),
+            sizes: sizes.collect(),
         };
         self.states
-            .make(flat, plan, self.config.update.rule(), clip, &self.parameters)
+            .make(flat, &plan, self.config.update.rule(), clip, &self.parameters)
     }
 }

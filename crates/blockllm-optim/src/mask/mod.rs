@@ -43,10 +43,9 @@ pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>,
     Ok(masks(blockllm_kernels::largest(vec![(gradients, keep)])?, &sizes))
 }
 
-/// The same share of each tensor's largest entries, rounded so that the shares add up to `keep`.
-pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>, OptimError> {
+/// Of each tensor as many of its largest entries as its share of [`shares`] is.
+pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, shares: Vec<u64>) -> Result<Vec<Mask>, OptimError> {
     let sizes = sizes(&gradients);
-    let shares = shares(&sizes, keep);
     if shares == sizes {
         return Ok(vec![Mask::All; sizes.len()]);
     }
@@ -84,7 +83,7 @@ impl From<ReadBackError> for OptimError {
 }
 
 /// `keep` in proportion to `sizes`, each rounded down or up.
-fn shares(sizes: &[u64], keep: u64) -> Vec<u64> {
+pub(crate) fn shares(sizes: &[u64], keep: u64) -> Vec<u64> {
     let total: u128 = sizes.iter().copied().map(u128::from).sum();
     let (mut seen, mut kept) = (0, 0);
     let share = |size: &u64| {

@@ -61,7 +61,10 @@ pub(crate) fn tolerance(total: u64, keep: u64, samples: usize) -> u64 {
 fn exact(gradients: Vec<Tensor<1>>, keep: u64, scope: MaskScope) -> Result<Vec<Mask>, OptimError> {
     match scope {
         MaskScope::Global => largest(gradients, keep),
-        MaskScope::PerParameter => largest_of_each(gradients, keep),
+        MaskScope::PerParameter => {
+            let shares = shares(&sizes(&gradients), keep);
+            largest_of_each(gradients, shares)
+        }
     }
 }
 

@@ -27,6 +27,11 @@ impl SparseState {
             state_step: self.steps,
         };
         let master = self.estimate.master.then(|| self.trained_weights(&weight));
+        if let Some(fused) = rule.fused()
+            && self.arrays.iter().any(Moments::is_coded)
+        {
+            return self.in_coded_pieces(rule, fused, context, weight, gradient, clip, master);
+        }
         let trained = Trained {
             weight,
             state: self.arrays.drain(..).map(|array| array.load()).collect(),
@@ -37,13 +42,18 @@ impl SparseState {
             None => self.composed(rule, context, trained, gradient, clip),
         };
         self.master = trained.master.map(|weights| Master::Ready(Box::new(weights)));
-        let precision = self.estimate.array_precision();
-        let store = |(array, values)| {
-            let coding = Coding::of_step(rule.is_non_negative(array), self.steps, array);
-            Moments::store(values, precision, coding)
-        };
+        let store =
+            |(array, values)| Moments::store(values, self.estimate.moments, self.coding_of_step(rule, array));
         self.arrays = trained.state.into_iter().enumerate().map(store).collect();
         trained.weight
+    }
+
+    /// How an array is coded that is stored anew in this step.
+    pub(super) fn coding_of_step(&self, rule: &dyn UpdateRule, array: usize) -> Coding {
+        self.coding(
+            array,
+            Coding::of_step(rule.is_non_negative(array), self.steps, array),
+        )
     }
 
     fn in_one_pass(

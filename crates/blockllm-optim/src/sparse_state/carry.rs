@@ -14,7 +14,7 @@ impl SparseState {
         if matches!((&self.form, &mask), (Form::Whole, Mask::All)) {
             return self;
         }
-        let mut next = Self::new(mask, self.estimate, &gradient.device());
+        let mut next = Self::new(mask, self.estimate, rule, &gradient.device());
         let known = self.known();
         let joining = rule.joining(self.steps, gradient.clone());
         let mut merged: Vec<_> = self
@@ -35,13 +35,11 @@ impl SparseState {
             Form::Compact(indices) => values.select(0, Tensor::clone(indices)),
         };
         let stored = merged.into_iter().enumerate().map(|(array, values)| {
-            Moments::store(
-                laid_out(values),
-                next.estimate.array_precision(),
-                Coding::nearest(rule.is_non_negative(array)),
-            )
+            let coding = next.coding(array, Coding::nearest(rule.is_non_negative(array)));
+            Moments::store(laid_out(values), next.estimate.moments, coding)
         });
-        next.arrays = stored.collect();
+        let stored: Vec<_> = stored.collect();
+        next.arrays = stored;
         next.steps = self.steps;
         next.master = self.master.as_ref().map(|master| {
             Master::Carried(match master {

@@ -45,8 +45,7 @@ impl StateEstimate {
     /// Bytes of the form that is chosen.
     pub fn bytes(&self) -> u64 {
         match self.layout() {
-            Layout::Whole => self.over(self.numel, self.moments),
-            Layout::Dense => self.over(self.numel, MomentPrecision::F32),
+            Layout::Whole | Layout::Dense => self.over(self.numel, self.moments),
             Layout::Compact => self.compact_bytes(),
         }
     }
@@ -76,29 +75,20 @@ impl StateEstimate {
     /// Whether the moments are kept in codes.
     pub fn is_coded(&self) -> bool {
         let entries = match self.layout() {
-            Layout::Whole => self.numel,
-            Layout::Dense => return false,
+            Layout::Whole | Layout::Dense => self.numel,
             Layout::Compact => self.trained,
         };
         self.moments.codes(entries)
     }
 
-    /// The cheaper form. Codes have no room for a sentinel, so that dense arrays are in f32 in any case.
+    /// The cheaper form.
     pub(crate) fn layout(&self) -> Layout {
         if self.trained == self.numel {
             Layout::Whole
-        } else if self.compact_bytes() < self.over(self.numel, MomentPrecision::F32) {
+        } else if self.compact_bytes() < self.over(self.numel, self.moments) {
             Layout::Compact
         } else {
             Layout::Dense
-        }
-    }
-
-    /// In what the arrays of the chosen form are kept.
-    pub(crate) fn array_precision(&self) -> MomentPrecision {
-        match self.layout() {
-            Layout::Whole | Layout::Compact => self.moments,
-            Layout::Dense => MomentPrecision::F32,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Optimizer state of one parameter: whole, dense under a mask, or compact; the cheaper form is chosen.
 mod apply;
 mod carry;
+mod coded;
 mod estimate;
 mod record;
 #[cfg(test)]
@@ -55,16 +56,14 @@ struct Carried {
 }
 
 impl SparseState {
-    /// Fresh state for the entries that `mask` keeps of a parameter; `settings` tells all but how many those are.
-    pub(crate) fn new(mask: Mask, settings: StateEstimate, device: &Device) -> Self {
+    /// Fresh state of `rule` for the entries that `mask` keeps of a parameter; `settings` tells all but how many those are.
+    pub(crate) fn new(mask: Mask, settings: StateEstimate, rule: &dyn UpdateRule, device: &Device) -> Self {
         let estimate = StateEstimate {
             trained: mask.kept(settings.numel),
             ..settings
         };
         // `Tensor::zeros` of flex copies what it has made: for a moment there would be two.
         let zeros = |len: u64| Tensor::<1>::full([len as usize], 0.0, (device, DType::F32));
-        // Zeros are coded alike whether an array may be negative or not, and the first update codes them anew.
-        let store = |values| Moments::store(values, estimate.array_precision(), Coding::nearest(false));
         let (form, first, rest) = match (estimate.layout(), mask) {
             (Layout::Dense, Mask::Some(kept)) => (Form::Dense, Some(kept.marked(EXCLUDED)), estimate.numel),
             (Layout::Compact, Mask::Some(kept)) => {
@@ -72,11 +71,16 @@ impl SparseState {
             }
             _ => (Form::Whole, None, estimate.numel),
         };
-        let first = first.unwrap_or_else(|| zeros(rest));
-        let later = (1..estimate.arrays).map(|_| store(zeros(rest)));
+        let excluding = matches!(form, Form::Dense);
+        let mut first = Some(first.unwrap_or_else(|| zeros(rest)));
+        let array = |array| {
+            let coding = Coding::nearest(rule.is_non_negative(array)).with_excluded(excluding && array == 0);
+            let values = first.take().unwrap_or_else(|| zeros(rest));
+            Moments::store(values, estimate.moments, coding)
+        };
         Self {
+            arrays: (0..estimate.arrays as usize).map(array).collect(),
             form,
-            arrays: std::iter::once(store(first)).chain(later).collect(),
             master: None,
             estimate,
             steps: 0,
@@ -95,6 +99,11 @@ impl SparseState {
             Form::Dense => processed.mask_fill(state[0].clone().equal_elem(EXCLUDED), 0.0),
             Form::Whole | Form::Compact(_) => processed,
         })
+    }
+
+    /// How `array` is coded beside what its values ask for: the first one of the dense form tells what is not trained.
+    fn coding(&self, array: usize, of_values: Coding) -> Coding {
+        of_values.with_excluded(array == 0 && matches!(self.form, Form::Dense))
     }
 
     /// Entries that are trained.

@@ -1,6 +1,7 @@
 //! The state of one parameter, saved and restored.
 use super::{Form, Master, SparseState, StateEstimate};
 use crate::moments::Moments;
+use crate::quantized::Coding;
 use crate::record::{read_back, read_back_ints};
 use crate::{MomentPrecision, OptimError, OptimizerRecord, UpdateRule};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -98,12 +99,14 @@ impl SparseState {
         };
         let mut arrays = Vec::with_capacity(record.arrays as usize);
         for array in 0..record.arrays as usize {
-            let (name, non_negative) = (format!("{prefix}.{array}"), rule.is_non_negative(array));
+            let name = format!("{prefix}.{array}");
+            let excluding = array == 0 && matches!(record.form, FormName::Dense);
+            let coding = Coding::nearest(rule.is_non_negative(array)).with_excluded(excluding);
             arrays.push(Moments::from_record(
                 &name,
                 len,
-                estimate.array_precision(),
-                non_negative,
+                estimate.moments,
+                coding,
                 tensors,
                 device,
             )?);

@@ -1,10 +1,16 @@
 //! The kernels of the built-in rules against the same rules composed of tensor operations, as a user's own rule is.
 use super::{SparseState, StateEstimate};
 use crate::mask::{Mask, largest};
-use crate::{AdamW, FusedRule, Lion, Sgd, StepContext, UpdateRule};
+use crate::{AdamW, FusedRule, Lion, MomentPrecision, Sgd, StepContext, UpdateRule};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-const LEN: usize = 5000;
+/// Entries of a parameter; with codes more than a piece has on the CPU.
+fn len(moments: MomentPrecision) -> usize {
+    match moments {
+        MomentPrecision::F32 => 5000,
+        MomentPrecision::Int8 => 70_001,
+    }
+}
 
 /// A rule without its kernel.
 #[derive(Debug)]
@@ -25,6 +31,10 @@ impl<R: UpdateRule> UpdateRule for Composed<R> {
         self.0.update(context, weight, gradient, state)
     }
 
+    fn is_non_negative(&self, array: usize) -> bool {
+        self.0.is_non_negative(array)
+    }
+
     fn fused(&self) -> Option<FusedRule> {
         None
     }
@@ -40,11 +50,11 @@ fn devices() -> Vec<(Device, f64)> {
     ]
 }
 
-fn some(seed: usize, device: &Device) -> Tensor<1> {
-    let values: Vec<f32> = (0..LEN)
+fn some(len: usize, seed: usize, device: &Device) -> Tensor<1> {
+    let values: Vec<f32> = (0..len)
         .map(|i| ((i * 7919 + seed * 104_729) % 4999) as f32 / 2500.0 - 1.0)
         .collect();
-    Tensor::from_data(TensorData::new(values, [LEN]), (device, DType::F32))
+    Tensor::from_data(TensorData::new(values, [len]), (device, DType::F32))
 }
 
 fn numbers(tensor: Tensor<1>) -> Vec<f64> {
@@ -52,20 +62,28 @@ fn numbers(tensor: Tensor<1>) -> Vec<f64> {
 }
 
 /// Weights and state after three clipped steps.
-fn run(rule: &dyn UpdateRule, keep: usize, dtype: DType, master: bool, device: &Device) -> Vec<Vec<f64>> {
-    let mask = largest(vec![some(9, device)], keep as u64)
+fn run(
+    rule: &dyn UpdateRule,
+    keep: usize,
+    moments: MomentPrecision,
+    (dtype, master): (DType, bool),
+    device: &Device,
+) -> Vec<Vec<f64>> {
+    let len = len(moments);
+    let mask = largest(vec![some(len, 9, device)], keep as u64)
         .expect("the device answers")
         .remove(0);
     let settings = StateEstimate {
         master,
-        ..StateEstimate::new(LEN as u64, LEN as u64, rule.state_arrays() as u64)
+        moments,
+        ..StateEstimate::new(len as u64, len as u64, rule.state_arrays() as u64)
     };
-    assert_eq!(matches!(mask, Mask::All), keep == LEN);
-    let mut state = SparseState::new(mask, settings, device);
+    assert_eq!(matches!(mask, Mask::All), keep == len);
+    let mut state = SparseState::new(mask, settings, rule, device);
     let clip = Tensor::<1>::from_floats([0.75], device);
-    let mut weight = some(0, device).cast(dtype);
+    let mut weight = some(len, 0, device).cast(dtype);
     for step in 1..=3 {
-        let gradient = some(step, device).cast(dtype);
+        let gradient = some(len, step, device).cast(dtype);
         weight = state.apply(rule, 1e-2, weight, gradient, Some(&clip));
     }
     let mut all = vec![numbers(weight)];
@@ -88,24 +106,28 @@ fn the_kernels_of_the_rules_compute_what_their_compositions_do() {
     for (device, allowed) in devices() {
         let has = |dtype: &(DType, bool)| device.supports_dtype(dtype.0);
         let types = [(DType::F32, false), (DType::BF16, false), (DType::BF16, true)];
-        for (dtype, master) in types.into_iter().filter(has) {
-            for (fused, composed) in rules {
+        for kind in types.into_iter().filter(has) {
+            for ((fused, composed), moments) in rules
+                .into_iter()
+                .flat_map(|rule| [(rule, MomentPrecision::F32), (rule, MomentPrecision::Int8)])
+            {
+                let len = len(moments);
                 // Whole, dense, compact.
-                for keep in [LEN, LEN * 9 / 10, LEN / 10] {
-                    let found = run(fused, keep, dtype, master, &device);
-                    let expected = run(composed, keep, dtype, master, &device);
+                for keep in [len, len * 9 / 10, len / 10] {
+                    let found = run(fused, keep, moments, kind, &device);
+                    let expected = run(composed, keep, moments, kind, &device);
                     let pairs = found.iter().flatten().zip(expected.iter().flatten());
                     for (found, expected) in pairs {
                         let difference = (found - expected).abs();
-                        // A weight in bf16 may round to the other side.
-                        let rounding = if dtype == DType::BF16 && allowed > 0.0 {
-                            8e-3
-                        } else {
-                            0.0
+                        // A weight in bf16 may round to the other side, and a moment to the next code.
+                        let rounding = match (kind.0, moments) {
+                            _ if allowed == 0.0 => 0.0,
+                            (DType::F32, MomentPrecision::F32) => 0.0,
+                            _ => 2e-2,
                         };
                         assert!(
                             difference <= (allowed + rounding) * expected.abs().max(1.0),
-                            "{device:?} {fused:?} {keep} {dtype:?} {master}: {found} {expected}"
+                            "{device:?} {fused:?} {keep} {kind:?} {moments:?}: {found} {expected}"
                         );
                     }
                 }

@@ -2,8 +2,8 @@
 use crate::clipping::gradients_of;
 use crate::common::{NEVER, Run, Toy, batch, blockllm, devices, weights};
 use blockllm_optim::{
-    BlockOptimizerConfig, GaLoreConfig, GaLoreOptimizer, GradientsParams, Measured, OptimError, Reach,
-    SignSgd, SvdMethod, parameters,
+    BlockOptimizerConfig, GaLoreConfig, GaLoreOptimizer, GradientsParams, MaskRefresh, MaskScope, Measured,
+    OptimError, Reach, SignSgd, SvdMethod, parameters,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -88,6 +88,28 @@ fn without_a_clip_nothing_waits_but_for_masks() {
                 "{name}: the norm is of all"
             );
         }
+    }
+}
+
+#[test]
+fn masks_of_each_parameter_alone_wait_for_nothing_and_have_the_same_bits() {
+    for (name, device) in devices() {
+        for refresh in [MaskRefresh::EachSelection, MaskRefresh::EachStep] {
+            let mut config = BlockOptimizerConfig::new(0.7);
+            (config.mask, config.refresh) = (MaskScope::PerParameter, refresh);
+            let mut whole = Run::new(&device, config.clone(), blockllm(2));
+            let mut in_parts = Run::new(&device, config, blockllm(2));
+            for step in 0..6 {
+                whole.step(&batch(step), 1e-2).unwrap();
+                assert_eq!(step_in_parts(&mut in_parts, step, 1e-2), 0, "{name}");
+                assert_eq!(whole.weights(), in_parts.weights(), "{name} {refresh:?} {step}");
+                let trained = [&whole, &in_parts].map(|run| run.optimizer.trained_entries());
+                assert_eq!(trained[0], trained[1], "{name}");
+            }
+        }
+        // Where all is kept no gradient has to be compared.
+        let mut dense = Run::new(&device, BlockOptimizerConfig::new(0.0), blockllm_policy::All);
+        assert_eq!(step_in_parts(&mut dense, 0, 1e-2), 0, "{name}");
     }
 }
 
