@@ -18,6 +18,7 @@ const STEP: UpdateStep = UpdateStep {
     },
     learning_rate: 1e-3,
     state_step: 1,
+    rounding: blockllm_kernels::Rounding::Nearest,
 };
 
 fn devices() -> Vec<(&'static str, Device)> {

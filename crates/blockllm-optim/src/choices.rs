@@ -107,6 +107,21 @@ pub enum SweepMode {
     Full,
 }
 
+/// How trained weights in half precision are kept; f32 weights are what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HalfWeights {
+    /// Each trained entry has an f32 copy, in which steps add up: 4 bytes more. A block that leaves the selection keeps
+    /// the rounded weights: at most half a unit in the last place of its copy is lost.
+    #[default]
+    Masters,
+    /// Without copies, rounded to the nearest after every step: steps below half a unit in the last place are lost.
+    Nearest,
+    /// Without copies, rounded up or down by chance after every step, each as probable as the number is near: small steps
+    /// are taken on average. Seeded; for the rules that have a kernel.
+    Stochastic,
+}
+
 /// Which blocks outside the selection something is done with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,6 +150,7 @@ pub enum Measured {
 /// Sign-SGD for candidates outside the selection, as FRUGAL (arXiv 2411.07837) trains its state-free part:
 /// `w -= lr scale sign(g)`. It keeps no state, but their gradients exist at every step: all at once in a whole backward
 /// pass, one layer's at a time where it goes layer by layer. The masked-out entries of selected blocks stay as they are.
+/// Weights in half precision are rounded up or down by chance: such small steps would be lost otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignSgd {

@@ -1,6 +1,7 @@
 //! Settings of the block optimizer; each **choice** of ALGORITHM is one field.
 use crate::choices::{
-    CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SignSgd, SweepMode,
+    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SignSgd,
+    SweepMode,
 };
 use crate::{MomentPrecision, OptimError, Update};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
@@ -32,10 +33,8 @@ pub struct BlockOptimizerConfig {
     pub moments: CarriedMoments,
     /// In what the moments are kept.
     pub moment_precision: MomentPrecision,
-    /// Whether trained entries of weights that are not f32 have an f32 master copy; without it every step is rounded
-    /// to the weight's own type. A block that leaves the selection keeps the rounded weights: at most half a unit in
-    /// the last place of its copy is lost.
-    pub master_weights: bool,
+    /// How trained weights in half precision are kept.
+    pub half_weights: HalfWeights,
     /// What the blocks outside the selection do; nothing when `None`.
     pub inactive: Option<SignSgd>,
     /// How visits become a frequency.
@@ -66,7 +65,7 @@ impl BlockOptimizerConfig {
             refresh: MaskRefresh::default(),
             moments: CarriedMoments::default(),
             moment_precision: MomentPrecision::default(),
-            master_weights: true,
+            half_weights: HalfWeights::default(),
             inactive: None,
             visit_smoothing: VisitSmoothing::default(),
             max_grad_norm: None,

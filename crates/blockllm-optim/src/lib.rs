@@ -51,7 +51,8 @@ pub use block_optimizer::BlockOptimizer;
 pub use blockllm_kernels::FusedRule;
 pub use burn::optim::GradientsParams;
 pub use choices::{
-    CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SignSgd, SweepMode,
+    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SignSgd,
+    SweepMode,
 };
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;

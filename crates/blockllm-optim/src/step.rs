@@ -2,7 +2,7 @@
 use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
 use crate::states::States;
-use blockllm_kernels::{FusedRule, Trained, TrainedEntries, UpdateStep, update};
+use blockllm_kernels::{FusedRule, Rounding, Trained, TrainedEntries, UpdateStep, update};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -29,6 +29,8 @@ pub(crate) struct Updater<'a> {
     pub gradients: GradientsParams,
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut States,
+    /// How a parameter's weights in half precision are rounded in this step.
+    pub rounding: &'a dyn Fn(usize) -> Rounding,
     /// Parameters outside the selection that move by the sign of their gradient, and how far.
     pub inactive: (&'a BTreeSet<usize>, f64),
 }
@@ -64,8 +66,9 @@ impl ModuleMapper for Updater<'_> {
                 weight,
                 gradient,
                 self.clip.as_ref(),
+                (self.rounding)(position),
             ),
-            None => by_sign(weight, gradient, self.inactive.1),
+            None => by_sign(weight, gradient, self.inactive.1, (self.rounding)(position)),
         };
         let weight = weight.reshape(shape);
         Param::from_mapped_value(id, context.restore(weight), mapper)
@@ -73,7 +76,7 @@ impl ModuleMapper for Updater<'_> {
 }
 
 /// `weight` moved against the sign of its gradient, `[n_l]` each.
-fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
+fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64, rounding: Rounding) -> Tensor<1> {
     let trained = Trained {
         weight,
         state: Vec::new(),
@@ -83,6 +86,7 @@ fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64) -> Tensor
         rule: FusedRule::Sign,
         learning_rate,
         state_step: 1,
+        rounding,
     };
     update(trained, gradient, None, TrainedEntries::All, step).weight
 }

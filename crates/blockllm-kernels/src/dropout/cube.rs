@@ -16,10 +16,16 @@ fn mix(bits: u32) -> u32 {
     second ^ (second >> 16u32)
 }
 
+/// 32 random bits of an entry.
+#[cube]
+pub(crate) fn random_bits(index: u32, first_key: u32, second_key: u32) -> u32 {
+    mix(mix(index ^ first_key) + second_key)
+}
+
 /// What the entry is multiplied by: 0 or the scale.
 #[cube]
 pub(crate) fn factor(index: u32, first_key: u32, second_key: u32, threshold: u32, scale: f32) -> f32 {
-    let hash = mix(mix(index ^ first_key) + second_key);
+    let hash = random_bits(index, first_key, second_key);
     select(hash < threshold, 0.0f32, scale)
 }
 

@@ -57,13 +57,8 @@ pub(crate) struct Mask {
 
 impl Mask {
     pub fn new(probability: f64, seed: u64) -> Self {
-        // Splitmix64's finalizer, so that neighbouring seeds have keys that have nothing to do with each other.
-        let mut key = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        key = (key ^ (key >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        key = (key ^ (key >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        key ^= key >> 31;
         Self {
-            keys: [key as u32, (key >> 32) as u32],
+            keys: keys_of(seed),
             threshold: (probability * 2f64.powi(32)) as u32,
             scale: (1.0 / (1.0 - probability)) as f32,
         }
@@ -72,9 +67,24 @@ impl Mask {
     /// What the entry is multiplied by: 0 or the scale.
     #[inline(always)]
     pub fn factor(self, index: u32) -> f32 {
-        let hash = mix(mix(index ^ self.keys[0]).wrapping_add(self.keys[1]));
+        let hash = random_bits(self.keys, index);
         if hash < self.threshold { 0.0 } else { self.scale }
     }
+}
+
+/// Two keys from a seed; those of neighbouring seeds have nothing to do with each other (splitmix64's finalizer).
+pub(crate) fn keys_of(seed: u64) -> [u32; 2] {
+    let mut key = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    key = (key ^ (key >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    key = (key ^ (key >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    key ^= key >> 31;
+    [key as u32, (key >> 32) as u32]
+}
+
+/// 32 random bits of an entry.
+#[inline(always)]
+pub(crate) fn random_bits(keys: [u32; 2], index: u32) -> u32 {
+    mix(mix(index ^ keys[0]).wrapping_add(keys[1]))
 }
 
 /// A bijection of 32 bits in which every bit of the input flips every bit of the output about half the time.

@@ -56,6 +56,21 @@ pub trait Number: Copy + Send + Sync {
 
     /// Rounded to this type.
     fn down(number: f32) -> Self;
+
+    /// Of an f32 the bits that this type has no room for.
+    const DROPPED: u32 = 0;
+
+    /// Rounded up or down by chance, each as probable as the number is near to it, so that the mean is exact; `random` is
+    /// 32 bits.
+    #[inline(always)]
+    fn down_by_chance(number: f32, random: u32) -> Self {
+        let bits = number.to_bits().wrapping_add(random & Self::DROPPED) & !Self::DROPPED;
+        Self::down(if number.is_finite() {
+            f32::from_bits(bits)
+        } else {
+            number
+        })
+    }
 }
 
 impl Number for f32 {
@@ -83,6 +98,8 @@ impl Number for f64 {
 }
 
 impl Number for bf16 {
+    const DROPPED: u32 = 0xFFFF;
+
     #[inline(always)]
     fn up(self) -> f32 {
         self.to_f32()
@@ -95,6 +112,8 @@ impl Number for bf16 {
 }
 
 impl Number for f16 {
+    const DROPPED: u32 = 0x1FFF;
+
     #[inline(always)]
     fn up(self) -> f32 {
         self.to_f32()

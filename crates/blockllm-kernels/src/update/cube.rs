@@ -21,10 +21,13 @@ use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::{
-    EXCLUDED, FusedRule, Maybe, Places, StateArrays, UpdateBackend, UpdateParts, UpdateStep, Updated,
+    EXCLUDED, FusedRule, Maybe, Places, Rounding, StateArrays, UpdateBackend, UpdateParts, UpdateStep,
+    Updated,
 };
 use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
+use crate::dropout::cube::random_bits;
+use crate::dropout::keys_of;
 
 /// The rule, as the kernel is compiled for it.
 #[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -38,7 +41,7 @@ enum Kind {
 /// Of what the kernel has to take notice.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "four questions that are asked of each other independently"
+    reason = "questions that are asked independently of each other"
 )]
 #[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
 struct Form {
@@ -46,6 +49,7 @@ struct Form {
     compact: bool,
     master: bool,
     clipped: bool,
+    by_chance: bool,
 }
 
 #[cube]
@@ -79,6 +83,8 @@ fn update<W: Float, G: Float>(
     epsilon: f32,
     scale: f32,
     decay: f32,
+    first_key: u32,
+    second_key: u32,
     #[comptime] kind: Kind,
     #[comptime] form: Form,
     #[define(W, G)] _dtypes: [ElemType; 2],
@@ -125,9 +131,14 @@ fn update<W: Float, G: Float>(
         }
         Kind::Sign => {}
     }
-    let updated = w + (direction * scale - w * decay);
+    let mut updated = w + (direction * scale - w * decay);
     if comptime!(form.master) {
         master[entry] = updated;
+    }
+    if comptime!(form.by_chance) {
+        // The 16 bits that bf16 drops: added to and cut off, they carry as often as the number is near to the next one.
+        let dropped = random_bits(place as u32, first_key, second_key) & 0xFFFFu32;
+        updated = f32::reinterpret((u32::reinterpret(updated) + dropped) & 0xFFFF_0000u32);
     }
     weight[place] = W::cast_from(updated);
 }
@@ -144,12 +155,20 @@ pub(crate) fn list_kernels(list: &mut List) {
     for dtypes in [[f32, f32], [bf16, bf16], [bf16, f32]] {
         for kind in [Kind::AdamW, Kind::Sgd, Kind::Lion, Kind::Sign] {
             for (marked, compact, place) in places {
-                for (more, with) in [(false, ""), (true, " master clipped")] {
+                for (more, by_chance, with) in [
+                    (false, false, ""),
+                    (true, false, " master clipped"),
+                    (false, true, " by chance"),
+                ] {
+                    if by_chance && dtypes[0] == f32 {
+                        continue;
+                    }
                     let form = Form {
                         marked,
                         compact,
                         master: more,
                         clipped: more,
+                        by_chance,
                     };
                     let form_name = format!("{kind:?} {place}{with}, gradient {}", dtypes[1]);
                     list_form(list, &form_name, kind, form, dtypes);
@@ -166,7 +185,7 @@ fn list_form(list: &mut List, form_name: &str, kind: Kind, form: Form, dtypes: [
     #[rustfmt::skip]
     let kernel = update::Update::new(
         s, d, t, b(), b(), b(), b(), b(), b(), b(),
-        (), (), (), (), (), (), (), (), (), (), kind, form, dtypes,
+        (), (), (), (), (), (), (), (), (), (), (), (), kind, form, dtypes,
     );
     list.add(&format!("update::update {form_name}, weight"), dtypes[0], kernel);
 }
@@ -193,6 +212,13 @@ impl UpdateBackend for CubeBackend {
             compact: indices.is_some(),
             master: master.is_some(),
             clipped: clip.is_some(),
+            by_chance: matches!(step.rounding, Rounding::Stochastic { .. })
+                && master.is_none()
+                && weight.dtype == DType::BF16,
+        };
+        let [first_key, second_key] = match step.rounding {
+            Rounding::Nearest => [0; 2],
+            Rounding::Stochastic { seed } => keys_of(seed),
         };
         let kind = match step.rule {
             FusedRule::AdamW { .. } => Kind::AdamW,
@@ -228,6 +254,8 @@ impl UpdateBackend for CubeBackend {
                 c.epsilon,
                 c.scale,
                 c.decay,
+                first_key,
+                second_key,
                 kind,
                 form,
                 [element(&weight), element(&gradient)],

@@ -5,9 +5,10 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::{
-    Coefficients, EXCLUDED, FusedRule, Maybe, Places, StateArrays, UpdateBackend, UpdateParts, UpdateStep,
-    Updated,
+    Coefficients, EXCLUDED, FusedRule, Maybe, Places, Rounding, StateArrays, UpdateBackend, UpdateParts,
+    UpdateStep, Updated,
 };
+use crate::dropout::{keys_of, random_bits};
 use crate::host::entries::{Number, Rest, owned, small_integers};
 use crate::host::{in_f32, numbers, simd};
 
@@ -40,6 +41,10 @@ impl UpdateBackend for Flex {
             gradient: numbers(&gradient),
             clip,
             marked: matches!(parts.places, Places::Marked),
+            chance: match step.rounding {
+                Rounding::Nearest => None,
+                Rounding::Stochastic { seed } => Some(keys_of(seed)),
+            },
             indices: indices.as_deref(),
         };
         let coefficients = step.coefficients();
@@ -132,6 +137,8 @@ struct Run<'a> {
     gradient: &'a [f32],
     clip: f32,
     marked: bool,
+    /// The keys of what weights are rounded by.
+    chance: Option<[u32; 2]>,
     indices: Option<&'a [i32]>,
 }
 
@@ -180,13 +187,17 @@ impl Run<'_> {
             begin = next;
         }
         let (gradient, clip, marked) = (self.gradient, self.clip, self.marked);
+        // What has a master copy, and what has room for all of an f32, is rounded as it is.
+        let chance = self.chance.filter(|_| master.is_none() && W::DROPPED > 0);
         tasks.into_par_iter().for_each(|task| {
             simd::vectorized(
                 #[inline(always)]
-                || match (task.indices, marked) {
-                    (Some(indices), _) => task.at(indices, gradient, clip, rule),
-                    (None, true) => task.all::<true>(gradient, clip, rule),
-                    (None, false) => task.all::<false>(gradient, clip, rule),
+                || match (task.indices, marked, chance) {
+                    (Some(indices), _, _) => task.at(indices, gradient, clip, rule, chance),
+                    (None, true, Some(keys)) => task.all_by_chance::<true>(gradient, clip, rule, keys),
+                    (None, false, Some(keys)) => task.all_by_chance::<false>(gradient, clip, rule, keys),
+                    (None, true, None) => task.all::<true>(gradient, clip, rule),
+                    (None, false, None) => task.all::<false>(gradient, clip, rule),
                 },
             );
         });
@@ -226,9 +237,36 @@ impl<W: Number, const N: usize> Task<'_, W, N> {
         }
     }
 
+    /// The same with each weight rounded up or down by chance; one that is marked is exact already, and stays.
+    #[inline(always)]
+    fn all_by_chance<const MARKED: bool>(
+        self,
+        gradient: &[f32],
+        clip: f32,
+        rule: impl Rule<N>,
+        keys: [u32; 2],
+    ) {
+        let gradient = &gradient[self.begin..][..self.weight.len()];
+        let mut kept = [0.0; GATHERED];
+        let mut state = self.state.map(Rest::of);
+        let pieces = self.weight.chunks_mut(GATHERED).zip(gradient.chunks(GATHERED));
+        for (piece, (weight, gradient)) in pieces.enumerate() {
+            let kept = &mut kept[..weight.len()];
+            for (kept, weight) in kept.iter_mut().zip(&*weight) {
+                *kept = weight.up();
+            }
+            let state = state.each_mut().map(|array| array.take(weight.len()));
+            entries::<f32, N, MARKED>(kept, gradient, state, clip, rule);
+            let begin = self.begin + piece * GATHERED;
+            for (place, (weight, kept)) in (begin..).zip(weight.iter_mut().zip(kept)) {
+                *weight = W::down_by_chance(*kept, random_bits(keys, place as u32));
+            }
+        }
+    }
+
     /// The weights at `indices`.
     #[inline(always)]
-    fn at(self, indices: &[i32], gradient: &[f32], clip: f32, rule: impl Rule<N>) {
+    fn at(self, indices: &[i32], gradient: &[f32], clip: f32, rule: impl Rule<N>, chance: Option<[u32; 2]>) {
         let (mut gathered, mut kept) = ([0.0; GATHERED], [0.0; GATHERED]);
         let (mut state, mut master) = (self.state.map(Rest::of), self.master.map(Rest::of));
         for indices in indices.chunks(GATHERED) {
@@ -248,7 +286,10 @@ impl<W: Number, const N: usize> Task<'_, W, N> {
             let state = state.each_mut().map(|array| array.take(indices.len()));
             entries::<f32, N, false>(precise, gathered, state, clip, rule);
             for (precise, index) in precise.iter().zip(indices) {
-                self.weight[*index as usize - self.begin] = W::down(*precise);
+                self.weight[*index as usize - self.begin] = match chance {
+                    Some(keys) => W::down_by_chance(*precise, random_bits(keys, *index as u32)),
+                    None => W::down(*precise),
+                };
             }
         }
     }

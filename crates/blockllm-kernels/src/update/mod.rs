@@ -10,7 +10,8 @@
 //! - Sign: `w += -rate sign(g)`, without state
 //!
 //! The operations and their order are those of the compositions in `blockllm-optim`, entry by entry. An entry of which a
-//! master copy is kept is changed there in f32, and the weight gets its rounded value.
+//! master copy is kept is changed there in f32, and the weight gets its rounded value; without a copy the weight may be
+//! rounded up or down by chance.
 //!
 //! Shape legend: `N` entries of the parameter, `K` trained ones.
 
@@ -87,6 +88,23 @@ pub struct UpdateStep {
     pub learning_rate: f64,
     /// Steps that the state has seen, this one included: the `t` of the bias correction.
     pub state_step: u64,
+    /// How a weight in half precision without a master copy is rounded.
+    pub rounding: Rounding,
+}
+
+/// How an updated weight is rounded to its own type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest: steps below half a unit in the last place are lost.
+    #[default]
+    Nearest,
+    /// Up or down by chance, each as probable as the number is near to it: small steps are taken on average. The bits follow
+    /// from the seed and the entry's index, whatever the number of threads. (Gupta et al., arXiv 1502.02551; bf16 on every
+    /// backend, f16 on the CPU.)
+    Stochastic {
+        /// Another one for every step of every parameter.
+        seed: u64,
+    },
 }
 
 /// What the kernels multiply with, computed in f64 and rounded once; what a rule has no use for is zero.

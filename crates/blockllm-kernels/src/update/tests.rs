@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateStep, update};
+use crate::Rounding;
 use crate::testing::{devices, float_types, numbers};
 
 const LEN: usize = 40_000;
@@ -199,6 +200,7 @@ fn every_rule_on_every_form_is_that_of_its_equations() {
                             rule,
                             learning_rate: 0.01,
                             state_step: 3,
+                            rounding: Rounding::Nearest,
                         };
                         let case = Case {
                             kind,
@@ -238,10 +240,93 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
                     rule: RULES[0],
                     learning_rate: 0.01,
                     state_step: 1,
+                    rounding: Rounding::Nearest,
                 },
             );
             updated.weight.into_data()
         })
     };
     assert_eq!(run(1), run(3));
+}
+
+/// Weights of one after steps of `-rate`, `MANY` of them.
+fn stepped(
+    device: &Device,
+    dtype: DType,
+    rounding: Rounding,
+    entries: TrainedEntries<'_>,
+    rate: f64,
+) -> Vec<f64> {
+    const MANY: usize = 20_000;
+    let state = match entries {
+        TrainedEntries::Marked => vec![Tensor::zeros([MANY], (device, DType::F32))],
+        _ => Vec::new(),
+    };
+    let rule = match entries {
+        TrainedEntries::Marked => FusedRule::Lion {
+            beta_1: 0.9,
+            beta_2: 0.9,
+            weight_decay: 0.0,
+        },
+        _ => FusedRule::Sign,
+    };
+    let trained = Trained {
+        weight: Tensor::ones([MANY], (device, dtype)),
+        state,
+        master: None,
+    };
+    let step = UpdateStep {
+        rule,
+        learning_rate: rate,
+        state_step: 1,
+        rounding,
+    };
+    let gradient = Tensor::ones([MANY], (device, DType::F32));
+    update(trained, gradient, None, entries, step)
+        .weight
+        .into_data()
+        .iter::<f64>()
+        .collect()
+}
+
+#[test]
+fn rounded_by_chance_small_steps_are_taken_on_average_and_to_the_nearest_they_are_lost() {
+    for device in devices() {
+        for (dtype, _) in float_types(&device) {
+            // Below one a unit of bf16 is 2^-8; the step is a sixteenth of it.
+            let (unit, rate) = (2.0f64.powi(-8), 2.0f64.powi(-12));
+            let indices = Tensor::<1, burn::tensor::Int>::arange(0..20_000, &device).cast(DType::I32);
+            for entries in [
+                TrainedEntries::All,
+                TrainedEntries::Marked,
+                TrainedEntries::At(&indices),
+            ] {
+                let by_chance = stepped(&device, dtype, Rounding::Stochastic { seed: 5 }, entries, rate);
+                let mean = by_chance.iter().sum::<f64>() / by_chance.len() as f64;
+                // Four standard deviations of the mean.
+                let allowed = if dtype == DType::BF16 {
+                    4.0 * unit * (15.0 / 256.0 / 20_000.0f64).sqrt()
+                } else {
+                    1e-7
+                };
+                assert!(
+                    (1.0 - mean - rate).abs() < allowed,
+                    "{dtype:?} {entries:?}: {mean}"
+                );
+                if dtype == DType::BF16 {
+                    assert!(
+                        by_chance
+                            .iter()
+                            .all(|weight| *weight == 1.0 || *weight == 1.0 - unit)
+                    );
+                    let nearest = stepped(&device, dtype, Rounding::Nearest, entries, rate);
+                    assert!(nearest.iter().all(|weight| *weight == 1.0), "it is lost");
+                    let again = stepped(&device, dtype, Rounding::Stochastic { seed: 5 }, entries, rate);
+                    let other = stepped(&device, dtype, Rounding::Stochastic { seed: 6 }, entries, rate);
+                    assert_eq!(by_chance, again);
+                    assert_ne!(by_chance, other);
+                }
+            }
+        }
+    }
 }

@@ -11,8 +11,8 @@ use crate::precision::check_dtype;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
-    BlockOptimizerConfig, CarriedMoments, Measured, NormKind, OptimError, Parameter, Reach, SelectionEvent,
-    SweepMode, TakeGradients, set_trainable,
+    BlockOptimizerConfig, CarriedMoments, HalfWeights, Measured, NormKind, OptimError, Parameter, Reach,
+    SelectionEvent, SweepMode, TakeGradients, set_trainable,
 };
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
@@ -92,7 +92,7 @@ impl BlockOptimizer {
             states: States::new(
                 always.flat_map(|block| block.params.iter().copied()).collect(),
                 config.moment_precision,
-                config.master_weights,
+                config.half_weights == HalfWeights::Masters,
             ),
             index: grad_norm::positions(&parameters),
             selector,

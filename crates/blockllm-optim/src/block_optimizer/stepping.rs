@@ -3,7 +3,8 @@ use super::BlockOptimizer;
 use crate::grad_norm;
 use crate::states::MaskPlan;
 use crate::step::{Step, Updater, flat_gradients};
-use crate::{MaskRefresh, MaskScope, MaskThreshold, OptimError};
+use crate::{HalfWeights, MaskRefresh, MaskScope, MaskThreshold, OptimError};
+use blockllm_kernels::Rounding;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
@@ -127,8 +128,23 @@ impl BlockOptimizer {
             return module;
         }
         let scale = self.config.inactive.map_or(0.0, |rule| rule.scale);
+        let by_chance = self.config.half_weights == HalfWeights::Stochastic;
+        let seed = self
+            .config
+            .seed
+            .wrapping_add(self.selector.step().wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let rounding = |param: usize| {
+            if by_chance || inactive.contains(&param) {
+                Rounding::Stochastic {
+                    seed: seed ^ ((param as u64) << 32),
+                }
+            } else {
+                Rounding::Nearest
+            }
+        };
         module.map(&mut Updater {
             inactive: (inactive, scale * learning_rate),
+            rounding: &rounding,
             rule: self.config.update.rule(),
             learning_rate,
             clip,

@@ -4,15 +4,16 @@ use crate::moments::Moments;
 use crate::pieces::update_in_pieces;
 use crate::precision::{cast_to, in_f32};
 use crate::quantized::Coding;
-use crate::{FusedRule, StepContext, UpdateRule};
-use blockllm_kernels::{EXCLUDED, Trained, TrainedEntries, UpdateStep, update, with_values_at};
+use crate::{StepContext, UpdateRule};
+use blockllm_kernels::{EXCLUDED, Rounding, Trained, TrainedEntries, UpdateStep, update, with_values_at};
 use burn::tensor::{Int, Tensor};
 
 impl SparseState {
     /// The updated weight: trained entries changed by `rule`, all others the same bits.
     ///
     /// # Shapes
-    /// `weight` and `gradient` of any float type: `[n_l]`; `clip`, what the gradient is multiplied with: `[1]`.
+    /// `weight` and `gradient` of any float type: `[n_l]`; `clip`, what the gradient is multiplied with: `[1]`. `rounding` is
+    /// of weights in half precision without a master copy, under a rule that has a kernel.
     pub(crate) fn apply(
         &mut self,
         rule: &dyn UpdateRule,
@@ -20,17 +21,24 @@ impl SparseState {
         weight: Tensor<1>,
         gradient: Tensor<1>,
         clip: Option<&Tensor<1>>,
+        rounding: Rounding,
     ) -> Tensor<1> {
         self.steps += 1;
         let context = StepContext {
             learning_rate,
             state_step: self.steps,
         };
+        let step_of = |rule| UpdateStep {
+            rule,
+            learning_rate,
+            state_step: context.state_step,
+            rounding,
+        };
         let master = self.estimate.master.then(|| self.trained_weights(&weight));
         if let Some(fused) = rule.fused()
             && self.arrays.iter().any(Moments::is_coded)
         {
-            return self.in_coded_pieces(rule, fused, context, weight, gradient, clip, master);
+            return self.in_coded_pieces(rule, step_of(fused), weight, gradient, clip, master);
         }
         let trained = Trained {
             weight,
@@ -38,7 +46,7 @@ impl SparseState {
             master,
         };
         let trained = match rule.fused() {
-            Some(fused) => self.in_one_pass(fused, context, trained, gradient, clip),
+            Some(fused) => self.in_one_pass(step_of(fused), trained, gradient, clip),
             None => self.composed(rule, context, trained, gradient, clip),
         };
         self.master = trained.master.map(|weights| Master::Ready(Box::new(weights)));
@@ -58,8 +66,7 @@ impl SparseState {
 
     fn in_one_pass(
         &self,
-        rule: FusedRule,
-        context: StepContext,
+        step: UpdateStep,
         trained: Trained,
         gradient: Tensor<1>,
         clip: Option<&Tensor<1>>,
@@ -68,11 +75,6 @@ impl SparseState {
             Form::Whole => TrainedEntries::All,
             Form::Dense => TrainedEntries::Marked,
             Form::Compact(indices) => TrainedEntries::At(indices),
-        };
-        let step = UpdateStep {
-            rule,
-            learning_rate: context.learning_rate,
-            state_step: context.state_step,
         };
         update(trained, gradient, clip, entries, step)
     }

@@ -1,8 +1,8 @@
 //! The update of coded moments, piece by piece: only a piece of them exists in f32 at a time.
 use super::{Form, Master, SparseState};
+use crate::UpdateRule;
 use crate::pieces::piece_len;
-use crate::{FusedRule, StepContext, UpdateRule};
-use blockllm_kernels::{Trained, TrainedEntries, UpdateStep, update};
+use blockllm_kernels::{Rounding, Trained, TrainedEntries, UpdateStep, update};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -12,18 +12,12 @@ impl SparseState {
     pub(super) fn in_coded_pieces(
         &mut self,
         rule: &dyn UpdateRule,
-        fused: FusedRule,
-        context: StepContext,
+        step: UpdateStep,
         mut weight: Tensor<1>,
         gradient: Tensor<1>,
         clip: Option<&Tensor<1>>,
         mut master: Option<Tensor<1>>,
     ) -> Tensor<1> {
-        let step = UpdateStep {
-            rule: fused,
-            learning_rate: context.learning_rate,
-            state_step: context.state_step,
-        };
         let entries = match &self.form {
             Form::Whole | Form::Dense => self.estimate.numel,
             Form::Compact(_) => self.estimate.trained,
@@ -32,6 +26,10 @@ impl SparseState {
         let piece_len = piece_len(&weight.device());
         for start in (0..entries).step_by(piece_len) {
             let range = start..entries.min(start + piece_len);
+            let step = UpdateStep {
+                rounding: of_piece(step.rounding, start),
+                ..step
+            };
             let of = |whole: &Tensor<1>| whole.clone().slice(range.clone());
             let state = self
                 .arrays
@@ -88,5 +86,15 @@ impl SparseState {
             let coding = self.coding_of_step(rule, array);
             self.arrays[array].assign(range, values, coding);
         }
+    }
+}
+
+/// Another seed for each piece, whose entries are counted from its beginning.
+fn of_piece(rounding: Rounding, start: usize) -> Rounding {
+    match rounding {
+        Rounding::Nearest => Rounding::Nearest,
+        Rounding::Stochastic { seed } => Rounding::Stochastic {
+            seed: seed.wrapping_add(start as u64),
+        },
     }
 }

@@ -2,6 +2,7 @@
 use super::{SparseState, StateEstimate};
 use crate::mask::{Mask, largest};
 use crate::{AdamW, FusedRule, Lion, MomentPrecision, Sgd, StepContext, UpdateRule};
+use blockllm_kernels::Rounding;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Entries of a parameter; with codes more than a piece has on the CPU.
@@ -84,7 +85,7 @@ fn run(
     let mut weight = some(len, 0, device).cast(dtype);
     for step in 1..=3 {
         let gradient = some(len, step, device).cast(dtype);
-        weight = state.apply(rule, 1e-2, weight, gradient, Some(&clip));
+        weight = state.apply(rule, 1e-2, weight, gradient, Some(&clip), Rounding::Nearest);
     }
     let mut all = vec![numbers(weight)];
     // What the later arrays have in entries that are not trained is not read by anybody.

@@ -1,7 +1,8 @@
 //! Half-precision weights: state and statistics stay in f32, and a master copy keeps what a step is too small to show.
 use crate::common::{NEVER, Run, Toy, batch, blockllm, floats, roles};
 use blockllm_optim::{
-    BlockOptimizerConfig, CarriedMoments, MaskRefresh, OptimError, StateEstimate, cast_module,
+    BlockOptimizerConfig, CarriedMoments, HalfWeights, MaskRefresh, OptimError, SignSgd, StateEstimate,
+    cast_module,
 };
 use blockllm_policy::Partition;
 use burn::module::Module;
@@ -40,7 +41,11 @@ fn a_master_copy_adds_up_steps_that_rounding_would_lose() {
         let moved = |master_weights| {
             let mut config =
                 BlockOptimizerConfig::new(sparsity).with_partition(Partition::custom(|_| "all".into()));
-            config.master_weights = master_weights;
+            config.half_weights = if master_weights {
+                HalfWeights::Masters
+            } else {
+                HalfWeights::Nearest
+            };
             let mut run = bf16_run(config, NEVER);
             let before = floats(run.model.norm.gamma.val());
             for _ in 0..100 {
@@ -199,4 +204,63 @@ fn a_type_that_the_device_cannot_compute_in_is_told() {
         }
         println!("{name} refuses {refused} types");
     }
+}
+
+/// How far all weights moved in a hundred small steps, by path.
+#[cfg(feature = "flex")]
+fn moved(half: HalfWeights, inactive: Option<SignSgd>, sparsity: f64) -> (Vec<f64>, u64) {
+    let mut config = BlockOptimizerConfig::new(sparsity);
+    (config.half_weights, config.inactive) = (half, inactive);
+    let mut run = bf16_run(config, NEVER);
+    let before = run.weights();
+    for step in 0..100 {
+        run.step(&batch(step % 3), 1e-4).unwrap();
+    }
+    let after = run.weights();
+    let pairs = before.values().flatten().zip(after.values().flatten());
+    let moved = pairs.map(|(before, after)| f64::from(after - before)).collect();
+    (moved, run.optimizer.state_bytes())
+}
+
+/// The share of `found` that goes the way of `expected`.
+#[cfg(feature = "flex")]
+fn along(found: &[f64], expected: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(found, expected) / dot(expected, expected)
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn rounded_by_chance_weights_without_copies_go_as_far_as_those_with_copies() {
+    for sparsity in [0.0, 0.5] {
+        let (exact, with) = moved(HalfWeights::Masters, None, sparsity);
+        let (by_chance, without) = moved(HalfWeights::Stochastic, None, sparsity);
+        let (nearest, _) = moved(HalfWeights::Nearest, None, sparsity);
+        assert!(without < with, "{without} bytes of state, {with} with copies");
+        let (by_chance, nearest) = (along(&by_chance, &exact), along(&nearest, &exact));
+        assert!((by_chance - 1.0).abs() < 0.25, "{sparsity}: {by_chance}");
+        assert!(
+            nearest < 0.5,
+            "{sparsity}: to the nearest most of it is lost: {nearest}"
+        );
+    }
+}
+
+/// It used to move no weight at all.
+#[cfg(feature = "flex")]
+#[test]
+fn the_inactive_rule_moves_weights_in_bf16_on_average() {
+    let rule = Some(SignSgd {
+        scale: 0.1,
+        ..SignSgd::default()
+    });
+    let (with, _) = moved(HalfWeights::Masters, rule, 0.9);
+    let (without, _) = moved(HalfWeights::Masters, None, 0.9);
+    let count = |moved: &[f64]| moved.iter().filter(|moved| **moved != 0.0).count();
+    assert!(
+        count(&with) > 2 * count(&without),
+        "{} {}",
+        count(&with),
+        count(&without)
+    );
 }

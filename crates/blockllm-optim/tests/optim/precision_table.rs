@@ -1,7 +1,9 @@
 //! Every type of weights with every kind of moments, in every form: bytes, masks, exact resume, and wrong records.
 use crate::common::{NEVER, Run as ToyRun, Toy, batch, blockllm, devices};
 use crate::matrix::{ENTRIES, Run, config};
-use blockllm_optim::{BlockOptimizerConfig, Lion, MomentPrecision, OptimError, Update, cast_module};
+use blockllm_optim::{
+    BlockOptimizerConfig, HalfWeights, Lion, MomentPrecision, OptimError, Update, cast_module,
+};
 use burn::tensor::{DType, Device};
 
 /// Type of the weights, whether they have a master copy, moments, sparsity, rule.
@@ -37,7 +39,11 @@ fn cases(device: &Device) -> Vec<Case> {
 
 fn settings((_, master, moments, sparsity, update): Case) -> BlockOptimizerConfig {
     let mut config = config(sparsity, moments, update);
-    config.master_weights = master;
+    config.half_weights = if master {
+        HalfWeights::Masters
+    } else {
+        HalfWeights::Nearest
+    };
     config
 }
 
@@ -99,7 +105,7 @@ fn a_trained_entry_costs_what_the_settings_say() {
             (DType::F32, MomentPrecision::F32, 0.0, 8.0),
             (DType::F32, MomentPrecision::F32, 0.5, 12.0),
             (DType::F32, MomentPrecision::Int8, 0.0, 2.03),
-            (DType::F32, MomentPrecision::Int8, 0.5, 6.03),
+            (DType::F32, MomentPrecision::Int8, 0.5, 4.06),
             (DType::BF16, MomentPrecision::F32, 0.0, 12.0),
             (DType::BF16, MomentPrecision::F32, 0.5, 16.0),
             (DType::BF16, MomentPrecision::Int8, 0.0, 6.03),
@@ -132,7 +138,11 @@ fn a_master_copy_adds_up_lost_steps_in_every_half_type_of_the_device() {
             }
             let moved = |master_weights| {
                 let mut config = BlockOptimizerConfig::new(0.0);
-                config.master_weights = master_weights;
+                config.half_weights = if master_weights {
+                    HalfWeights::Masters
+                } else {
+                    HalfWeights::Nearest
+                };
                 let model = cast_module(Toy::new(&device), dtype).unwrap();
                 let mut run = ToyRun::of(model, &device, config, blockllm(NEVER));
                 let before = crate::common::floats(run.model.norm.gamma.val());

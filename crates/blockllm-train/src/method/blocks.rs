@@ -1,8 +1,8 @@
 //! Settings of the methods that train blocks of parameters.
 use crate::{TrainConfig, TrainError};
 use blockllm_optim::{
-    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured,
-    MomentPrecision, NormKind, SignSgd, SweepMode, Update,
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold,
+    Measured, MomentPrecision, NormKind, SignSgd, SweepMode, Update,
 };
 use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Role, Roles, VisitSmoothing};
 use burn::module::Module;
@@ -43,6 +43,9 @@ pub struct BlockMethod {
     pub moments: CarriedMoments,
     /// In what the moments are kept.
     pub moment_precision: MomentPrecision,
+    /// How trained weights in half precision are kept.
+    #[serde(default)]
+    pub half_weights: HalfWeights,
     /// What the blocks outside the selection do.
     pub inactive: Option<SignSgd>,
     /// The update rule of the trained entries; the run's weight decay replaces its own.
@@ -68,6 +71,7 @@ impl BlockMethod {
             refresh: MaskRefresh::default(),
             moments: CarriedMoments::default(),
             moment_precision: MomentPrecision::default(),
+            half_weights: HalfWeights::default(),
             inactive: None,
             update: Update::default(),
         }
@@ -148,6 +152,7 @@ impl BlockMethod {
             refresh: self.refresh,
             moments: self.moments,
             moment_precision: self.moment_precision,
+            half_weights: self.half_weights,
             inactive: self.inactive,
             max_grad_norm: config.max_grad_norm,
             update: self.update.with_weight_decay(config.weight_decay),

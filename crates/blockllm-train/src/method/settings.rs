@@ -23,6 +23,8 @@ Settings of methods that train blocks (blockllm and the other policies, badam, l
   refresh=each-selection|each-step             when the mask is made anew
   moments=reset|carried-over                   what a new selection does to the moments of what stays
   state=f32|int8                               in what the moments are kept; int8 is a quarter of the bytes
+  half=masters|nearest|stochastic              trained weights in bf16: with f32 copies; or without, rounded to the nearest
+                                               or up and down by chance
   inactive=none|SCALE                          sign-SGD at SCALE times the learning rate on all other blocks
   reach=all|above                              the inactive rule moves all of them, or those above the lowest that is
                                                trained or probed
@@ -58,6 +60,7 @@ impl BlockMethod {
             "threshold" => self.threshold = MaskThreshold::Sampled(number(key, value)?),
             "refresh" => self.refresh = named(key, value)?,
             "moments" => self.moments = named(key, value)?,
+            "half" => self.half_weights = named(key, value)?,
             "state" => self.moment_precision = named(key, value)?,
             "inactive" if value == "none" => self.inactive = None,
             "inactive" => {
@@ -76,7 +79,7 @@ impl BlockMethod {
             _ => {
                 return Err(unknown(
                     key,
-                    "partition, always, never, norm, smoothing, patience, probes, measured, sweep, mask, threshold, refresh, moments, state, inactive, reach, rule",
+                    "partition, always, never, norm, smoothing, patience, probes, measured, sweep, mask, threshold, refresh, moments, state, half, inactive, reach, rule",
                 ));
             }
         }

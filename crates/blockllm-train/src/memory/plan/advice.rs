@@ -2,7 +2,7 @@
 
 use super::{BackwardMode, MemoryPlan, Workload};
 use crate::{Algorithm, Method, TrainError, WeightType};
-use blockllm_optim::MomentPrecision;
+use blockllm_optim::{HalfWeights, MaskScope, MomentPrecision};
 use blockllm_policy::PolicyConfig;
 
 /// One change of a workload.
@@ -12,8 +12,10 @@ pub enum Change {
     LayerWise,
     /// Moments in 8-bit codes.
     CodedMoments,
-    /// No f32 copies of trained bf16 entries.
+    /// No f32 copies of trained bf16 entries, which are rounded up and down by chance instead.
     NoMasters,
+    /// A mask for each parameter alone, so that none waits for the others.
+    MasksAlone,
     /// Weights in bf16.
     HalfWeights,
     /// No clipping, so that no gradient waits for the others.
@@ -33,7 +35,8 @@ impl std::fmt::Display for Change {
         match self {
             Self::LayerWise => formatter.write_str("--backward layer-wise"),
             Self::CodedMoments => formatter.write_str("+state=int8"),
-            Self::NoMasters => formatter.write_str("+masters=false"),
+            Self::NoMasters => formatter.write_str("+half=stochastic"),
+            Self::MasksAlone => formatter.write_str("+mask=per-parameter"),
             Self::HalfWeights => formatter.write_str("--weights bf16"),
             Self::NoClipping => formatter.write_str("--no-clip"),
             Self::Method(name) => write!(formatter, "--method {name}"),
@@ -116,11 +119,15 @@ fn possible(workload: &Workload<'_>) -> Vec<Change> {
         if blocks.moment_precision == MomentPrecision::F32 {
             changes.push(Change::CodedMoments);
         }
-        if workload.masters && workload.weights == WeightType::Bf16 {
+        let masters = workload.masters && blocks.half_weights == HalfWeights::Masters;
+        if masters && workload.weights == WeightType::Bf16 {
             changes.push(Change::NoMasters);
         }
-        if workload.clipped && workload.backward == BackwardMode::LayerWise {
+        if workload.clipped {
             changes.push(Change::NoClipping);
+        }
+        if blocks.mask == MaskScope::Global && blocks.sparsity > 0.0 {
+            changes.push(Change::MasksAlone);
         }
     }
     if workload.weights == WeightType::F32 {
@@ -148,10 +155,11 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
     for change in changes {
         match change {
             Change::Method(name) => method = Method::parse(name)?,
-            Change::CodedMoments | Change::Sparsity(_) => {
+            Change::CodedMoments | Change::MasksAlone | Change::Sparsity(_) => {
                 if let Algorithm::Blocks(blocks) = &mut method.algorithm {
                     match change {
                         Change::Sparsity(sparsity) => blocks.sparsity = *sparsity,
+                        Change::MasksAlone => blocks.mask = MaskScope::PerParameter,
                         _ => blocks.moment_precision = MomentPrecision::Int8,
                     }
                 }
@@ -171,7 +179,7 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
             Change::NoClipping => changed.clipped = false,
             Change::BatchSize(rows) => changed.batch_size = *rows,
             Change::SeqLen(tokens) => changed.seq_len = *tokens,
-            Change::Method(_) | Change::CodedMoments | Change::Sparsity(_) => {}
+            Change::Method(_) | Change::CodedMoments | Change::MasksAlone | Change::Sparsity(_) => {}
         }
     }
     Ok(MemoryPlan::estimate(&changed)?.peak_bytes())

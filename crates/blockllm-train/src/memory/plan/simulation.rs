@@ -9,7 +9,7 @@ use super::tape::{Machine, Tape, Value};
 use super::{BackwardMode, MemoryPlan, MomentPlan, Workload};
 use crate::{Algorithm, TrainError, WeightType};
 use blockllm_model::LossOptions;
-use blockllm_optim::{MaskRefresh, SvdMethod};
+use blockllm_optim::{MaskRefresh, MaskScope, MaskThreshold, SvdMethod};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gradients of parameters that are live, by position.
@@ -184,8 +184,20 @@ impl<'a> Run<'a> {
     /// Whether no trained parameter can be updated before all gradients are there.
     fn waits_for_all(&self, is_first: bool) -> bool {
         let needs_all = match &self.workload.method.algorithm {
-            Algorithm::Blocks(blocks) => is_first || blocks.refresh == MaskRefresh::EachStep,
-            Algorithm::Lora(_) => is_first,
+            Algorithm::Blocks(blocks) => {
+                let makes_masks = is_first || blocks.refresh == MaskRefresh::EachStep;
+                let exact = blocks.threshold == MaskThreshold::Exact;
+                let kept: u64 = self
+                    .scheme
+                    .selected
+                    .iter()
+                    .map(|param| self.scheme.kept[param])
+                    .sum();
+                let one_for_all = blocks.mask == MaskScope::Global && kept < self.scheme.selected_entries();
+                makes_masks && (!exact || one_for_all)
+            }
+            // Everything is kept, so that no mask has to be found.
+            Algorithm::Lora(_) => false,
             Algorithm::GaLore(galore) => is_first && galore.svd == SvdMethod::Exact,
         };
         needs_all || self.workload.clipped

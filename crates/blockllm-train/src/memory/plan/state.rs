@@ -3,7 +3,7 @@
 use super::parts::{Part, PlanParts};
 use super::scheme::Parameter;
 use crate::{Algorithm, GaLoreMethod, Method};
-use blockllm_optim::{MomentPrecision, StateEstimate};
+use blockllm_optim::{HalfWeights, MomentPrecision, StateEstimate};
 use blockllm_policy::{Role, Roles};
 
 /// Bytes of one f32.
@@ -37,22 +37,25 @@ impl StateRule<'_> {
                 kept,
                 blocks.update.rule().state_arrays() as u64,
                 blocks.moment_precision,
+                blocks.half_weights == HalfWeights::Masters,
             ),
-            Algorithm::Lora(_) => self.sparse(parameter, kept, 2, MomentPrecision::F32),
+            Algorithm::Lora(_) => self.sparse(parameter, kept, 2, MomentPrecision::F32, true),
             Algorithm::GaLore(galore) => projected(galore, parameter),
         }
     }
 
+    /// What a rule of `arrays` state arrays keeps.
     fn sparse(
         &self,
         parameter: &Parameter,
         kept: u64,
         arrays: u64,
         moments: MomentPrecision,
+        masters: bool,
     ) -> ParameterState {
         let estimate = StateEstimate {
             moments,
-            master: self.masters && self.half,
+            master: masters && self.masters && self.half,
             ..StateEstimate::new(parameter.entries, kept, arrays)
         };
         let mut bytes = PlanParts::default();
@@ -65,9 +68,10 @@ impl StateRule<'_> {
         } else {
             0
         };
-        // Coded moments are decoded, all arrays of the parameter at once, in place of their codes, and coded anew.
+        // Coded moments are decoded piece by piece, and coded anew: gradient, weight and arrays, twice while they are coded.
         let decoded = if estimate.is_coded() {
-            kept * WORD * (arrays + 1) - estimate.moment_bytes()
+            let piece = if self.on_host { 1 << 16 } else { 1 << 22 };
+            kept.min(piece) * WORD * (2 * arrays + 4)
         } else {
             0
         };
