@@ -6,7 +6,7 @@ mod meter;
 pub mod plan;
 
 pub use counting_allocator::CountingAllocator;
-pub use meter::{MemoryMeter, MemoryReport, MemorySource, StateBytes};
+pub use meter::{CountedBytes, MemoryMeter, MemoryReport, MemorySource, StateBytes};
 pub use plan::{
     Assumed, BackwardMode, MemoryPlan, ModelShape, Moment, MomentPlan, Part, PlanParts, Workload,
 };

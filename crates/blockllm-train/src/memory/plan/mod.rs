@@ -118,6 +118,8 @@ pub struct MemoryPlan {
     pub most: PlanParts,
     /// The most at each kind of moment, in the order of a run.
     pub moments: Vec<MomentPlan>,
+    /// The most when the trainer looks at a device's pool: behind a loss, behind a backward pass or a layer's, between steps.
+    pub sampled: PlanParts,
     /// Bytes when the loss of the first step is there.
     pub after_loss: PlanParts,
     /// Bytes between steps.
