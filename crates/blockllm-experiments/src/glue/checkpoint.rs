@@ -7,6 +7,7 @@ use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassificat
 use blockllm_model::hf::{llama_classifier_config, load_llama_classifier, save_llama_classifier};
 use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
+use blockllm_train::memory::ModelShape;
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 
@@ -78,6 +79,18 @@ impl Checkpoint {
                 "a small BERT from random weights ({:.2} M parameters), not pretrained",
                 config.num_parameters() as f64 / 1e6
             ),
+        }
+    }
+
+    /// Its shape, for an estimate of what it needs.
+    pub fn shape(&self) -> ModelShape {
+        // The few classes of a head do not count.
+        const CLASSES: usize = 2;
+        match self {
+            Self::Encoder(_, config) | Self::Scratch(config) => {
+                ModelShape::Encoder(EncoderConfig::clone(config))
+            }
+            Self::Llama(_, config) => ModelShape::LlamaClassifier(LlamaConfig::clone(config), CLASSES),
         }
     }
 
