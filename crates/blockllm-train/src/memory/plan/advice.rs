@@ -16,7 +16,7 @@ pub enum Change {
     NoMasters,
     /// Weights in bf16.
     HalfWeights,
-    /// No clipping, so that no gradient waits for the others.
+    /// No clipping: layer by layer no gradient waits for the others then.
     NoClipping,
     /// Another method.
     Method(String),
@@ -33,7 +33,7 @@ impl std::fmt::Display for Change {
         match self {
             Self::LayerWise => formatter.write_str("--backward layer-wise"),
             Self::CodedMoments => formatter.write_str("+state=int8"),
-            Self::NoMasters => formatter.write_str("+masters=false"),
+            Self::NoMasters => formatter.write_str("--no-masters"),
             Self::HalfWeights => formatter.write_str("--weights bf16"),
             Self::NoClipping => formatter.write_str("--no-clip"),
             Self::Method(name) => write!(formatter, "--method {name}"),
@@ -119,7 +119,7 @@ fn possible(workload: &Workload<'_>) -> Vec<Change> {
         if workload.masters && workload.weights == WeightType::Bf16 {
             changes.push(Change::NoMasters);
         }
-        if workload.clipped && workload.backward == BackwardMode::LayerWise {
+        if workload.clipped {
             changes.push(Change::NoClipping);
         }
     }
@@ -175,4 +175,48 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
         }
     }
     Ok(MemoryPlan::estimate(&changed)?.peak_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::ModelShape;
+    use blockllm_model::llama::LlamaConfig;
+
+    fn asked(method: &str, share: f64) -> (Vec<Advice>, u64) {
+        let model = ModelShape::Llama(LlamaConfig::new(2048, 256, 688, 4, 4));
+        let method = Method::parse(method).unwrap();
+        let workload = Workload::new(&model, &method, 4, 256);
+        let needed = MemoryPlan::estimate(&workload).unwrap().peak_bytes();
+        let memory = (needed as f64 * share) as u64;
+        (advice(&workload, memory).unwrap(), memory)
+    }
+
+    #[test]
+    fn a_single_change_that_is_enough_is_told_alone_and_the_mildest_first() {
+        let (found, memory) = asked("blockllm:0.9", 0.8);
+        assert_eq!(found[0].changes, [Change::LayerWise]);
+        assert!(
+            found
+                .iter()
+                .all(|advice| advice.changes.len() == 1 && advice.peak_bytes <= memory)
+        );
+    }
+
+    #[test]
+    fn where_no_single_change_is_enough_the_fewest_together_are() {
+        let (found, memory) = asked("adamw", 0.2);
+        let [advice] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert!(
+            advice.changes.len() > 1 && advice.peak_bytes <= memory,
+            "{advice:?}"
+        );
+    }
+
+    #[test]
+    fn where_nothing_helps_nothing_is_told() {
+        assert!(asked("lora:8", 0.001).0.is_empty());
+    }
 }
