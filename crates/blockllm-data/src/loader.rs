@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use crate::{BatchStream, Corpus, Cursor, DataError, LmBatch, LoaderConfig, Tokenizer};
+use crate::{BatchStream, Corpus, Cursor, DataError, LmBatch, LoaderConfig, Tokenizer, data_threads};
 
 type Prepared = Result<(LmBatch, Cursor), DataError>;
 
@@ -48,7 +48,10 @@ impl Loader {
         let (sender, prepared) = sync_channel(prefetch);
         let thread = Builder::new()
             .name("blockllm-data".to_owned())
-            .spawn(move || prepare(stream, &sender))
+            .spawn(move || {
+                data_threads::started();
+                prepare(stream, &sender);
+            })
             .map_err(|_| DataError::LoaderStopped {
                 found: "the system could not start a thread",
             })?;

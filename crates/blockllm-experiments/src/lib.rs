@@ -2,8 +2,10 @@
 
 pub mod c4;
 pub mod cli;
+pub mod estimate;
 pub mod glue;
 pub mod gpu_check;
+pub mod memory;
 pub mod paper;
 pub mod plan;
 pub mod recorded_run;

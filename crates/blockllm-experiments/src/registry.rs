@@ -1,13 +1,14 @@
 //! The experiments by name.
-use crate::{Cli, c4, glue, gpu_check};
+use crate::{Cli, c4, glue, gpu_check, memory};
 use anyhow::{Result, anyhow};
 use blockllm_train::DeviceChoice;
 
 type Experiment = fn(&Cli) -> Result<()>;
 
-const EXPERIMENTS: [(&str, Experiment); 3] = [
+const EXPERIMENTS: [(&str, Experiment); 4] = [
     ("c4", c4::run),
     ("glue", glue::run),
+    ("memory", memory::run),
     (gpu_check::NAME, gpu_check::run),
 ];
 

@@ -1,8 +1,9 @@
 //! Causal language modelling: a Llama on rows of tokens.
 use crate::evaluate::mean_loss;
+use crate::memory::CountingAllocator;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
-use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer};
+use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer, at_start_of_data_threads};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -107,6 +108,7 @@ impl TextBatches {
     /// # Errors
     /// When a setting is out of its range.
     pub fn new(corpus: Corpus, tokenizer: Arc<Tokenizer>, config: LoaderConfig) -> Result<Self, TrainError> {
+        at_start_of_data_threads(CountingAllocator::book_this_thread_apart);
         let loader = Loader::new(corpus.clone(), tokenizer.clone(), config.clone())?;
         Ok(Self {
             corpus,
@@ -119,7 +121,11 @@ impl TextBatches {
 
 impl BatchSource<LmBatch> for TextBatches {
     fn next_batch(&mut self) -> Result<LmBatch, TrainError> {
-        Ok(self.loader.next_batch()?)
+        // What the loader's thread has made is freed on its account, and the copy lives on the model's.
+        CountingAllocator::apart(|| {
+            let batch = self.loader.next_batch()?;
+            Ok(CountingAllocator::beside(|| batch.clone()))
+        })
     }
 
     fn cursor(&self) -> serde_json::Value {

@@ -58,7 +58,7 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
             let loss = loss.mul_scalar(self.share(batch));
             meter.sample();
             let gradients = GradientsParams::from_grads(loss.backward(), model);
-            self.count(model, &gradients, &sum);
+            meter.count_gradients(self.count(model, &gradients, &sum));
             sum.add(model, gradients);
             let loss = loss.inner();
             mean = Some(match mean {
@@ -92,7 +92,7 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
         let stacks = self.stacks(&model)?;
         let mut sum = GradientSum::default();
         let mut take = |model: O::Model, gradients: GradientsParams, sum: &GradientSum| {
-            self.count(&model, &gradients, sum);
+            meter.count_gradients(self.count(&model, &gradients, sum));
             meter.sample();
             take(model, gradients)
         };
@@ -163,8 +163,10 @@ impl<'a, O: Objective> MicroBatches<'a, O> {
         self.objective.labels(batch) as f64 / self.labels
     }
 
-    fn count(&self, model: &O::Model, part: &GradientsParams, sum: &GradientSum) {
+    /// Bytes of gradients that exist now.
+    fn count(&self, model: &O::Model, part: &GradientsParams, sum: &GradientSum) -> u64 {
         let bytes = gradient_bytes(model, part) + gradient_bytes(model, sum.gradients()) + self.held.get();
         self.gradients.set(self.gradients.get().max(bytes));
+        bytes
     }
 }

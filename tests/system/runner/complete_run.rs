@@ -95,8 +95,8 @@ fn a_good_run_prints_its_table_and_writes_a_report_with_a_row_per_method_and_plo
         let row = format!("| {method} ");
         assert_eq!(
             report.matches(&row).count(),
-            2,
-            "a row in the table of figures and of memory:\n{report}"
+            3,
+            "a row in the tables of figures, of memory, and of what was estimated:\n{report}"
         );
         assert!(run.ended.stdout.contains(&row), "{}", run.ended.stdout);
     }

@@ -1,5 +1,6 @@
 //! The page of the C4 experiment.
 use super::{Plan, Settings};
+use crate::estimate;
 use crate::recorded_run::CompleteRun;
 use crate::report::{
     CurveStyle, Figure, MEMORY_PARTS, Page, Section, loss_curves_svg, memory_bars_svg, memory_table,
@@ -8,6 +9,7 @@ use crate::report::{
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
 use anyhow::Result;
 use blockllm_train::Record;
+use blockllm_train::memory::ModelShape;
 
 /// Tables, plots and the published figures, from the records on disk.
 pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
@@ -26,11 +28,22 @@ pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
         .with(Section::Table {
             caption: format!("Peak memory and its parts, measured ({}). {MEMORY_PARTS}", source(runs)),
             table: memory_table(&rows),
-        });
+        })
+        .with(estimate::section(&compared(plan, runs, &records), ""));
     let page = curves(page, runs, &records)?;
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
     let page = page.with(figure("c4/memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
+}
+
+/// The runs of the first seed beside their plans.
+fn compared(plan: &Plan, runs: &[CompleteRun], records: &[Vec<Record>]) -> Vec<estimate::Compared> {
+    let model = ModelShape::Llama(plan.model.clone());
+    let batch = [plan.settings.batch_size, plan.settings.seq_len];
+    let first = runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0);
+    first
+        .map(|(run, records)| estimate::compared(&run.result, records, &model, batch))
+        .collect()
 }
 
 fn introduction(plan: &Plan, runs: &[CompleteRun]) -> String {

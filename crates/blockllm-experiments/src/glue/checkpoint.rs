@@ -94,6 +94,18 @@ impl Checkpoint {
         }
     }
 
+    /// Its shape, for an estimate of what it needs.
+    pub fn shape(&self) -> ModelShape {
+        // The few classes of a head do not count.
+        const CLASSES: usize = 2;
+        match self {
+            Self::Encoder(_, config) | Self::Scratch(config) => {
+                ModelShape::Encoder(EncoderConfig::clone(config))
+            }
+            Self::Llama(_, config) => ModelShape::LlamaClassifier(LlamaConfig::clone(config), CLASSES),
+        }
+    }
+
     /// The longest text it takes, special tokens included.
     pub fn max_length(&self) -> usize {
         match self {

@@ -2,6 +2,7 @@
 use super::comparison::{self, Scored};
 use super::run::{Runs, TaskRun};
 use super::{Plan, Source, TaskPlan};
+use crate::estimate;
 use crate::report::format::{bytes, learning_rate, mean, mean_and_deviation, milliseconds, percent};
 use crate::report::{
     Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
@@ -253,9 +254,12 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
     }
     let mut curves = Vec::new();
     let mut maps = Vec::new();
+    let mut compared = Vec::new();
+    let (model, batch) = (plan.checkpoint.shape(), plan.largest_batch(task));
     for TaskRun { run, .. } in of_task().filter(|run| run.run.result.seed == 0) {
         let records = run.folder.records()?;
         curves.push(loss_curve(&run.result.method, &records));
+        compared.push(estimate::compared(&run.result, &records, &model, batch));
         let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
             let file = format!(
@@ -284,6 +288,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
             ),
             table: memory_table(&rows),
         })
+        .with(estimate::section(&compared, mark(plan)))
         .with(figure(
             &format!("glue/loss-{name}.svg"),
             &format!("{name}: training loss, seed 0, smoothed{}", mark(plan)),

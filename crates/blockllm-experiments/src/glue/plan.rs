@@ -84,6 +84,14 @@ impl Plan {
         })
     }
 
+    /// Rows of a task's micro-batch, and tokens of its longest row.
+    pub fn largest_batch(&self, task: GlueTask) -> [usize; 2] {
+        let of_task = self.tasks.iter().find(|plan| plan.data.task == task);
+        let rows = of_task.into_iter().flat_map(|plan| plan.train.iter());
+        let longest = rows.map(|row| row.input_ids.len()).max().unwrap_or(1);
+        [self.settings.micro_batch_of(task), longest]
+    }
+
     /// How batches are made for a seed.
     pub fn epochs(&self, task: GlueTask, seed: u64) -> EpochConfig {
         EpochConfig {

@@ -23,6 +23,22 @@ pub struct Planned {
     pub worst: [MemoryPlan; 2],
 }
 
+impl Planned {
+    /// What a whole backward pass needs under either selection.
+    pub fn needed(&self) -> u64 {
+        self.typical[0].peak_bytes().max(self.worst[0].peak_bytes())
+    }
+
+    /// The selection that needs more: one with more entries may yet have fewer that are trained in codes.
+    fn larger(&self) -> Assumed {
+        if self.typical[0].peak_bytes() > self.worst[0].peak_bytes() {
+            Assumed::Typical
+        } else {
+            Assumed::Worst
+        }
+    }
+}
+
 /// Prints what `args` ask for.
 ///
 /// # Errors
@@ -40,8 +56,8 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{}", text::notes(&planned));
     if let Some(memory) = args.memory {
         let mut asked = workload(args, &model, &method);
-        asked.selection = Assumed::Worst;
-        let found = if planned.worst[0].peak_bytes() > memory.0 {
+        asked.selection = planned.larger();
+        let found = if planned.needed() > memory.0 {
             advice(&asked, memory.0)?
         } else {
             Vec::new()
@@ -105,4 +121,44 @@ fn with_sparsity(mut method: Method, sparsity: Option<f64>) -> Result<Method> {
         }
     }
     Ok(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> Args {
+        Args::parse_from([&["plan"], words].concat())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_what_would_make_it_fit() {
+        let args = args(&["--model", "llama-60m", "--memory", "300MB"]);
+        let (_, model) = model_shape(&args.model).unwrap();
+        let planned = planned(&workload(&args, &model, &args.method)).unwrap();
+        let found = advice(&workload(&args, &model, &args.method), 300_000_000).unwrap();
+        let text = text::verdict(&planned, args.memory.unwrap(), &found);
+        assert!(
+            text.contains("does not fit into 300.0 MB") && text.contains("--weights bf16"),
+            "{text}"
+        );
+        let text = text::verdict(&planned, "1TB".parse().unwrap_or(ByteSize(1 << 40)), &[]);
+        assert!(text.contains("It fits into"), "{text}");
+        let table = text::table(&planned).to_markdown();
+        assert!(
+            table.contains("weights") && table.contains("reached at"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn a_sparsity_is_for_methods_that_train_blocks() {
+        let method = |text| Method::parse(text).unwrap();
+        assert!(with_sparsity(method("blockllm"), Some(0.9)).is_ok());
+        let error = with_sparsity(method("lora:8"), Some(0.9)).unwrap_err();
+        assert!(error.to_string().contains("has no sparsity"), "{error}");
+        let error = with_sparsity(method("blockllm"), Some(1.0)).unwrap_err();
+        assert!(error.to_string().contains("outside [0, 1)"), "{error}");
+    }
 }

@@ -72,7 +72,7 @@ pub(super) fn table(planned: &Planned) -> Table {
     table.push_row(row("reached at", &|plan| plan.moment.name().to_owned()));
     table.push_row(row("between steps", &|plan| gigabytes(plan.rest.total())));
     table.push_row([
-        "total, largest selection".to_owned(),
+        "total, if the largest block crosses".to_owned(),
         gigabytes(planned.worst[0].peak_bytes()),
         gigabytes(planned.worst[1].peak_bytes()),
     ]);
@@ -97,7 +97,7 @@ pub(super) fn notes(planned: &Planned) -> String {
 
 /// Whether it fits, and what would make it fit.
 pub(super) fn verdict(planned: &Planned, memory: ByteSize, advice: &[Advice]) -> String {
-    let needed = planned.worst[0].peak_bytes();
+    let needed = planned.needed();
     if needed <= memory.0 {
         return format!(
             "\nIt fits into {memory}, with {} to spare.",

@@ -49,6 +49,26 @@ pub fn quoted_c4_table() -> Section {
     )
 }
 
+/// The published memory of the paper's largest run.
+pub fn quoted_memory_table() -> Section {
+    let columns = [
+        ("run", Align::Left),
+        ("memory", Align::Right),
+        ("settings", Align::Left),
+    ];
+    let table = Table::new(columns).with_row([
+        paper::INSTRUCTION_TUNING.0,
+        paper::INSTRUCTION_TUNING.1,
+        paper::INSTRUCTION_TUNING.2,
+    ]);
+    quoted_table(
+        "Instruction tuning of a 7B model: memory of the run",
+        paper::INSTRUCTION_TUNING_SOURCE,
+        table,
+        [paper::INSTRUCTION_TUNING_CAVEAT.to_owned()],
+    )
+}
+
 /// The published GLUE scores.
 pub fn quoted_glue_table() -> Section {
     let tasks = paper::GLUE_TASKS.map(|task| (task, Align::Right));

@@ -2,10 +2,18 @@
 //! blocks for the next buffer of their size.
 use super::block_pool::BlockPool;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-static LIVE: AtomicU64 = AtomicU64::new(0);
-static PEAK: AtomicU64 = AtomicU64::new(0);
+/// Signed, since what one side has allocated the other may free.
+static LIVE: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+static APART: AtomicI64 = AtomicI64::new(0);
+
+thread_local! {
+    /// Whether this thread's bytes are booked apart.
+    static IS_APART: Cell<bool> = const { Cell::new(false) };
+}
 
 static POOL: BlockPool = BlockPool::new();
 
@@ -16,29 +24,72 @@ static POOL: BlockPool = BlockPool::new();
 pub struct CountingAllocator;
 
 impl CountingAllocator {
-    /// Bytes allocated now by the whole process; 0 when it is not installed.
+    /// Bytes allocated now by the whole process, but for those booked apart; 0 when it is not installed.
     pub fn live_bytes() -> u64 {
-        LIVE.load(Ordering::Relaxed)
+        LIVE.load(Ordering::Relaxed).max(0).cast_unsigned()
     }
 
     /// The most bytes that were live at once since the last [`reset_peak`](Self::reset_peak).
     pub fn peak_bytes() -> u64 {
-        PEAK.load(Ordering::Relaxed)
+        PEAK.load(Ordering::Relaxed).max(0).cast_unsigned()
+    }
+
+    /// Bytes that are booked apart: texts, tokens and batches that are being prepared.
+    pub fn apart_bytes() -> u64 {
+        APART.load(Ordering::Relaxed).max(0).cast_unsigned()
     }
 
     /// Starts a new peak from what is live now.
     pub fn reset_peak() {
-        PEAK.store(Self::live_bytes(), Ordering::Relaxed);
+        PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Books what this thread allocates and frees apart, from now on: for threads that prepare data.
+    pub fn book_this_thread_apart() {
+        IS_APART.set(true);
+    }
+
+    /// Books what `work` allocates and frees apart. What it gives out is best made by [`beside`](Self::beside): whoever
+    /// frees it would else take it from the wrong account.
+    pub fn apart<T>(work: impl FnOnce() -> T) -> T {
+        booked(true, work)
+    }
+
+    /// Within [`apart`](Self::apart): books what `work` allocates and frees as the model's.
+    pub fn beside<T>(work: impl FnOnce() -> T) -> T {
+        booked(false, work)
     }
 }
 
+fn booked<T>(apart: bool, work: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            IS_APART.set(self.0);
+        }
+    }
+    let _back = Back(IS_APART.replace(apart));
+    work()
+}
+
+/// Whether this thread is booked apart; one that ends is not.
+fn is_apart() -> bool {
+    IS_APART.try_with(Cell::get).unwrap_or(false)
+}
+
 fn grown(bytes: usize) {
-    let live = LIVE.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-    PEAK.fetch_max(live, Ordering::Relaxed);
+    let bytes = bytes.cast_signed() as i64;
+    if is_apart() {
+        APART.fetch_add(bytes, Ordering::Relaxed);
+    } else {
+        let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        PEAK.fetch_max(live, Ordering::Relaxed);
+    }
 }
 
 fn shrunk(bytes: usize) {
-    LIVE.fetch_sub(bytes as u64, Ordering::Relaxed);
+    let account = if is_apart() { &APART } else { &LIVE };
+    account.fetch_sub(bytes.cast_signed() as i64, Ordering::Relaxed);
 }
 
 #[allow(
@@ -118,5 +169,30 @@ unsafe impl GlobalAlloc for CountingAllocator {
             shrunk(layout.size());
         }
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_booked_apart_and_freed_apart_leaves_the_rest_as_it_was() {
+        // The tests' binary has another allocator, so that nobody else is on these accounts.
+        let accounts = || [&APART, &LIVE].map(|account| account.load(Ordering::Relaxed));
+        let [apart, live] = accounts();
+        CountingAllocator::apart(|| {
+            grown(1000);
+            CountingAllocator::beside(|| grown(10));
+            assert_eq!(accounts(), [apart + 1000, live + 10]);
+            shrunk(1000);
+        });
+        shrunk(10);
+        assert_eq!(accounts(), [apart, live]);
+        let other = std::thread::spawn(|| {
+            CountingAllocator::book_this_thread_apart();
+            is_apart()
+        });
+        assert!(other.join().unwrap() && !is_apart());
     }
 }

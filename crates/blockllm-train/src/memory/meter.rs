@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum MemorySource {
     /// The counting allocator: live heap bytes above those at the start of the run.
     CountingAllocator,
-    /// The device's memory pool: bytes reserved, above those at the start of the run.
+    /// The device's memory pool: bytes reserved in pages, above those at the start of the run.
     DevicePool,
     /// Neither is there: only the counted tensors are known.
     Unmeasured,
@@ -22,6 +22,15 @@ pub struct StateBytes {
     pub measured: u64,
     /// By the formula of ALGORITHM ("State").
     pub estimated: u64,
+}
+
+/// Tensors that can be counted, as they were when the peak was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedBytes {
+    /// Gradients of parameters, at the end of the passage in which the peak was.
+    pub gradients: u64,
+    /// Optimizer state.
+    pub state: u64,
 }
 
 /// Memory of a run.
@@ -42,6 +51,22 @@ pub struct MemoryReport {
     /// How often the pool was looked at; 0 where the allocator keeps the peak by itself.
     #[serde(default)]
     pub samples: u64,
+    /// The most bytes in use whenever a device's pool was looked at: what it serves, without the rest of its pages. Of the
+    /// heap the peak itself.
+    #[serde(default)]
+    pub in_use_bytes: u64,
+    /// What was counted when the peak was seen.
+    #[serde(default)]
+    pub at_peak: CountedBytes,
+}
+
+/// Bytes of a device's memory pool.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    /// Of the buffers that it serves.
+    in_use: u64,
+    /// Of its pages.
+    reserved: u64,
 }
 
 /// Measures one run on one device.
@@ -50,7 +75,15 @@ pub struct MemoryMeter {
     device: Device,
     source: MemorySource,
     baseline: u64,
+    /// Bytes in use before the run.
+    in_use_baseline: u64,
     pool_peak: u64,
+    in_use_peak: u64,
+    /// What is counted now, and what was when the peak was seen.
+    counted: CountedBytes,
+    at_peak: CountedBytes,
+    /// The peak of the heap when it was last looked at.
+    seen_peak: u64,
     /// The run's bytes when the pool was last looked at.
     pool_bytes: u64,
     samples: u64,
@@ -77,7 +110,12 @@ impl MemoryMeter {
             device,
             source,
             baseline: 0,
+            in_use_baseline: 0,
             pool_peak: 0,
+            in_use_peak: 0,
+            counted: CountedBytes::default(),
+            at_peak: CountedBytes::default(),
+            seen_peak: 0,
             pool_bytes: 0,
             samples: 0,
             sample_every: 1,
@@ -85,6 +123,7 @@ impl MemoryMeter {
             earlier_peak: 0,
         };
         meter.baseline = meter.live_bytes();
+        meter.in_use_baseline = meter.pool().map_or(0, |pool| pool.in_use);
         meter
     }
 
@@ -104,20 +143,37 @@ impl MemoryMeter {
         self.sampling = self.samples == 0 || step.is_multiple_of(self.sample_every);
     }
 
-    /// Looks at the pool if this step is sampled; the heap needs no looking, its peak is kept by the allocator.
+    /// Says how many bytes of gradients and of state there are from now on.
+    pub(crate) fn count(&mut self, gradients: u64, state: u64) {
+        self.counted = CountedBytes { gradients, state };
+    }
+
+    /// The same for gradients alone.
+    pub(crate) fn count_gradients(&mut self, bytes: u64) {
+        self.counted.gradients = bytes;
+    }
+
+    /// Looks at the pool if this step is sampled; of the heap, whose peak the allocator keeps, only whether it has risen.
     pub fn sample(&mut self) {
-        if self.sampling {
+        if self.sampling || self.source != MemorySource::DevicePool {
             self.sample_now();
         }
     }
 
     /// Looks at the pool whatever the step.
     pub(crate) fn sample_now(&mut self) {
-        if self.source == MemorySource::DevicePool {
-            let bytes = self.live_bytes();
-            self.pool_bytes = bytes;
-            self.pool_peak = self.pool_peak.max(bytes);
+        let peak = if let Some(pool) = self.pool() {
+            self.pool_bytes = pool.reserved;
+            self.pool_peak = self.pool_peak.max(pool.reserved);
+            self.in_use_peak = self.in_use_peak.max(pool.in_use);
             self.samples += 1;
+            self.in_use_peak
+        } else {
+            CountingAllocator::peak_bytes()
+        };
+        if peak > self.seen_peak {
+            self.seen_peak = peak;
+            self.at_peak = self.counted;
         }
     }
 
@@ -158,16 +214,29 @@ impl MemoryMeter {
             optimizer_state_bytes: state,
             activations_bytes: peak_bytes - counted,
             samples: self.samples,
+            in_use_bytes: match self.source {
+                MemorySource::DevicePool => self.in_use_peak.saturating_sub(self.in_use_baseline),
+                _ => peak_bytes,
+            },
+            at_peak: self.at_peak,
+        }
+    }
+
+    /// What the device's pool holds, where that is what is measured.
+    fn pool(&self) -> Option<Pool> {
+        match self.source {
+            MemorySource::DevicePool => self.device.memory_pool_usage().map(|usage| Pool {
+                in_use: usage.bytes_in_use,
+                reserved: usage.bytes_reserved,
+            }),
+            MemorySource::CountingAllocator | MemorySource::Unmeasured => None,
         }
     }
 
     fn live_bytes(&self) -> u64 {
         match self.source {
             MemorySource::CountingAllocator => CountingAllocator::live_bytes(),
-            MemorySource::DevicePool => self
-                .device
-                .memory_pool_usage()
-                .map_or(0, |usage| usage.bytes_reserved),
+            MemorySource::DevicePool => self.pool().map_or(0, |pool| pool.reserved),
             MemorySource::Unmeasured => 0,
         }
     }

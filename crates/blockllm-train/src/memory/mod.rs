@@ -8,7 +8,7 @@ pub mod plan;
 
 pub use counting_allocator::CountingAllocator;
 pub use machine::memory_of;
-pub use meter::{MemoryMeter, MemoryReport, MemorySource, StateBytes};
+pub use meter::{CountedBytes, MemoryMeter, MemoryReport, MemorySource, StateBytes};
 pub use plan::{
     Assumed, BackwardMode, MemoryPlan, ModelShape, Moment, MomentPlan, Part, PlanParts, Workload,
 };

@@ -106,16 +106,21 @@ impl<'a, O: Objective> Run<'a, O> {
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
         let micro_batches = MicroBatches::new(self.objective, self.device, batches, seed)?;
         self.meter.begin_step(step);
+        self.meter.count(0, self.optimizer.state_bytes());
         let model = self.prepare(model, &micro_batches)?;
         if let Some(event) = self.optimizer.take_selection_event() {
             // Norms were just read back, so nothing is waited for, and a sweep may well have been the peak.
             self.meter.sample_now();
+            self.meter.count(0, self.optimizer.state_bytes());
             observer.record(&Record::Selection(event))?;
         }
         let (loss, stepped) = self.backward_and_step(model, &micro_batches, learning_rate)?;
         self.tally.gradient_bytes = self.tally.gradient_bytes.max(micro_batches.gradient_bytes());
         let (loss, grad_norm) = read_back(loss, stepped.grad_norm)?;
         device_log::check()?;
+        // The state may be new, and the gradients were there with it.
+        self.meter
+            .count(micro_batches.gradient_bytes(), self.optimizer.state_bytes());
         self.meter.sample();
         self.optimizer.observe(loss)?;
         if !grad_norm.is_finite() {

@@ -18,7 +18,7 @@ pub enum Change {
     MasksAlone,
     /// Weights in bf16.
     HalfWeights,
-    /// No clipping, so that no gradient waits for the others.
+    /// No clipping: layer by layer no gradient waits for the others then.
     NoClipping,
     /// Another method.
     Method(String),
@@ -183,4 +183,48 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
         }
     }
     Ok(MemoryPlan::estimate(&changed)?.peak_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::ModelShape;
+    use blockllm_model::llama::LlamaConfig;
+
+    fn asked(method: &str, share: f64) -> (Vec<Advice>, u64) {
+        let model = ModelShape::Llama(LlamaConfig::new(2048, 256, 688, 4, 4));
+        let method = Method::parse(method).unwrap();
+        let workload = Workload::new(&model, &method, 4, 256);
+        let needed = MemoryPlan::estimate(&workload).unwrap().peak_bytes();
+        let memory = (needed as f64 * share) as u64;
+        (advice(&workload, memory).unwrap(), memory)
+    }
+
+    #[test]
+    fn a_single_change_that_is_enough_is_told_alone_and_the_mildest_first() {
+        let (found, memory) = asked("blockllm:0.9", 0.8);
+        assert_eq!(found[0].changes, [Change::LayerWise]);
+        assert!(
+            found
+                .iter()
+                .all(|advice| advice.changes.len() == 1 && advice.peak_bytes <= memory)
+        );
+    }
+
+    #[test]
+    fn where_no_single_change_is_enough_the_fewest_together_are() {
+        let (found, memory) = asked("adamw", 0.2);
+        let [advice] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert!(
+            advice.changes.len() > 1 && advice.peak_bytes <= memory,
+            "{advice:?}"
+        );
+    }
+
+    #[test]
+    fn where_nothing_helps_nothing_is_told() {
+        assert!(asked("lora:8", 0.001).0.is_empty());
+    }
 }

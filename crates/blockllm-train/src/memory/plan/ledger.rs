@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     peaks: BTreeMap<Moment, Peak>,
     /// The most of each part, whenever it was.
     most: PlanParts,
+    /// The most that was live when the trainer looked.
+    sampled: Peak,
 }
 
 impl Ledger {
@@ -94,6 +96,21 @@ impl Ledger {
     pub fn pass(&mut self, bytes: u64, part: Part) {
         let buffer = self.take(bytes, part);
         self.release(buffer);
+    }
+
+    /// The trainer looks at the device's pool.
+    pub fn sample(&mut self) {
+        if self.total > self.sampled.total {
+            self.sampled = Peak {
+                total: self.total,
+                parts: self.live,
+            };
+        }
+    }
+
+    /// The most that was live when the trainer looked.
+    pub fn sampled(&self) -> PlanParts {
+        self.sampled.parts
     }
 
     /// What is live now.

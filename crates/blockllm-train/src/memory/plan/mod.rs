@@ -118,6 +118,8 @@ pub struct MemoryPlan {
     pub most: PlanParts,
     /// The most at each kind of moment, in the order of a run.
     pub moments: Vec<MomentPlan>,
+    /// The most when the trainer looks at a device's pool: behind a loss, behind a backward pass or a layer's, between steps.
+    pub sampled: PlanParts,
     /// Bytes when the loss of the first step is there.
     pub after_loss: PlanParts,
     /// Bytes between steps.
@@ -149,5 +151,58 @@ impl MemoryPlan {
     /// Bytes at the peak.
     pub fn peak_bytes(&self) -> u64 {
         self.peak.total()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blockllm_model::llama::LlamaConfig;
+
+    /// GB of Llama 7B in bf16 at 1 x 512 tokens.
+    fn seven_billion(method: &str, backward: BackwardMode, masters: bool) -> f64 {
+        let model = ModelShape::Llama(LlamaConfig::preset("7b").unwrap());
+        let method = Method::parse(method).unwrap();
+        let plan = MemoryPlan::estimate(&Workload {
+            weights: WeightType::Bf16,
+            backward,
+            masters,
+            ..Workload::new(&model, &method, 1, 512)
+        });
+        plan.unwrap().peak_bytes() as f64 / 1e9
+    }
+
+    #[test]
+    fn seven_billion_parameters_do_not_overflow_and_need_what_can_be_counted_by_hand() {
+        // 6.738e9 entries: 2 bytes of weight and of gradient, 8 of moments, 4 of master.
+        let dense = seven_billion("adamw", BackwardMode::LayerWise, true);
+        assert!((107.8..108.8).contains(&dense), "{dense}");
+        // 5 % of them have state; gradients are those of the selection and of the largest probe.
+        let sparse = seven_billion("blockllm:0.95", BackwardMode::LayerWise, true);
+        let by_hand = 13.477 + 0.337 * (2.0 + 8.0 + 4.0) + 0.131 * 2.0;
+        assert!((sparse - by_hand).abs() < 0.2, "{sparse} {by_hand}");
+    }
+
+    #[test]
+    fn each_setting_that_saves_memory_does() {
+        use BackwardMode::{LayerWise, Whole};
+        let whole = seven_billion("blockllm:0.95", Whole, true);
+        let layer_wise = seven_billion("blockllm:0.95", LayerWise, true);
+        let coded = seven_billion("blockllm:0.95+state=int8", LayerWise, true);
+        let without_masters = seven_billion("blockllm:0.95+state=int8", LayerWise, false);
+        assert!(
+            whole > layer_wise && layer_wise > coded && coded > without_masters,
+            "{whole} {layer_wise} {coded} {without_masters}"
+        );
+        let sparser = seven_billion("blockllm:0.99+state=int8", LayerWise, false);
+        assert!(sparser < without_masters, "{sparser}");
+    }
+
+    #[test]
+    fn a_plan_says_what_does_not_fit_the_model() {
+        let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4).with_tie_word_embeddings(true));
+        let method = Method::parse("blockllm:0.9+always=lm_head").unwrap();
+        let error = MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap_err();
+        assert!(error.to_string().contains("lm_head"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use super::ModelShape;
 use crate::{Algorithm, BlockMethod, LoraMethod, Method, TrainError};
 use blockllm_model::ParameterKind;
-use blockllm_optim::{MaskScope, SweepMode};
+use blockllm_optim::{MaskScope, Measured, Reach, SweepMode};
 use blockllm_policy::{Block, Budget, ParamInfo, Partition, PolicyConfig, Role, Roles, Signal, Take};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,10 +122,10 @@ impl Scheme {
             .filter(|block| blocks[*block].role == Role::Candidate)
             .collect();
         let chosen = chosen(&blocks, &candidates, take, budget, assumed);
-        let probes =
-            signal == Signal::GradNorm && !matches!(method.policy, PolicyConfig::OfficialCompat { .. });
-        let measured = if probes { method.probes } else { 0 };
-        let probed = probed(&blocks, &candidates, &chosen, method.inactive.is_some(), measured);
+        let always: Vec<usize> = (0..blocks.len())
+            .filter(|block| blocks[*block].role == Role::Always)
+            .collect();
+        let probed = beside(method, &blocks, &candidates, [&chosen, &always], signal);
         let params = |chosen: &[usize]| -> Vec<usize> {
             let params = chosen.iter().flat_map(|block| &blocks[*block].params);
             params.map(|param| free[*param]).collect()
@@ -139,9 +139,6 @@ impl Scheme {
         } else {
             Vec::new()
         };
-        let always: Vec<usize> = (0..blocks.len())
-            .filter(|block| blocks[*block].role == Role::Always)
-            .collect();
         let selected = params(&chosen);
         let keep = if take == Take::Budget { budget } else { u64::MAX };
         let live: &dyn Fn(&Parameter) -> u64 = match method.mask {
@@ -297,16 +294,39 @@ fn spread(candidates: &[usize], blocks: &[Block], budget: u64) -> Vec<usize> {
     order
 }
 
-/// The blocks whose gradients are made beside the selection's: in turn all are, so that the largest are.
-fn probed(blocks: &[Block], candidates: &[usize], chosen: &[usize], all: bool, count: usize) -> Vec<usize> {
-    let mut rest: Vec<usize> = candidates
-        .iter()
-        .copied()
-        .filter(|block| !chosen.contains(block))
-        .collect();
-    if !all {
-        rest.sort_by_key(|block| std::cmp::Reverse(blocks[*block].numel));
-        rest.truncate(count);
+/// The blocks whose gradients are made beside those of what is `trained`: measured, or moved by the inactive rule. Of
+/// probes each block has its turn, so that the largest are meant.
+fn beside(
+    method: &BlockMethod,
+    blocks: &[Block],
+    candidates: &[usize],
+    trained: [&[usize]; 2],
+    signal: Signal,
+) -> Vec<usize> {
+    let rest = || {
+        let candidates = candidates.iter().copied();
+        candidates.filter(|block| !trained[0].contains(block))
+    };
+    let reach = method.inactive.map(|rule| rule.reach);
+    if reach == Some(Reach::All) {
+        return rest().collect();
     }
-    rest
+    let probes = match method.policy {
+        PolicyConfig::OfficialCompat { .. } => 0,
+        _ if signal == Signal::GradNorm => method.probes,
+        _ => 0,
+    };
+    let mut beside: Vec<usize> = rest().collect();
+    beside.sort_by_key(|block| std::cmp::Reverse(blocks[*block].numel));
+    beside.truncate(probes);
+    if reach == Some(Reach::Above) || method.measured == Measured::Passed {
+        let moving = trained.into_iter().flatten().chain(&beside);
+        let lowest = moving.filter_map(|block| blocks[*block].params.first()).min();
+        let is_above = |block: &usize| blocks[*block].params.first() > lowest;
+        let above: Vec<usize> = rest()
+            .filter(|block| is_above(block) && !beside.contains(block))
+            .collect();
+        beside.extend(above);
+    }
+    beside
 }

@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
             self.update(param, gradient);
         }
         self.tape.ledger.enter(Moment::Rest);
+        self.tape.ledger.sample();
         after_loss
     }
 
@@ -276,9 +277,11 @@ impl<'a> Run<'a> {
         let hidden = self.forward();
         let loss = self.stack.loss(&mut self.tape, hidden);
         self.after_loss = self.tape.ledger.live();
+        self.tape.ledger.sample();
         self.tape.ledger.enter(backward);
         let made = self.tape.backward(loss, None);
         self.add(&mut held, made.gradients.into_iter().collect());
+        self.tape.ledger.sample();
         held
     }
 
@@ -389,6 +392,9 @@ impl<'a> Run<'a> {
 
     /// Lets every gradient of a part meet its fate.
     fn sort(&mut self, part: Gradients, fate: &dyn Fn(usize) -> Fate, held: &mut Gradients) {
+        if !part.is_empty() {
+            self.tape.ledger.sample();
+        }
         for (param, gradient) in part {
             self.add(held, Gradients::from([(param, gradient)]));
             if fate(param) == Fate::Held {
@@ -442,6 +448,7 @@ impl<'a> Run<'a> {
                     parts: peak.parts,
                 })
                 .collect(),
+            sampled: self.tape.ledger.sampled(),
             after_loss,
             rest,
         }

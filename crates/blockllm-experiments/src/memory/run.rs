@@ -1,0 +1,136 @@
+//! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own.
+use super::Settings;
+use crate::Cli;
+use crate::recorded_run::{CompleteRun, FolderAndTerminal};
+use anyhow::{Context, Result};
+use blockllm_data::LmBatch;
+use blockllm_model::llama::LlamaConfig;
+use blockllm_train::{
+    LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult, Setup,
+    TrainConfig, TrainError, train,
+};
+use serde::Serialize;
+
+/// What a run is a function of.
+#[derive(Serialize)]
+struct RunConfig<'a> {
+    method: &'a Method,
+    train: &'a TrainConfig,
+    model: &'a LlamaConfig,
+    rows: usize,
+    tokens: usize,
+    device: &'a str,
+}
+
+/// A run and its size.
+#[derive(Debug)]
+pub(super) struct SizedRun {
+    /// Which of the settings' sizes.
+    pub size: usize,
+    /// The run.
+    pub run: CompleteRun,
+}
+
+/// Measures every method on every size.
+pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
+    warm_up(cli, settings)?;
+    let mut runs = Vec::new();
+    for (size, (name, model)) in settings.sizes.iter().enumerate() {
+        for method in &settings.methods {
+            let what = || format!("method `{}` on {name}", method.label);
+            let train = settings.train_config(cli);
+            let config = RunConfig {
+                method,
+                train: &train,
+                model,
+                rows: settings.rows,
+                tokens: settings.tokens,
+                device: cli.device.name(),
+            };
+            let path = cli.out.join("memory").join(name).join(method.folder_name(0));
+            let run = CompleteRun::of(cli, path, &config, &"counted tokens", |folder, _| {
+                one(cli, settings, model, method, folder)
+            });
+            runs.push(SizedRun {
+                size,
+                run: run.with_context(what)?,
+            });
+        }
+    }
+    Ok(runs)
+}
+
+/// Threads, tables and workspaces are made once in a process, and are no run's.
+fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
+    struct Nobody;
+    impl RunObserver for Nobody {
+        fn record(&mut self, _: &Record) -> Result<(), TrainError> {
+            Ok(())
+        }
+    }
+    let model = LlamaConfig::new(256, 64, 128, 2, 2);
+    for method in ["lora:4", "adamw"] {
+        measure(cli, settings, &model, &Method::parse(method)?, &mut Nobody)?;
+    }
+    Ok(())
+}
+
+fn one(
+    cli: &Cli,
+    settings: &Settings,
+    model: &LlamaConfig,
+    method: &Method,
+    folder: &mut RunFolder,
+) -> Result<RunResult> {
+    let mut observer = FolderAndTerminal {
+        folder,
+        progress: Progress::new(&method.label, settings.steps),
+    };
+    measure(cli, settings, model, method, &mut observer)
+}
+
+fn measure(
+    cli: &Cli,
+    settings: &Settings,
+    model: &LlamaConfig,
+    method: &Method,
+    observer: &mut dyn RunObserver,
+) -> Result<RunResult> {
+    let device = cli.device.open()?.autodiff();
+    let config = settings.train_config(cli);
+    let batch = |step: u64| counted(settings, model.vocab_size, step);
+    let mut step = 0;
+    let batches = || {
+        step += 1;
+        Ok(batch(step))
+    };
+    let validation = [batch(0)];
+    let meter = MemoryMeter::start(&device);
+    let model = model.init(config.seed, &device);
+    let setup = Setup {
+        objective: &LanguageModeling::default(),
+        method,
+        config: &config,
+        validation: &validation,
+        device: &device,
+    };
+    let trained = train(&setup, model, batches, meter, observer)?;
+    Ok(RunResult::new(method, &config, cli.device.name(), &trained))
+}
+
+/// Tokens that go through the vocabulary: memory does not depend on what they are.
+fn counted(settings: &Settings, vocab: usize, step: u64) -> LmBatch {
+    let ids = |shift: usize| -> Vec<i32> {
+        let id = |place: usize| (place * 7919 + step as usize * 31 + shift) % vocab;
+        (0..settings.rows * settings.tokens)
+            .map(|place| id(place) as i32)
+            .collect()
+    };
+    LmBatch {
+        batch_size: settings.rows,
+        seq_len: settings.tokens,
+        input_ids: ids(0),
+        labels: ids(1),
+        segment_ids: None,
+    }
+}
