@@ -115,6 +115,7 @@ fn reproduce_into(out: &std::path::Path) -> Result<()> {
         out: out.to_path_buf(),
         steps: Some(STEPS),
         resume: false,
+        fresh: false,
         unfused: false,
         more: Vec::new(),
     };

@@ -3,7 +3,7 @@ use crate::registry;
 use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BlockMethod, DeviceChoice, Method, WeightType};
+use blockllm_train::{Backward, BlockMethod, DeviceChoice, Interrupt, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   blockllm-experiments c4
-      AdamW beside BlockLLM on the embedded default text, in minutes; the report is out/report.md
+      AdamW beside BlockLLM on the embedded default text, in minutes; out/index.html lists the reports
   blockllm-experiments c4 --data ../shared/data --methods adamw@1e-3,blockllm:0.9@3e-3 --seeds 3
       your own C4 shards, your own learning rates, mean and spread over three seeds
-  blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95 --resume
-      three policies at the same budget; runs that are complete are not run again
+  blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95
+      three policies at the same budget; the same line again goes on with what was stopped and shows what is complete
   blockllm-experiments c4 --methods blockllm:0.9,blockllm:0.9+norm=grad,blockllm:0.9+moments=carried-over
       choices that the paper leaves open, beside each other in one table
   blockllm-experiments glue --data ../shared/data --model-dir MiniLM --scale cpu --seeds 3
@@ -34,6 +34,10 @@ fn norm(text: &str) -> std::result::Result<NormKind, String> {
 /// Runs an experiment of the paper and writes its report.
 #[derive(Parser, Clone, Debug)]
 #[command(version, after_help = after_help())]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a switch of the command line is a bool"
+)]
 pub struct Cli {
     /// The experiment
     #[arg(value_parser = PossibleValuesParser::new(registry::names()))]
@@ -124,12 +128,31 @@ pub struct Cli {
     /// Save each trained model as a Hugging Face folder beside its records
     #[arg(long)]
     pub save_model: bool,
-    /// Steps between checkpoints; 0 makes none
+    /// Steps between checkpoints; 0 makes none by steps
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub checkpoint_every: u64,
-    /// Go on from the newest checkpoints under --out, and do not run again what is complete there
+    /// Minutes between checkpoints, whatever the steps; 0 makes none by time
+    #[arg(long, default_value_t = 15.0, value_name = "MINUTES", value_parser = minutes)]
+    pub checkpoint_minutes: f64,
+    /// How many checkpoints an unfinished run keeps, the best one of a run that may stop early aside
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = keep_checkpoints)]
+    pub keep_checkpoints: usize,
+    /// What a complete run keeps: the checkpoint of its last step (and of its best, where it may stop early), for
+    /// --save-model and --extend later; or none
+    #[arg(long, value_enum, default_value_t = Keep::Last)]
+    pub keep_weights: Keep,
+    /// Train anew, in folders of their own beside those of the same configuration
     #[arg(long)]
+    pub fresh: bool,
+    /// Go on from the end of a complete run that differs in --steps only, at the rates of the longer schedule
+    #[arg(long, conflicts_with = "fresh")]
+    pub extend: bool,
+    /// Go on with what was stopped: so it is without this word too, which older scripts may have
+    #[arg(long, conflicts_with = "fresh")]
     pub resume: bool,
+    /// What a signal asks for; no option
+    #[arg(skip)]
+    pub interrupt: Interrupt,
 }
 
 impl Cli {
@@ -162,6 +185,31 @@ pub(crate) fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
         blocks.never.clone_from(&cli.never);
         blocks.norm = cli.norm;
         blocks.probes = cli.probes;
+    }
+}
+
+/// What is kept of a complete run beside its records.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The last checkpoint, and the best one where that is the model
+    Last,
+    /// Nothing
+    None,
+}
+
+fn minutes(text: &str) -> std::result::Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (0.0..=1e6).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err("use a number of minutes such as 15, or 0 for none by time".into())
+    }
+}
+
+fn keep_checkpoints(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("keep at least 1: a run could not be gone on with".into()),
+        Ok(count) => Ok(count),
     }
 }
 

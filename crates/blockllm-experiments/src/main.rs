@@ -1,6 +1,6 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use blockllm_experiments::{Cli, registry};
-use blockllm_train::{CountingAllocator, device_log};
+use blockllm_experiments::{Cli, command_line, registry, signals};
+use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -8,13 +8,20 @@ use std::process::ExitCode;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     device_log::install();
-    match registry::run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    let run = signals::install().and_then(|interrupt| {
+        cli.interrupt = interrupt;
+        registry::run(&cli)
+    });
+    let Err(error) = run else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
+        eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
+        // As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
+        return ExitCode::from(128_u8.saturating_add(u8::try_from(*signal).unwrap_or(0)));
     }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }

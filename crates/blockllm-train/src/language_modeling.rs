@@ -87,6 +87,11 @@ impl Objective for LanguageModeling {
         batch.excerpt(64)
     }
 
+    fn describe(&self, batch: &LmBatch) -> serde_json::Value {
+        let rows = batch.input_ids.chunks(batch.seq_len.max(1));
+        serde_json::json!({ "input_ids": rows.collect::<Vec<_>>() })
+    }
+
     fn tokens(&self, batch: &LmBatch) -> u64 {
         batch.input_tokens() as u64
     }

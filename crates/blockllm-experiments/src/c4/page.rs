@@ -1,4 +1,5 @@
 //! The page of the C4 experiment.
+use super::run::Runs;
 use super::{Plan, Settings};
 use crate::recorded_run::CompleteRun;
 use crate::report::{
@@ -10,16 +11,29 @@ use anyhow::Result;
 use blockllm_train::Record;
 
 /// Tables, plots and the published figures, from the records on disk.
-pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
+pub(super) fn build(
+    plan: &Plan,
+    Runs {
+        complete: runs,
+        diverged,
+    }: &Runs,
+) -> Result<Page> {
     let rows = method_rows(runs.iter().map(|run| &run.result));
     let records = runs
         .iter()
         .map(|run| run.folder.records())
         .collect::<Result<Vec<_>, _>>()?;
-    let page = Page { title: "C4 pretraining".into(), sections: vec![Section::Text(introduction(plan, runs))] }
+    let mut sections = vec![Section::Text(introduction(plan, runs))];
+    if !diverged.is_empty() {
+        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
+        sections.push(Section::Text(text));
+    }
+    let title = "C4 pretraining".into();
+    let page = Page { title, sections }
         .with(Section::Table {
             caption: "Measured here. Perplexity is weighted by tokens; with several seeds, mean and standard deviation. \
-                      Step time is the median."
+                      Step time is the median; tokens/s counts the time spent waiting for data too."
                 .into(),
             table: method_table(&rows),
         })
@@ -29,7 +43,7 @@ pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
         });
     let page = curves(page, runs, &records)?;
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
-    let page = page.with(figure("c4/memory.svg", "Peak memory by part", bars));
+    let page = page.with(figure("memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
 }
 
@@ -92,9 +106,9 @@ fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<P
     };
     let validation = loss_curves_svg(&validation, &style)?;
     Ok(page
-        .with(figure("c4/loss.svg", "Training loss, seed 0, smoothed", train))
+        .with(figure("loss.svg", "Training loss, seed 0, smoothed", train))
         .with(figure(
-            "c4/validation.svg",
+            "validation.svg",
             "Validation perplexity, seed 0",
             validation,
         )))
@@ -104,7 +118,7 @@ fn selection_maps(mut page: Page, runs: &[CompleteRun], records: &[Vec<Record>])
     for (run, records) in runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0) {
         let title = format!("Blocks trained by {}", run.result.method);
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, records) {
-            let file = format!("c4/selection-{}.svg", run.result.method_config.folder_name(0));
+            let file = format!("selection-{}.svg", run.result.method_config.folder_name(0));
             page = page.with(figure(&file, &title, selection_map_svg(&map)?));
         }
     }

@@ -29,7 +29,8 @@ pub(super) fn build(
     );
     let mut sections = vec![Section::Text(introduction)];
     if !diverged.is_empty() {
-        let text = format!("Diverged, so missing in all tables: {}.", diverged.join("; "));
+        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
         sections.push(Section::Text(text));
     }
     let mut page = Page {
@@ -258,10 +259,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         curves.push(loss_curve(&run.result.method, &records));
         let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
-            let file = format!(
-                "glue/selection-{name}-{}.svg",
-                run.result.method_config.folder_name(0)
-            );
+            let file = format!("selection-{name}-{}.svg", run.result.method_config.folder_name(0));
             maps.push(figure(&file, &title, selection_map_svg(&map)?));
         }
     }
@@ -285,11 +283,11 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
             table: memory_table(&rows),
         })
         .with(figure(
-            &format!("glue/loss-{name}.svg"),
+            &format!("loss-{name}.svg"),
             &format!("{name}: training loss, seed 0, smoothed{}", mark(plan)),
             losses,
         ))
-        .with(figure(&format!("glue/memory-{name}.svg"), &memory, bars));
+        .with(figure(&format!("memory-{name}.svg"), &memory, bars));
     Ok(maps.into_iter().fold(page, Page::with))
 }
 

@@ -22,6 +22,13 @@ pub enum Section {
     Heading(String),
     /// A paragraph.
     Text(String),
+    /// A link to another page, whose file ends in `.md` here and in `.html` there.
+    Link {
+        /// What it is called.
+        text: String,
+        /// The page's path without its ending, relative to this one.
+        target: String,
+    },
     /// Lines that keep their form: a command, a config.
     Code(String),
     /// Measured figures.
@@ -112,6 +119,7 @@ impl Section {
         match self {
             Self::Heading(title) => format!("## {title}\n"),
             Self::Text(text) => format!("{text}\n"),
+            Self::Link { text, target } => format!("[{}]({target}.md)\n", text.replace(['[', ']'], "")),
             Self::Code(text) => format!("```text\n{}\n```\n", text.trim_end()),
             Self::Table { caption, table } => format!("{caption}\n\n{}", table.to_markdown()),
             Self::Figure(figure) => {

@@ -1,4 +1,5 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
+use super::saving::Place;
 use super::{Course, Setup, Trained};
 use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
@@ -10,13 +11,14 @@ use crate::{
 use blockllm_optim::{GradientsParams, OptimError, Parameter, Step};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a run adds up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     tokens_seen: u64,
     step_ms: Vec<f64>,
+    wait_ms: f64,
     gradient_bytes: u64,
     trained_entries: u64,
     state: StateBytes,
@@ -63,15 +65,14 @@ impl<'a, O: Objective> Run<'a, O> {
     pub(super) fn save(
         &self,
         checkpoints: &Checkpoints,
-        step: u64,
         model: &O::Model,
-        course: &Course,
-        cursor: serde_json::Value,
+        place: Place<'_>,
+        best: Option<u64>,
     ) -> Result<(), TrainError> {
-        checkpoints.save(model, &self.optimizer, |optimizer| CheckpointState {
-            step,
-            cursor,
-            course: course.clone(),
+        checkpoints.save(model, &self.optimizer, best, |optimizer| CheckpointState {
+            step: place.step,
+            cursor: place.cursor,
+            course: place.course.clone(),
             tally: self.tally.clone(),
             peak_bytes: self.meter.peak_bytes(),
             optimizer,
@@ -97,6 +98,7 @@ impl<'a, O: Objective> Run<'a, O> {
         model: O::Model,
         batches: &[O::Batch],
         step: u64,
+        waited: Duration,
         observer: &mut dyn RunObserver,
     ) -> Result<O::Model, TrainError> {
         let started = Instant::now();
@@ -125,6 +127,8 @@ impl<'a, O: Objective> Run<'a, O> {
             }
             .into());
         }
+        let wait_ms = waited.as_secs_f64() * 1e3;
+        self.tally.wait_ms += wait_ms;
         self.count(batches, started);
         observer.record(&Record::Step(StepRecord {
             step,
@@ -133,6 +137,7 @@ impl<'a, O: Objective> Run<'a, O> {
             learning_rate,
             tokens_seen: self.tally.tokens_seen,
             step_ms: *self.tally.step_ms.last().expect("the step was counted"),
+            wait_ms,
             trained_entries: self.optimizer.trained_entries(),
             memory_bytes: self.meter.current_bytes(),
         }))?;
@@ -205,6 +210,10 @@ impl<'a, O: Objective> Run<'a, O> {
         step: u64,
     ) -> Result<EvaluationRecord, TrainError> {
         let evaluation = evaluate(self.objective, model, validation, self.device)?;
+        if !evaluation.loss.is_finite() {
+            let loss = evaluation.loss;
+            return Err(TrainError::BadEvaluation { step, loss });
+        }
         Ok(EvaluationRecord {
             step,
             tokens_seen: self.tally.tokens_seen,
@@ -217,15 +226,18 @@ impl<'a, O: Objective> Run<'a, O> {
         let parameters = of(|parameter| parameter.info.numel);
         let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
         let tally = self.tally;
-        let seconds = tally.step_ms.iter().sum::<f64>() / 1e3;
+        let wait = tally.wait_ms / 1e3;
+        let seconds = tally.step_ms.iter().sum::<f64>() / 1e3 + wait;
         Trained {
             model,
+            weights_step: course.last.step,
             best: course.best.unwrap_or_else(|| course.last.clone()),
             last: course.last,
             untrained: course.untrained,
             tokens_seen: tally.tokens_seen,
             step_ms: median(tally.step_ms),
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
+            wait_share: wait / seconds.max(1e-9),
             parameters,
             trained_entries: tally.trained_entries,
             selections: self.optimizer.selections(),
