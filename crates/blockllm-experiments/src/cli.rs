@@ -1,12 +1,12 @@
 //! The runner's command line.
 use crate::registry;
-use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BlockMethod, DeviceChoice, Interrupt, Method, WeightType};
+use blockllm_train::{Backward, DeviceChoice, Interrupt, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -84,10 +84,10 @@ pub struct Cli {
     /// Tokens of a text (glue), special tokens included, instead of the scale's
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Share of the steps over which the learning rate rises (glue)
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    pub warmup: f64,
-    /// Epochs without a better score after which a run stops (glue); 0 never stops it
+    /// Share of the steps over which the learning rate rises [default: c4 0.1, glue 0]
+    #[arg(long, value_name = "SHARE")]
+    pub warmup: Option<f64>,
+    /// Evaluations (with glue epochs) without a better one after which a run stops; 0 never stops it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub stop_after: u64,
     /// In which order rows are trained on (glue)
@@ -115,7 +115,8 @@ pub struct Cli {
     /// Blocks outside the selection whose gradient norm each step measures
     #[arg(long, default_value_t = 2)]
     pub probes: usize,
-    /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained
+    /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained; c4 at the paper's scale
+    /// has bf16 if this is left out
     #[arg(long, default_value = "f32", value_name = "f32|bf16")]
     pub weights: WeightType,
     /// How the backward pass goes: whole, the fastest; layer-wise, which holds one layer's activations and gradients at a
@@ -150,6 +151,12 @@ pub struct Cli {
     /// Go on with what was stopped: so it is without this word too, which older scripts may have
     #[arg(long, conflicts_with = "fresh")]
     pub resume: bool,
+    /// Show what would be run and where, and what is there already; trains nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The options that stand on the command line; no option
+    #[arg(skip)]
+    pub given: BTreeSet<String>,
     /// What a signal asks for; no option
     #[arg(skip)]
     pub interrupt: Interrupt,
@@ -161,30 +168,6 @@ impl Cli {
         0..self
             .seeds
             .unwrap_or(if self.scale == Scale::Paper { 3 } else { 1 })
-    }
-}
-
-/// Refuses a method that is named twice: its runs would lie in one folder, and count as two seeds.
-pub(crate) fn check_names(methods: &[Method]) -> Result<()> {
-    for (place, method) in methods.iter().enumerate() {
-        if methods[..place].iter().any(|other| other.label == method.label) {
-            bail!(
-                "--methods names `{}` twice: its runs would count as seeds",
-                method.label
-            );
-        }
-    }
-    Ok(())
-}
-
-/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.
-pub(crate) fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
-    if blocks.sparsity > 0.0 {
-        blocks.partition.clone_from(&cli.partition);
-        blocks.always.clone_from(&cli.always);
-        blocks.never.clone_from(&cli.never);
-        blocks.norm = cli.norm;
-        blocks.probes = cli.probes;
     }
 }
 

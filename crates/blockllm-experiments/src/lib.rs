@@ -4,8 +4,10 @@ mod build_info;
 pub mod c4;
 pub mod cli;
 pub mod command_line;
+mod dry_run;
 pub mod glue;
 pub mod gpu_check;
+pub mod options;
 pub mod paper;
 pub mod recorded_run;
 pub mod registry;
@@ -14,5 +16,6 @@ pub mod report_folder;
 pub mod run_place;
 pub mod signals;
 pub mod summary;
+mod tokenizer_files;
 
 pub use cli::{Cli, Scale};

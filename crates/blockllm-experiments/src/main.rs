@@ -1,14 +1,13 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
 use blockllm_experiments::{Cli, command_line, registry, signals};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
-use clap::Parser;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let mut cli = Cli::parse();
+    let mut cli = Cli::read();
     device_log::install();
     let run = signals::install().and_then(|interrupt| {
         cli.interrupt = interrupt;

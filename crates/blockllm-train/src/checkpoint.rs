@@ -119,6 +119,11 @@ impl Checkpoints {
         &self.interrupt
     }
 
+    /// The step of the newest checkpoint, whole or not.
+    pub fn newest(&self) -> Option<u64> {
+        self.steps().last().copied()
+    }
+
     /// The step of the newest checkpoint whose files are all as they were written. Damaged ones are set aside as
     /// `damaged-step-N`, which `tell` is told.
     ///

@@ -57,7 +57,7 @@ pub fn evaluate<O: Objective>(
     objective.evaluate(&model.valid(), batches, &device.clone().without_autodiff())
 }
 
-/// The mean loss of language models and the like; the sums stay on the device and are read back once.
+/// The mean loss; the sums stay on the device and are read back once.
 pub(crate) fn mean_loss<O: Objective>(
     objective: &O,
     model: &O::Model,
@@ -65,6 +65,21 @@ pub(crate) fn mean_loss<O: Objective>(
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let labels: u64 = batches.iter().map(|batch| objective.labels(batch)).sum();
+    let sums = summed_losses(objective, model, batches, device)?;
+    Ok(Evaluation {
+        loss: sums.iter().sum::<f64>() / labels as f64,
+        labels,
+        metrics: BTreeMap::new(),
+    })
+}
+
+/// The summed loss of every batch, read back once.
+pub(crate) fn summed_losses<O: Objective>(
+    objective: &O,
+    model: &O::Model,
+    batches: &[O::Batch],
+    device: &Device,
+) -> Result<Vec<f64>, TrainError> {
     let sums = batches
         .iter()
         .map(|batch| objective.summed_loss(model, batch, device))
@@ -75,11 +90,7 @@ pub(crate) fn mean_loss<O: Objective>(
             what: "the validation loss",
             message: error.to_string(),
         })?;
-    Ok(Evaluation {
-        loss: data.iter::<f64>().sum::<f64>() / labels as f64,
-        labels,
-        metrics: BTreeMap::new(),
-    })
+    Ok(data.iter::<f64>().collect())
 }
 
 #[cfg(test)]

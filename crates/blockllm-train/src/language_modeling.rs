@@ -1,11 +1,12 @@
 //! Causal language modelling: a Llama on rows of tokens.
-use crate::evaluate::mean_loss;
+use crate::evaluate::summed_losses;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
 use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Mean cross entropy of the next token.
@@ -13,7 +14,13 @@ use std::sync::Arc;
 pub struct LanguageModeling {
     /// How the loss is computed.
     pub options: LossOptions,
+    /// Adds [`GALORE_COMPAT`] to every evaluation.
+    pub galore_compat: bool,
 }
+
+/// The perplexity as `GaLore`'s published harness reckons it, beside the right one: the mean over batches, whatever their
+/// tokens, divided by one batch more than there are; so a little too low.
+pub const GALORE_COMPAT: &str = "perplexity (galore-compat)";
 
 impl LanguageModeling {
     fn forward(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> CausalLmLoss {
@@ -73,9 +80,23 @@ impl Objective for LanguageModeling {
         batches: &[LmBatch],
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        let mut evaluation = mean_loss(self, model, batches, device)?;
+        let sums = summed_losses(self, model, batches, device)?;
+        let labels: u64 = batches.iter().map(|batch| self.labels(batch)).sum();
+        let mut evaluation = Evaluation {
+            loss: sums.iter().sum::<f64>() / labels as f64,
+            labels,
+            metrics: BTreeMap::new(),
+        };
         let perplexity = evaluation.perplexity();
         evaluation.metrics.insert("perplexity".into(), perplexity);
+        if self.galore_compat {
+            let means = sums
+                .iter()
+                .zip(batches)
+                .map(|(sum, batch)| sum / self.labels(batch).max(1) as f64);
+            let loss = means.sum::<f64>() / (batches.len() + 1) as f64;
+            evaluation.metrics.insert(GALORE_COMPAT.into(), loss.exp());
+        }
         Ok(evaluation)
     }
 

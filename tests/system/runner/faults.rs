@@ -56,8 +56,8 @@ fn what_a_power_loss_leaves_is_told_and_gone_on_with() {
         (
             |run| {
                 edit(run, "metrics.jsonl", |text| {
-                    text.extend(b"{\"kind\":\"step\",\"st")
-                })
+                    text.extend(b"{\"kind\":\"step\",\"st");
+                });
             },
             "was not finished and is dropped",
         ),

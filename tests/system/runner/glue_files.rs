@@ -224,3 +224,79 @@ fn bad_glue_input_is_refused_with_file_and_line() {
     fs::create_dir_all(&data).unwrap();
     refuse(&arguments, &["no task of GLUE in", text(&data)]);
 }
+
+/// Rotates the classes of a saved head: in its names, and in the rows of its weights.
+fn rotate_classes(model: &Path) {
+    let path = model.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let names = config["id2label"].as_object().unwrap().clone();
+    let count = names.len();
+    for id in 0..count {
+        let name = names[&((id + 1) % count).to_string()].as_str().unwrap();
+        config["id2label"][id.to_string()] = name.to_uppercase().into();
+    }
+    config.as_object_mut().unwrap().remove("label2id");
+    fs::write(&path, config.to_string()).unwrap();
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        if name.starts_with("classifier.") {
+            data.rotate_left(view.data().len() / count);
+        }
+        (name.to_owned(), view.dtype(), view.shape().to_vec(), data)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap();
+        (name.clone(), view)
+    });
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn a_head_whose_classes_stand_in_another_order_is_put_into_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, first, second) = (
+        dir.path().join("data"),
+        dir.path().join("first"),
+        dir.path().join("second"),
+    );
+    mnli(&data);
+    let run = |words: &str, out: &Path| {
+        let given = ["--data", text(&data), "--out", text(out)];
+        succeed(words.split(' ').chain(given))
+    };
+    run(
+        "glue --tasks MNLI --methods adamw@1e-2 --steps 4 --save-model",
+        &first,
+    );
+    let trained = run_folder(&first, "MNLI", "adamw@1e-2");
+    let model = trained.join("model");
+    for file in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ] {
+        assert!(model.join(file).is_file(), "{file}");
+    }
+    rotate_classes(&model);
+    let words = format!(
+        "glue --tasks MNLI --methods adamw --steps 1 --model-dir {}",
+        text(&model)
+    );
+    let ended = run(&words, &second);
+    assert!(
+        ended.stderr.contains("its rows are put into this order"),
+        "{}",
+        ended.stderr
+    );
+    let expected = result(&trained).last.evaluation;
+    let found = result(&run_folder(&second, "MNLI", "adamw")).untrained.evaluation;
+    assert_eq!(found.loss.to_bits(), expected.loss.to_bits());
+    assert_eq!(
+        found.metrics["accuracy"].to_bits(),
+        expected.metrics["accuracy"].to_bits()
+    );
+}

@@ -1,9 +1,11 @@
 //! C4 pretraining (BlockLLM, section 4; `GaLore`'s set-up): a Llama from random weights, method beside method.
 mod page;
 mod plan;
+mod published;
 mod run;
 
 pub use plan::{Plan, Settings};
+pub use published::{Published, published};
 
 use crate::{Cli, recorded_run, report_folder};
 use anyhow::Result;
@@ -16,10 +18,16 @@ use anyhow::Result;
 pub fn run(cli: &Cli) -> Result<()> {
     let plan = Plan::new(cli)?;
     eprintln!("{}", plan.describe());
+    for note in &plan.notes {
+        eprintln!("note: {note}");
+    }
+    if cli.dry_run {
+        return run::show(cli, &plan);
+    }
     let runs = run::all(cli, &plan)?;
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.folder.path()).collect();
-        report_folder::write(cli, "c4", page::build(&plan, &runs)?, &folders)?;
+        report_folder::write(cli, "c4", page::build(cli, &plan, &runs)?, &folders)?;
     }
     recorded_run::check_diverged(&runs.diverged, runs.complete.len())
 }

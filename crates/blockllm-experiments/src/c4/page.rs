@@ -1,17 +1,21 @@
 //! The page of the C4 experiment.
+use super::Plan;
 use super::run::Runs;
-use super::{Plan, Settings};
 use crate::recorded_run::CompleteRun;
+use crate::report::format::perplexity;
 use crate::report::{
-    CurveStyle, Figure, MEMORY_PARTS, Page, Section, loss_curves_svg, memory_bars_svg, memory_table,
-    method_table, quoted_c4_table, selection_map_svg,
+    Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
+    memory_table, method_table, quoted_c4_table, selection_map_svg,
 };
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
+use crate::{Cli, Scale};
 use anyhow::Result;
 use blockllm_train::Record;
+use blockllm_train::language_modeling::GALORE_COMPAT;
 
 /// Tables, plots and the published figures, from the records on disk.
 pub(super) fn build(
+    cli: &Cli,
     plan: &Plan,
     Runs {
         complete: runs,
@@ -23,7 +27,7 @@ pub(super) fn build(
         .iter()
         .map(|run| run.folder.records())
         .collect::<Result<Vec<_>, _>>()?;
-    let mut sections = vec![Section::Text(introduction(plan, runs))];
+    let mut sections = vec![Section::Text(introduction(plan))];
     if !diverged.is_empty() {
         let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
         let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
@@ -40,36 +44,67 @@ pub(super) fn build(
         .with(Section::Table {
             caption: format!("Peak memory and its parts, measured ({}). {MEMORY_PARTS}", source(runs)),
             table: memory_table(&rows),
-        });
+        })
+        .with_all(set_up(cli, plan))
+        .with_all(as_published(runs));
     let page = curves(page, runs, &records)?;
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
     let page = page.with(figure("memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
 }
 
-fn introduction(plan: &Plan, runs: &[CompleteRun]) -> String {
-    let Settings {
-        model,
-        steps,
-        batch_size,
-        seq_len,
-        patience,
-        ..
-    } = &plan.settings;
-    let accumulated = runs
-        .first()
-        .map_or(1, |run| run.result.train_config.grad_accum_steps);
-    format!(
-        "Llama `{model}`, {:.2} M parameters, vocabulary {}. Text: {}. {steps} steps of {} tokens ({} rows of {seq_len}); \
-         patience {patience}. Every method of a seed starts from the same weights and sees the same batches. \
-         The figures are of a small model and a small corpus: they compare methods with each other, not with the \
-         published table below.",
-        plan.model.num_parameters() as f64 / 1e6,
-        plan.model.vocab_size,
-        plan.corpus.describe(),
-        batch_size * seq_len * accumulated,
-        batch_size * accumulated,
-    )
+fn introduction(plan: &Plan) -> String {
+    let compared = if plan.settings.scale == Scale::Paper && plan.notes.is_empty() {
+        "The set-up is that of the published table below."
+    } else {
+        "The set-up is not that of the published table below: the figures compare methods with each other."
+    };
+    format!("Every method of a seed starts from the same weights and sees the same batches. {compared}")
+}
+
+/// What all runs share, and what departs from the published set-up where that was asked for.
+fn set_up(cli: &Cli, plan: &Plan) -> Vec<Section> {
+    let rows = plan
+        .table(cli)
+        .into_iter()
+        .map(|(name, value)| [name.to_owned(), value]);
+    let columns = Table::new([("set-up", Align::Left), ("", Align::Left)]);
+    let mut sections = vec![Section::Table {
+        caption: "What all runs share:".into(),
+        table: rows.fold(columns, Table::with_row),
+    }];
+    sections.extend(
+        plan.notes
+            .iter()
+            .map(|note| Section::Text(format!("Note: {note}."))),
+    );
+    sections
+}
+
+/// The perplexities as the published harness reckons them, where the rows are as it makes them.
+fn as_published(runs: &[CompleteRun]) -> Option<Section> {
+    let mut table = Table::new([
+        ("method", Align::Left),
+        ("seed", Align::Right),
+        ("weighted by tokens", Align::Right),
+        ("as GaLore's code reckons", Align::Right),
+    ]);
+    for run in runs {
+        let evaluation = &run.result.last.evaluation;
+        let compat = evaluation.metrics.get(GALORE_COMPAT)?;
+        table.push_row([
+            run.result.method.clone(),
+            run.result.seed.to_string(),
+            perplexity(evaluation.perplexity()),
+            perplexity(*compat),
+        ]);
+    }
+    Some(Section::Table {
+        caption: "Validation perplexity, and as the published harness has it: the mean over batches, whatever their tokens, \
+                  divided by one batch more than there are."
+            .into(),
+        table,
+    })
 }
 
 fn source(runs: &[CompleteRun]) -> &'static str {

@@ -1,8 +1,9 @@
 //! The runs of the C4 experiment: the same initial weights and data order for every method of a seed.
 use super::Plan;
-use crate::Cli;
 use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
+use crate::{Cli, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::{LmBatch, LoaderConfig, validation_batches};
 use blockllm_model::hf::save_pretrained;
@@ -10,8 +11,8 @@ use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
 use blockllm_train::{
-    Algorithm, Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup,
-    TextBatches, TrainConfig, train_resumable,
+    Algorithm, Checkpoints, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup, TextBatches,
+    TrainConfig, train_resumable,
 };
 use burn::module::Module;
 use serde::Serialize;
@@ -47,14 +48,19 @@ struct C4Job<'a> {
     validation: &'a [LmBatch],
 }
 
-/// Runs every seed of every method; one that diverges does not take the others with it.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
-    let validation = validation_batches(
-        &plan.corpus,
-        &plan.tokenizer,
-        &plan.loader(0),
-        plan.settings.validation_labels,
-    )?;
+/// Shows what would be run.
+pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
+    let jobs = jobs(cli, plan, &[])?;
+    let lines = jobs.iter().map(|(place, job)| {
+        let rate = learning_rate(job.config.learning_rate);
+        (format!("{} at {rate}", job.label()), place)
+    });
+    dry_run::show(&plan.table(cli), lines);
+    Ok(())
+}
+
+/// Every seed of every method, with its place.
+fn jobs<'a>(cli: &'a Cli, plan: &'a Plan, validation: &'a [LmBatch]) -> Result<Vec<(RunPlace, C4Job<'a>)>> {
     let mut jobs = Vec::new();
     for seed in cli.seeds() {
         for method in &plan.methods {
@@ -64,12 +70,24 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
                 method,
                 config: plan.train_config(cli, method, seed),
                 loader: plan.loader(seed),
-                validation: &validation,
+                validation,
             };
-            // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
             jobs.push((job.place()?, job));
         }
     }
+    Ok(jobs)
+}
+
+/// Runs every seed of every method; one that diverges does not take the others with it.
+pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
+    let validation = validation_batches(
+        &plan.corpus,
+        &plan.tokenizer,
+        &plan.loader(0),
+        plan.settings.validation_labels,
+    )?;
+    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
+    let jobs = jobs(cli, plan, &validation)?;
     let mut runs = Runs::default();
     for (place, job) in &jobs {
         let label = format!("method `{}`, seed {}", job.method.label, job.config.seed);
@@ -115,7 +133,7 @@ impl C4Job<'_> {
         let dir = folder.join("model");
         recorded_run::write_whole(&dir, |dir| {
             save_pretrained(model, &self.plan.model, dir)?;
-            Ok(self.plan.tokenizer.save(&dir.join("tokenizer.json"))?)
+            tokenizer_files::write(&self.plan.tokenizer, self.plan.model.max_position_embeddings, dir)
         })?;
         eprintln!("{}: saved to {}", self.label(), dir.display());
         Ok(())
@@ -136,7 +154,7 @@ impl Job for C4Job<'_> {
             progress: Progress::new(&self.label(), config.steps),
         };
         let setup = Setup {
-            objective: &LanguageModeling::default(),
+            objective: &plan.objective(),
             method: self.method,
             config,
             validation: self.validation,

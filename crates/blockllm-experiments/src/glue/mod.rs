@@ -23,6 +23,9 @@ use anyhow::Result;
 pub fn run(cli: &Cli) -> Result<()> {
     let plan = Plan::new(cli)?;
     eprintln!("{}", plan.describe());
+    if cli.dry_run {
+        return run::show(cli, &plan);
+    }
     let runs = run::all(cli, &plan)?;
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();

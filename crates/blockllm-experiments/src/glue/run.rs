@@ -2,9 +2,10 @@
 use super::checkpoint::{Checkpoint, Opened, Save, open_encoder, open_llama};
 use super::rows::EVALUATION_BATCH;
 use super::{Plan, Source, TaskPlan};
-use crate::Cli;
 use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
+use crate::{Cli, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
@@ -68,18 +69,42 @@ struct TaskRunner<'a> {
     epochs: EpochConfig,
 }
 
-/// Runs every seed of every method on every task; one that diverges does not take the others with it.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
+/// Shows what would be run.
+pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
+    let jobs = jobs(cli, plan)?;
+    let lines = jobs.iter().map(|(place, job)| {
+        let rate = learning_rate(job.config.learning_rate);
+        (
+            format!("{} at {rate}, {} steps", job.label(), job.config.steps),
+            place,
+        )
+    });
+    let table = [
+        ("plan", plan.describe()),
+        ("device", cli.device.name().to_owned()),
+    ];
+    dry_run::show(&table, lines);
+    Ok(())
+}
+
+/// Every seed of every method on every task, with its place.
+fn jobs<'a>(cli: &'a Cli, plan: &'a Plan) -> Result<Vec<(RunPlace, TaskRunner<'a>)>> {
     let mut jobs = Vec::new();
     for task in &plan.tasks {
         for seed in cli.seeds() {
             for method in &plan.methods {
                 let job = TaskRunner::new(cli, plan, task, method, seed)?;
-                // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
                 jobs.push((job.place()?, job));
             }
         }
     }
+    Ok(jobs)
+}
+
+/// Runs every seed of every method on every task; one that diverges does not take the others with it.
+pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
+    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
+    let jobs = jobs(cli, plan)?;
     let mut runs = Runs::default();
     for (place, job) in &jobs {
         let task = job.task.data.task;
@@ -326,7 +351,9 @@ impl<'a> TaskRunner<'a> {
             let dir = path.join("model");
             recorded_run::write_whole(&dir, |dir| {
                 save(model, dir)?;
-                Ok(self.plan.encoder.tokenizer().save(&dir.join("tokenizer.json"))?)
+                let plan = self.plan;
+                tokenizer_files::write(plan.encoder.tokenizer(), plan.settings.max_length, dir)?;
+                plan.checkpoint.copy_tokenizer_settings(dir)
             })?;
             eprintln!("{}: saved to {}", self.label(), dir.display());
         }

@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod format;
 pub mod html;
+pub mod markdown;
 pub mod methods;
 pub mod page;
 pub mod plot;
