@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce-paper`: builds the runner for the device that is here, then runs an experiment with it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -158,31 +159,31 @@ fn build_hint(device: Device) -> String {
     }
 }
 
-/// The runner's own command line.
-fn runner_args(args: &Args, device: Device) -> Vec<String> {
-    let mut words = vec![args.experiment.clone()];
-    let mut flag = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-    flag("scale", args.scale.name().to_owned());
-    flag("device", device.name().to_owned());
-    flag("out", args.out.display().to_string());
+/// The runner's own command line; paths keep their bytes, whatever those are.
+fn runner_args(args: &Args, device: Device) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec![args.experiment.clone().into()];
+    let mut flag = |name: &str, value: OsString| words.extend([format!("--{name}").into(), value]);
+    flag("scale", args.scale.name().into());
+    flag("device", device.name().into());
+    flag("out", args.out.clone().into());
     if let Some(methods) = &args.methods {
-        flag("methods", methods.clone());
+        flag("methods", methods.into());
     }
     if let Some(seeds) = args.seeds {
-        flag("seeds", seeds.to_string());
+        flag("seeds", seeds.to_string().into());
     }
     if let Some(data) = &args.data {
-        flag("data", data.display().to_string());
+        flag("data", data.clone().into());
     }
     if let Some(steps) = args.steps {
-        flag("steps", steps.to_string());
+        flag("steps", steps.to_string().into());
     }
     for (is_given, word) in [(args.resume, "--resume"), (args.fresh, "--fresh")] {
         if is_given {
-            words.push(word.to_owned());
+            words.push(word.into());
         }
     }
-    words.extend(args.more.iter().cloned());
+    words.extend(args.more.iter().map(OsString::from));
     words
 }
 
@@ -211,7 +212,8 @@ mod tests {
         let args = Line::try_parse_from([&["reproduce-paper"], line].concat())
             .unwrap()
             .args;
-        runner_args(&args, Device::Flex).join(" ")
+        let words = runner_args(&args, Device::Flex);
+        words.join(" ".as_ref()).into_string().unwrap()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 use crate::registry;
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, DeviceChoice, Interrupt, Method, WeightType};
+use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,10 @@ pub struct Cli {
     /// time and computes each layer once more; auto takes the second where the first would not fit
     #[arg(long, default_value = "auto", value_name = "auto|whole|layer-wise")]
     pub backward: Backward,
+    /// What becomes of a step whose loss or gradient norm is not a number: stop, with its batches written down; or skip,
+    /// which leaves them out, counts them, and looks at every step's norm before its update
+    #[arg(long, default_value = "stop", value_name = "stop|skip")]
+    pub bad_steps: BadSteps,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,

@@ -37,6 +37,8 @@ pub enum Outcome {
 /// A run that diverged, for the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DivergedRun {
+    /// Its method's label.
+    pub method: String,
     /// Which, and what was said.
     pub description: String,
     /// Whether it was found now, not in an earlier call.
@@ -113,6 +115,12 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
     match job.train(&mut folder, &checkpoints) {
         Ok(result) => {
             folder.finish(&result)?;
+            if result.skipped > 0 {
+                tell(&format!(
+                    "warning: batches were skipped {} times, their numbers not being finite: its metrics.jsonl says which",
+                    result.skipped
+                ));
+            }
             match cli.keep_weights {
                 Keep::Last => checkpoints.clear_but(result.weights_step)?,
                 Keep::None => checkpoints.clear()?,

@@ -1,4 +1,6 @@
 //! What can go wrong in a run.
+use blockllm_optim::OptimError;
+use blockllm_policy::PolicyError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -14,10 +16,10 @@ pub enum TrainError {
     Model(#[from] blockllm_model::ModelError),
     /// The optimizer refused, or training diverged.
     #[error(transparent)]
-    Optim(#[from] blockllm_optim::OptimError),
+    Optim(#[from] OptimError),
     /// The policy side refused.
     #[error(transparent)]
-    Policy(#[from] blockllm_policy::PolicyError),
+    Policy(#[from] PolicyError),
     /// A setting is out of its range.
     #[error("`{field}` is {value}: {mend}")]
     Setting {
@@ -106,6 +108,16 @@ pub enum TrainError {
         "the model's logits are not finite: training diverged (lower the learning rate), or its weights were broken before"
     )]
     Logits,
+    /// So many steps were skipped that it cannot be the batches.
+    #[error(
+        "the batches of step {step} were skipped {skipped} times, one after the other: training has diverged"
+    )]
+    OnlyBadSteps {
+        /// The step.
+        step: u64,
+        /// How often.
+        skipped: u64,
+    },
     /// An evaluation is not a number.
     #[error("the validation loss after step {step} is {loss}: training diverged (lower the learning rate)")]
     BadEvaluation {
@@ -129,7 +141,13 @@ impl TrainError {
             self,
             Self::Logits
                 | Self::BadEvaluation { .. }
-                | Self::Optim(blockllm_optim::OptimError::BadLoss { .. })
+                | Self::OnlyBadSteps { .. }
+                | Self::Policy(PolicyError::BadNorm { .. })
+                | Self::Optim(
+                    OptimError::BadLoss { .. }
+                        | OptimError::BadGradNorm { .. }
+                        | OptimError::Policy(PolicyError::BadNorm { .. })
+                )
         )
     }
 }

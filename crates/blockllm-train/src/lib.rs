@@ -32,7 +32,7 @@ mod weights;
 
 pub use blockllm_backward::Stack;
 pub use checkpoint::Checkpoints;
-pub use config::{Backward, TrainConfig, WeightType};
+pub use config::{Backward, BadSteps, TrainConfig, WeightType};
 pub use device::DeviceChoice;
 pub use divergence::Divergence;
 pub use environment::{Environment, Session};
@@ -45,7 +45,7 @@ pub use method::{Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, M
 pub use objective::{BatchSource, Objective};
 pub use optimizer::TrainingOptimizer;
 pub use progress::Progress;
-pub use records::{EvaluationRecord, Record, RunObserver, RunResult, StepRecord};
+pub use records::{EvaluationRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use self_check::{SelfCheck, WhenToCheck};

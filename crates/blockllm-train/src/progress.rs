@@ -86,6 +86,10 @@ impl RunObserver for Progress {
                         .set_prefix(format!("{} (selection {})", self.label, event.number));
                 }
             }
+            Record::Skipped(skipped) => self.say(&format!(
+                "step {}: a batch is skipped, loss {}, gradient norm {}",
+                skipped.step, skipped.loss, skipped.grad_norm
+            )),
             Record::Evaluation(evaluation) => self.say(&format!(
                 "step {}: validation {}",
                 evaluation.step,

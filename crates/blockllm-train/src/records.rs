@@ -1,4 +1,5 @@
 //! What a run tells: one record per step, selection and evaluation, and a result at the end.
+use crate::evaluate::number;
 use crate::{Divergence, Evaluation, MemoryReport, Method, SelfCheck, TrainConfig, TrainError, Trained};
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,21 @@ pub struct EvaluationRecord {
     pub evaluation: Evaluation,
 }
 
+/// Batches that were left out because their loss or gradient norm is not a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    /// The step that was then made with the next batches.
+    pub step: u64,
+    /// Their loss.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    /// The norm of their gradients.
+    #[serde(deserialize_with = "number")]
+    pub grad_norm: f64,
+    /// The place in the data before them, as a checkpoint has it.
+    pub cursor: serde_json::Value,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -50,6 +66,8 @@ pub enum Record {
     Selection(SelectionEvent),
     /// An evaluation.
     Evaluation(EvaluationRecord),
+    /// Batches that were left out.
+    Skipped(SkippedRecord),
 }
 
 impl Record {
@@ -60,6 +78,7 @@ impl Record {
             // A selection is made before the first step that uses it.
             Self::Selection(event) => event.step < steps,
             Self::Evaluation(evaluation) => evaluation.step <= steps,
+            Self::Skipped(skipped) => skipped.step <= steps,
         }
     }
 }
@@ -120,6 +139,9 @@ pub struct RunResult {
     /// The step whose weights are the trained model: the last, or the best of a run that may stop early.
     #[serde(default)]
     pub weights_step: u64,
+    /// How often batches were left out because their loss or gradient norm is not a number.
+    #[serde(default)]
+    pub skipped: u64,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -155,6 +177,7 @@ impl RunResult {
             tokens_per_second: trained.tokens_per_second,
             wait_share: trained.wait_share,
             weights_step: trained.weights_step,
+            skipped: trained.skipped,
             parameters: trained.parameters,
             trained_entries: trained.trained_entries,
             trained_share: trained.trained_entries as f64 / trained.parameters as f64,

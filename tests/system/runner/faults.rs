@@ -1,7 +1,7 @@
 //! What kills and power losses leave behind: torn lines, empty and truncated files, a missing rename, checkpoints that find
 //! no place. Each is told, and gone on with to the curve of an undisturbed run.
 use super::folders::runs_in;
-use super::process::{runner, start, succeed};
+use super::process::{refuse, runner, start, succeed};
 use super::promises::{Place, curve_of};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -163,5 +163,28 @@ fn a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on() {
     );
     assert!(ended.stderr.contains("training goes on"), "{}", ended.stderr);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(curve_of(&run), whole);
+}
+
+#[test]
+fn a_data_file_that_vanishes_is_told_and_loses_nothing() {
+    let place = Place::new();
+    let (run, whole) = unfinished(&place);
+    let aside = tempfile::tempdir().unwrap();
+    let shards: Vec<PathBuf> = fs::read_dir(place.data.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("c4-train"))
+        .collect();
+    for shard in &shards {
+        copy_all(shard, &aside.path().join(shard.file_name().unwrap()));
+        fs::remove_file(shard).unwrap();
+    }
+    refuse(&place.arguments(SIX), &["c4-train.*.json.gz"]);
+    for shard in &shards {
+        copy_all(&aside.path().join(shard.file_name().unwrap()), shard);
+    }
+    let ended = succeed(place.arguments(SIX));
+    assert!(ended.stderr.contains("going on after step 4"), "{}", ended.stderr);
     assert_eq!(curve_of(&run), whole);
 }

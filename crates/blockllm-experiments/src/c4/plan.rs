@@ -215,6 +215,7 @@ impl Plan {
             stop_after: cli.stop_after,
             weights: self.weights,
             backward: cli.backward,
+            bad_steps: cli.bad_steps,
             seed,
             ..TrainConfig::default()
         }

@@ -96,6 +96,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
             Outcome::Diverged { message, is_new } => {
                 eprintln!("{label}: {message}; going on with the other runs");
                 runs.diverged.push(DivergedRun {
+                    method: job.method.label.clone(),
                     description: format!("{label}: {message}"),
                     is_new,
                 });

@@ -2,6 +2,7 @@
 use super::comparison::{self, Scored};
 use super::run::{Runs, TaskRun};
 use super::{Plan, Source, TaskPlan};
+use crate::recorded_run::DivergedRun;
 use crate::report::format::{bytes, learning_rate, mean, mean_and_deviation, milliseconds, percent};
 use crate::report::{
     Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
@@ -52,7 +53,7 @@ pub(super) fn build(
         ),
         table: scores(plan, runs, |result| &result.best),
     })
-    .with_all(beside_full(plan, runs))
+    .with_all(beside_full(plan, runs, diverged))
     .with(Section::Table {
         caption: format!("Rows that were used, of those that are there{}.", mark(plan)),
         table: rows(plan),
@@ -102,7 +103,7 @@ fn rows(plan: &Plan) -> Table {
 }
 
 /// The methods beside full fine-tuning; nothing where it was not run, or alone.
-fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
+fn beside_full(plan: &Plan, runs: &[TaskRun], diverged: &[DivergedRun]) -> Vec<Section> {
     let scored: Vec<_> = runs
         .iter()
         .map(|TaskRun { task, run }| Scored {
@@ -116,6 +117,7 @@ fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
         return Vec::new();
     }
     let tasks: Vec<_> = plan.tasks.iter().map(|task| task.data.task).collect();
+    let diverged = diverged.iter().map(|run| run.method.as_str()).collect();
     vec![
         Section::Table {
             caption: format!(
@@ -125,7 +127,7 @@ fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
             ),
             table: comparison::table(&comparisons),
         },
-        Section::Text(comparison::verdict(&comparisons, &tasks, mark(plan))),
+        Section::Text(comparison::verdict(&comparisons, &diverged, &tasks, mark(plan))),
     ]
 }
 

@@ -129,6 +129,7 @@ impl Plan {
             stop_after: self.settings.stop_after,
             weights: cli.weights,
             backward: cli.backward,
+            bad_steps: cli.bad_steps,
             seed,
             ..TrainConfig::default()
         }

@@ -119,6 +119,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
             Outcome::Diverged { message, is_new } => {
                 eprintln!("{label}: {message}; going on with the other runs");
                 runs.diverged.push(DivergedRun {
+                    method: job.method.label.clone(),
                     description: format!("{label}: {message}"),
                     is_new,
                 });
@@ -139,6 +140,7 @@ struct Train<'a, 'b> {
     runner: &'a TaskRunner<'b>,
     folder: &'a mut RunFolder,
     checkpoints: &'a Checkpoints,
+    batches: ExampleBatches,
     meter: MemoryMeter,
 }
 
@@ -146,8 +148,7 @@ impl WithModel for Train<'_, '_> {
     type Done = RunResult;
 
     fn with<M: SequenceClassifier>(self, opened: Opened<M>, device: &Device) -> Result<RunResult> {
-        self.runner
-            .train_opened(opened, device, self.folder, self.checkpoints, self.meter)
+        self.runner.train_opened(opened, device, self)
     }
 }
 
@@ -175,11 +176,13 @@ impl WithModel for WriteOutputs<'_, '_> {
 impl Job for TaskRunner<'_> {
     fn train(&self, folder: &mut RunFolder, checkpoints: &Checkpoints) -> Result<RunResult> {
         let device = self.cli.device.open()?.autodiff();
+        let batches = ExampleBatches::new(self.task.train.clone(), self.epochs.clone())?;
         let meter = MemoryMeter::start(&device);
         let train = Train {
             runner: self,
             folder,
             checkpoints,
+            batches,
             meter,
         };
         self.open(&device, train)
@@ -275,11 +278,15 @@ impl<'a> TaskRunner<'a> {
         &self,
         opened: Opened<M>,
         device: &Device,
-        folder: &mut RunFolder,
-        checkpoints: &Checkpoints,
-        meter: MemoryMeter,
+        train: Train<'_, '_>,
     ) -> Result<RunResult> {
-        let mut batches = ExampleBatches::new(self.task.train.clone(), self.epochs.clone())?;
+        let Train {
+            folder,
+            checkpoints,
+            mut batches,
+            meter,
+            ..
+        } = train;
         let label = self.label();
         if !opened.parts.fresh.is_empty() {
             eprintln!(

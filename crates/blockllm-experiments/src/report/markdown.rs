@@ -25,7 +25,8 @@ fn push_plain(escaped: &mut String, text: &str) {
             // Inside a word it is a letter like others.
             '_' => !(is_word(before) && is_word(letters.peek().copied())),
             '&' => is_word(letters.peek().copied()) || letters.peek() == Some(&'#'),
-            '#' | '>' | '-' | '+' => before.is_none() && escaped.is_empty(),
+            '>' => before.is_none() && escaped.is_empty(),
+            '#' | '-' | '+' => before.is_none() && escaped.is_empty() && letters.peek() == Some(&' '),
             _ => false,
         };
         if means_something {
@@ -50,6 +51,8 @@ mod tests {
                 "# no heading, blockllm:0.9+norm=grad",
                 "\\# no heading, blockllm:0.9+norm=grad",
             ),
+            ("-1.40 and +0.2", "-1.40 and +0.2"),
+            ("- no list", "\\- no list"),
             ("AT&T, a & b, &lt;", "AT\\&T, a & b, \\&lt;"),
             (
                 "method `a*b_` and an open ` tick",

@@ -117,10 +117,10 @@ mod tests {
     #[test]
     fn methods_stand_below_each_other() {
         insta::assert_snapshot!(method_table(&rows()).to_markdown(), @r"
-        | method       | learning rate |    tokens | seeds | validation perplexity |      untrained | trained share | peak memory |  tokens/s |   step (ms) |
-        | ------------ | ------------: | --------: | ----: | --------------------: | -------------: | ------------: | ----------: | --------: | ----------: |
-        | adamw        |          1e-3 | 1,024,000 |     2 |         122.00 ± 2.83 | 4100.00 ± 0.00 |       100.0 % |  130.00 MiB | 5,000 ± 0 | 204.8 ± 0.0 |
-        | blockllm:0.5 |          1e-3 | 1,024,000 |     1 |                150.25 |        4100.00 |        50.0 % |  103.00 MiB |     5,000 |       204.8 |
+        | method       | learning rate |    tokens | seeds | validation perplexity |      untrained | trained share | peak memory |  tokens/s |   step (ms) | waiting for data |
+        | ------------ | ------------: | --------: | ----: | --------------------: | -------------: | ------------: | ----------: | --------: | ----------: | ---------------: |
+        | adamw        |          1e-3 | 1,024,000 |     2 |         122.00 ± 2.83 | 4100.00 ± 0.00 |       100.0 % |  130.00 MiB | 5,000 ± 0 | 204.8 ± 0.0 |    2.0 % ± 0.0 % |
+        | blockllm:0.5 |          1e-3 | 1,024,000 |     1 |                150.25 |        4100.00 |        50.0 % |  103.00 MiB |     5,000 |       204.8 |            2.0 % |
         ");
     }
 

@@ -1,15 +1,16 @@
 //! The loop: prepare, forward, backward, step, observe, with everything told to an observer.
 mod course;
+mod finite;
 mod run;
 mod saving;
 
 use crate::{
     BatchSource, Checkpoints, Divergence, EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective,
-    Record, RunObserver, SelfCheck, TrainConfig, TrainError, device_log, self_check,
+    Record, RunObserver, SelfCheck, SkippedRecord, TrainConfig, TrainError, device_log, self_check,
 };
 use burn::tensor::Device;
 pub(crate) use course::Course;
-use run::Run;
+use run::{Made, Run};
 use saving::{Place, Saving};
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub struct Trained<M> {
     pub tokens_per_second: f64,
     /// The share of that time that was spent waiting for data.
     pub wait_share: f64,
+    /// How often batches were left out because their loss or gradient norm is not a number.
+    pub skipped: u64,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -152,6 +155,9 @@ fn run<O: Objective>(
     })
 }
 
+/// Bad steps one after the other that end a run.
+const MOST_SKIPPED: u64 = 10;
+
 /// One optimizer step and the evaluation behind it, if there is one. Where its numbers are no longer finite, the observer
 /// is told all that is known of it.
 fn one_step<O: Objective>(
@@ -164,13 +170,41 @@ fn one_step<O: Objective>(
     observer: &mut dyn RunObserver,
 ) -> Result<O::Model, TrainError> {
     let config = setup.config;
-    let cursor = batches.cursor();
-    let asked = Instant::now();
-    let micro_batches = (0..config.grad_accum_steps)
-        .map(|_| batches.next_batch())
-        .collect::<Result<Vec<_>, _>>()?;
-    let waited = asked.elapsed();
-    let mut made = run.step(model, &micro_batches, step, waited, observer);
+    let mut model = model;
+    let mut skipped = 0;
+    let (mut made, micro_batches, cursor) = loop {
+        let cursor = batches.cursor();
+        let asked = Instant::now();
+        let micro_batches = (0..config.grad_accum_steps)
+            .map(|_| batches.next_batch())
+            .collect::<Result<Vec<_>, _>>()?;
+        let waited = asked.elapsed();
+        match run.step(model, &micro_batches, step, waited, observer) {
+            Ok(Made::Step(model)) => break (Ok(model), micro_batches, cursor),
+            Err(error) => break (Err(error), micro_batches, cursor),
+            Ok(Made::Nothing {
+                unchanged,
+                loss,
+                grad_norm,
+            }) => {
+                skipped += 1;
+                if skipped == MOST_SKIPPED {
+                    break (
+                        Err(TrainError::OnlyBadSteps { step, skipped }),
+                        micro_batches,
+                        cursor,
+                    );
+                }
+                observer.record(&Record::Skipped(SkippedRecord {
+                    step,
+                    loss,
+                    grad_norm,
+                    cursor,
+                }))?;
+                model = unchanged;
+            }
+        }
+    };
     let is_due = config.evaluate_every > 0 && step.is_multiple_of(config.evaluate_every);
     if is_due || step == config.steps {
         made = made.and_then(|model| {
