@@ -3,6 +3,7 @@
 
 #[cfg(feature = "wgpu")]
 mod agreement;
+mod bad_steps;
 mod batches;
 mod broken_weights;
 mod determinism;

@@ -69,8 +69,10 @@ fn run(
     let method = Method::parse(method).unwrap().with_patience(2);
     let checkpoints = Checkpoints::new(folder, every);
     let mut folder = RunFolder::new(folder);
-    match checkpoints.newest() {
-        Some(step) => assert!(folder.resume(&config, &"no files", step).unwrap()),
+    match checkpoints.newest_whole(&mut |text| panic!("{text}")).unwrap() {
+        Some(step) => folder
+            .resume(&config, &"no files", step, &mut |text| panic!("{text}"))
+            .unwrap(),
         None => folder.start(&config, &"no files").unwrap(),
     }
     let setup = Setup {

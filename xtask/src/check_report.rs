@@ -31,10 +31,9 @@ pub fn check(out: &Path, experiment: &str, methods: &[&str]) -> Result<Vec<Strin
         }
     }
     problems.extend(judge(&runs, methods));
-    let report = out.join("report.md");
-    match std::fs::read_to_string(&report) {
+    match report_of(&out.join(experiment)) {
         Ok(text) => problems.extend(missing_rows(&text, &runs)),
-        Err(error) => problems.push(format!("{}: {error}", report.display())),
+        Err(error) => problems.push(format!("{error:#}")),
     }
     if !has_plot(out) {
         problems.push(format!(
@@ -183,6 +182,25 @@ fn result_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The text of the only report of an experiment.
+fn report_of(experiment: &Path) -> Result<String> {
+    let entries =
+        std::fs::read_dir(experiment).with_context(|| format!("reading {}", experiment.display()))?;
+    let reports: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path().join("report.md"))
+        .filter(|report| report.is_file())
+        .collect();
+    match &reports[..] {
+        [report] => std::fs::read_to_string(report).with_context(|| format!("reading {}", report.display())),
+        _ => bail!(
+            "{} reports in {}, where one is expected",
+            reports.len(),
+            experiment.display()
+        ),
+    }
+}
+
 fn has_plot(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
@@ -272,7 +290,9 @@ mod tests {
             )
             .unwrap();
         }
-        std::fs::write(folder.path().join("report.md"), "| adamw |\n| blockllm:0.5 |\n").unwrap();
+        let report = folder.path().join("c4/report-12345678");
+        std::fs::create_dir_all(&report).unwrap();
+        std::fs::write(report.join("report.md"), "| adamw |\n| blockllm:0.5 |\n").unwrap();
         let without_plot = check(folder.path(), "c4", &["adamw", "blockllm:0.5"]).unwrap_err();
         assert!(without_plot.to_string().contains("no plot"), "{without_plot}");
         std::fs::write(folder.path().join("c4/loss.svg"), "<svg/>").unwrap();

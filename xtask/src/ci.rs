@@ -12,7 +12,7 @@ use crate::{check_report, cuda, feature_sets, reproduce_paper, tidy, workspace};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask ci                        what a submission must pass
+  cargo xtask ci --install              what a submission must pass, on a machine of its own
   cargo xtask ci --only reproduce       one part of it: tidy, test, cuda or reproduce";
 
 /// Methods of the small run: the dense baseline and BlockLLM at two sparsities.
@@ -27,6 +27,9 @@ pub struct Args {
     /// Run only this part
     #[arg(long, value_enum)]
     pub only: Option<Part>,
+    /// Install Mesa's software Vulkan where no driver is found
+    #[arg(long)]
+    pub install: bool,
 }
 
 /// The parts of CI, in their order.
@@ -56,11 +59,12 @@ pub fn run(args: &Args) -> Result<()> {
         timed(&mut timings, "documentation", tidy::documentation)?;
     }
     if wanted(Part::Test) {
-        let args = test::Args {
+        let test_args = test::Args {
             device: TestDevice::Wgpu,
+            install: args.install,
             filter: None,
         };
-        counts = Some(timed(&mut timings, "tests", || test::run(&args))?);
+        counts = Some(timed(&mut timings, "tests", || test::run(&test_args))?);
     }
     if wanted(Part::Cuda) {
         let shown = timed(&mut timings, "CUDA", cuda::check)?;
@@ -115,6 +119,7 @@ fn reproduce_into(out: &std::path::Path) -> Result<()> {
         out: out.to_path_buf(),
         steps: Some(STEPS),
         resume: false,
+        fresh: false,
         unfused: false,
         more: Vec::new(),
     };

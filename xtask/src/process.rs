@@ -24,6 +24,18 @@ impl std::fmt::Display for CommandFailed {
 
 impl std::error::Error for CommandFailed {}
 
+/// Whether it is a child that SIGINT or SIGTERM has stopped, by its exit code or by the signal itself.
+pub fn was_stopped(error: &anyhow::Error) -> bool {
+    let Some(CommandFailed { status, .. }) = error.downcast_ref() else {
+        return false;
+    };
+    #[cfg(unix)]
+    if let Some(2 | 15) = std::os::unix::process::ExitStatusExt::signal(status) {
+        return true;
+    }
+    matches!(status.code(), Some(130 | 143))
+}
+
 /// The exit code to end with: that of the child that failed, else 1.
 pub fn exit_code_of(error: &anyhow::Error) -> ExitCode {
     let code = error
@@ -43,6 +55,43 @@ pub fn run(command: &mut Command) -> Result<()> {
         .status()
         .with_context(|| format!("`{line}` could not be started"))?;
     expect_success(line, status)
+}
+
+/// As [`run`], for a child that answers SIGINT and SIGTERM itself: they are handed on to it, and this process waits for
+/// how it ends. A terminal's Ctrl-C reaches the child twice then, which it must take as once.
+#[cfg(unix)]
+pub fn run_passing_signals(command: &mut Command) -> Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let line = announce(command);
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("listening to signals")?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("`{line}` could not be started"))?;
+    let pid = Pid::from_child(&child);
+    let handle = signals.handle();
+    let passing = std::thread::spawn(move || {
+        for signal in &mut signals {
+            let signal = if signal == SIGINT {
+                Signal::INT
+            } else {
+                Signal::TERM
+            };
+            // A child that has just ended needs no signal.
+            let _ = kill_process(pid, signal);
+        }
+    });
+    let status = child.wait().with_context(|| format!("waiting for `{line}`"));
+    handle.close();
+    let _ = passing.join();
+    expect_success(line, status?)
+}
+
+/// As [`run`]: where there are no signals to hand on, a terminal's Ctrl-C reaches the child by itself.
+#[cfg(not(unix))]
+pub fn run_passing_signals(command: &mut Command) -> Result<()> {
+    run(command)
 }
 
 /// As [`run`], with every line of stdout handed to `see` after it was printed.
@@ -168,6 +217,21 @@ mod tests {
             format!("{:?}", exit_code_of(&error)),
             format!("{:?}", ExitCode::from(7))
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_signal_is_handed_on_and_the_child_s_exit_code_is_kept() {
+        // The child signals its parent, which is this process, and waits for the signal to come back.
+        let script = "trap 'exit 143' TERM; kill -TERM $PPID; while :; do sleep 0.01; done";
+        let error = run_passing_signals(Command::new("sh").args(["-c", script])).unwrap_err();
+        assert!(was_stopped(&error), "{error}");
+        assert_eq!(
+            format!("{:?}", exit_code_of(&error)),
+            format!("{:?}", ExitCode::from(143))
+        );
+        let failed = run(Command::new("sh").args(["-c", "exit 1"])).unwrap_err();
+        assert!(!was_stopped(&failed));
     }
 
     #[test]

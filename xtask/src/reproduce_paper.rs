@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce-paper`: builds the runner for the device that is here, then runs an experiment with it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,11 +15,11 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask reproduce-paper
       C4 pretraining at the quick scale on whatever device is here, on text that needs no download;
-      the report is out/report.md
+      out/index.html lists the reports
   cargo xtask reproduce-paper --data ~/c4/en --methods adamw,blockllm:0.5,blockllm:0.9 --seeds 3
       three methods, three seeds each, on your own C4 shards (c4-train.*.json.gz, c4-validation.*.json.gz)
-  cargo xtask reproduce-paper --scale paper --device cuda --resume
-      the paper's own sizes on an NVIDIA GPU, going on from the last checkpoint
+  cargo xtask reproduce-paper --scale paper --device cuda
+      the paper's own sizes on an NVIDIA GPU; after Ctrl-C or a failure the same line goes on
   cargo xtask reproduce-paper -- --help
       what else the runner takes; everything after `--` is handed to it";
 
@@ -50,9 +51,12 @@ pub struct Args {
     /// Optimizer steps of each run, instead of the scale's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
-    /// Go on from the last checkpoints under --out
-    #[arg(long)]
+    /// Go on with what was stopped: so it is without this word too, which older scripts may have
+    #[arg(long, conflicts_with = "fresh")]
     pub resume: bool,
+    /// Train anew, in folders of their own beside those of the same configuration
+    #[arg(long)]
+    pub fresh: bool,
     /// Build without kernel fusion and autotuning, whose kernels the check at the start of a run may refuse
     #[arg(long)]
     pub unfused: bool,
@@ -85,14 +89,25 @@ impl Scale {
 /// Builds the runner and runs it with this process's stdin, stdout and stderr.
 pub fn run(args: &Args) -> Result<()> {
     let (device, runner) = build(args.device, args.unfused)?;
-    let report = args.out.join("report.md");
     println!(
-        "running {} at the {} scale; the report will be {}",
+        "running {} at the {} scale; all reports are listed in {}",
         args.experiment,
         args.scale.name(),
-        report.display()
+        args.out.join("index.html").display()
     );
-    process::run(Command::new(runner).args(runner_args(args, device)))
+    let ended = process::run_passing_signals(Command::new(runner).args(runner_args(args, device)));
+    ended.map_err(|error| {
+        if process::was_stopped(&error) {
+            let again = if args.fresh {
+                "this command without --fresh"
+            } else {
+                "the same command"
+            };
+            error.context(format!("stopped: {again} goes on"))
+        } else {
+            error
+        }
+    })
 }
 
 /// Builds the runner for the first device that will do and for which it can be built.
@@ -144,29 +159,31 @@ fn build_hint(device: Device) -> String {
     }
 }
 
-/// The runner's own command line.
-fn runner_args(args: &Args, device: Device) -> Vec<String> {
-    let mut words = vec![args.experiment.clone()];
-    let mut flag = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-    flag("scale", args.scale.name().to_owned());
-    flag("device", device.name().to_owned());
-    flag("out", args.out.display().to_string());
+/// The runner's own command line; paths keep their bytes, whatever those are.
+fn runner_args(args: &Args, device: Device) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec![args.experiment.clone().into()];
+    let mut flag = |name: &str, value: OsString| words.extend([format!("--{name}").into(), value]);
+    flag("scale", args.scale.name().into());
+    flag("device", device.name().into());
+    flag("out", args.out.clone().into());
     if let Some(methods) = &args.methods {
-        flag("methods", methods.clone());
+        flag("methods", methods.into());
     }
     if let Some(seeds) = args.seeds {
-        flag("seeds", seeds.to_string());
+        flag("seeds", seeds.to_string().into());
     }
     if let Some(data) = &args.data {
-        flag("data", data.display().to_string());
+        flag("data", data.clone().into());
     }
     if let Some(steps) = args.steps {
-        flag("steps", steps.to_string());
+        flag("steps", steps.to_string().into());
     }
-    if args.resume {
-        words.push("--resume".to_owned());
+    for (is_given, word) in [(args.resume, "--resume"), (args.fresh, "--fresh")] {
+        if is_given {
+            words.push(word.into());
+        }
     }
-    words.extend(args.more.iter().cloned());
+    words.extend(args.more.iter().map(OsString::from));
     words
 }
 
@@ -195,7 +212,8 @@ mod tests {
         let args = Line::try_parse_from([&["reproduce-paper"], line].concat())
             .unwrap()
             .args;
-        runner_args(&args, Device::Flex).join(" ")
+        let words = runner_args(&args, Device::Flex);
+        words.join(" ".as_ref()).into_string().unwrap()
     }
 
     #[test]

@@ -56,12 +56,17 @@ pub fn has_gpu() -> bool {
     has_render_node() && has_library() && driver_files().iter().any(|file| !is_software(file))
 }
 
-/// Finds a driver for the tests; installs Mesa's software driver when there is none and it may.
-pub fn ensure_driver() -> Result<VulkanDriver> {
+/// A driver for the tests that is here already; installs nothing.
+pub fn driver() -> Option<VulkanDriver> {
     if has_gpu() {
-        return Ok(VulkanDriver::Gpu);
+        return Some(VulkanDriver::Gpu);
     }
-    if let Some(driver) = software_driver() {
+    software_driver()
+}
+
+/// A driver for the tests; where there is none, Mesa's software driver is installed, which a person or a script has asked for.
+pub fn installed_driver() -> Result<VulkanDriver> {
+    if let Some(driver) = driver() {
         return Ok(driver);
     }
     install()?;
@@ -114,11 +119,12 @@ fn install() -> Result<()> {
         .map_err(|error| error.context(hint))
 }
 
-fn missing_driver_hint() -> String {
+/// What to type where no driver is found.
+pub fn missing_driver_hint() -> String {
     format!(
         "the wgpu tests need a Vulkan driver and none is here. Type\n  \
-         sudo apt-get install -y {}\nand run this again (other systems: Mesa's lavapipe and the Vulkan loader), or test \
-         without wgpu:\n  cargo xtask test --device flex",
+         sudo apt-get install -y {}\nor let `cargo xtask test --install` do it (other systems: Mesa's lavapipe and the Vulkan \
+         loader), or test without wgpu:\n  cargo xtask test --device flex",
         PACKAGES.join(" ")
     )
 }

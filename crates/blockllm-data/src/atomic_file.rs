@@ -21,6 +21,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     });
     written
         .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))))
         .map_err(|source| {
             // The half-written file is of no use to anybody; the error that matters is the first one.
             fs::remove_file(&temporary).ok();
@@ -30,6 +31,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
                 source,
             }
         })
+}
+
+/// Makes the names in `folder` last: without it a power loss may undo a rename. Where folders cannot be opened
+/// (Windows), the file system sees to it.
+///
+/// # Errors
+/// When the folder cannot be opened or synced.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    File::open(folder)?.sync_all()
 }
 
 /// Beside the target, since a rename is atomic only within one file system.

@@ -161,6 +161,11 @@ impl Tokenizer {
             .map_err(|error| library_error(&self.label, &*error))
     }
 
+    /// The text of a token's own name, as `tokenizer_config.json` has it; `None` where there is no such id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// The rows that an embedding needs: the largest id, added tokens included, + 1.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

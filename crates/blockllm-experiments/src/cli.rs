@@ -1,24 +1,24 @@
 //! The runner's command line.
 use crate::plan::ByteSize;
 use crate::registry;
-use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
 use blockllm_train::memory::{ModelShape, Workload, memory_of};
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BlockMethod, DeviceChoice, Method, TrainConfig, WeightType};
+use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, TrainConfig, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   blockllm-experiments c4
-      AdamW beside BlockLLM on the embedded default text, in minutes; the report is out/report.md
+      AdamW beside BlockLLM on the embedded default text, in minutes; out/index.html lists the reports
   blockllm-experiments c4 --data ../shared/data --methods adamw@1e-3,blockllm:0.9@3e-3 --seeds 3
       your own C4 shards, your own learning rates, mean and spread over three seeds
-  blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95 --resume
-      three policies at the same budget; runs that are complete are not run again
+  blockllm-experiments c4 --methods blockllm:0.95,random:0.95,suboptimal:0.95
+      three policies at the same budget; the same line again goes on with what was stopped and shows what is complete
   blockllm-experiments c4 --methods blockllm:0.9,blockllm:0.9+norm=grad,blockllm:0.9+moments=carried-over
       choices that the paper leaves open, beside each other in one table
   blockllm-experiments glue --data ../shared/data --model-dir MiniLM --scale cpu --seeds 3
@@ -38,6 +38,10 @@ fn norm(text: &str) -> std::result::Result<NormKind, String> {
 /// Runs an experiment of the paper and writes its report.
 #[derive(Parser, Clone, Debug)]
 #[command(version, after_help = after_help())]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a switch of the command line is a bool"
+)]
 pub struct Cli {
     /// The experiment
     #[arg(value_parser = PossibleValuesParser::new(registry::names()))]
@@ -84,10 +88,10 @@ pub struct Cli {
     /// Tokens of a text (glue), special tokens included, instead of the scale's
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Share of the steps over which the learning rate rises (glue)
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    pub warmup: f64,
-    /// Epochs without a better score after which a run stops (glue); 0 never stops it
+    /// Share of the steps over which the learning rate rises [default: c4 0.1, glue 0]
+    #[arg(long, value_name = "SHARE")]
+    pub warmup: Option<f64>,
+    /// Evaluations (with glue epochs) without a better one after which a run stops; 0 never stops it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub stop_after: u64,
     /// In which order rows are trained on (glue)
@@ -115,7 +119,8 @@ pub struct Cli {
     /// Blocks outside the selection whose gradient norm each step measures
     #[arg(long, default_value_t = 2)]
     pub probes: usize,
-    /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained
+    /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained; c4 at the paper's scale
+    /// has bf16 if this is left out
     #[arg(long, default_value = "f32", value_name = "f32|bf16")]
     pub weights: WeightType,
     /// How the backward pass goes: whole, the fastest; layer-wise, which holds one layer's activations and gradients at a
@@ -125,18 +130,47 @@ pub struct Cli {
     /// The memory that `--backward auto` may count on, such as 16GB or 24GiB, instead of the device's
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
+    /// What becomes of a step whose loss or gradient norm is not a number: stop, with its batches written down; or skip,
+    /// which leaves them out, counts them, and looks at every step's norm before its update
+    #[arg(long, default_value = "stop", value_name = "stop|skip")]
+    pub bad_steps: BadSteps,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,
     /// Save each trained model as a Hugging Face folder beside its records
     #[arg(long)]
     pub save_model: bool,
-    /// Steps between checkpoints; 0 makes none
+    /// Steps between checkpoints; 0 makes none by steps
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub checkpoint_every: u64,
-    /// Go on from the newest checkpoints under --out, and do not run again what is complete there
+    /// Minutes between checkpoints, whatever the steps; 0 makes none by time
+    #[arg(long, default_value_t = 15.0, value_name = "MINUTES", value_parser = minutes)]
+    pub checkpoint_minutes: f64,
+    /// How many checkpoints an unfinished run keeps, the best one of a run that may stop early aside
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = keep_checkpoints)]
+    pub keep_checkpoints: usize,
+    /// What a complete run keeps: the checkpoint of its last step (and of its best, where it may stop early), for
+    /// --save-model and --extend later; or none
+    #[arg(long, value_enum, default_value_t = Keep::Last)]
+    pub keep_weights: Keep,
+    /// Train anew, in folders of their own beside those of the same configuration
     #[arg(long)]
+    pub fresh: bool,
+    /// Go on from the end of a complete run that differs in --steps only, at the rates of the longer schedule
+    #[arg(long, conflicts_with = "fresh")]
+    pub extend: bool,
+    /// Go on with what was stopped: so it is without this word too, which older scripts may have
+    #[arg(long, conflicts_with = "fresh")]
     pub resume: bool,
+    /// Show what would be run and where, and what is there already; trains nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The options that stand on the command line; no option
+    #[arg(skip)]
+    pub given: BTreeSet<String>,
+    /// What a signal asks for; no option
+    #[arg(skip)]
+    pub interrupt: Interrupt,
 }
 
 impl Cli {
@@ -155,7 +189,7 @@ pub(crate) fn backward(
     method: &Method,
     config: &TrainConfig,
     [batch_size, seq_len]: [usize; 2],
-) -> Result<Backward> {
+) -> anyhow::Result<Backward> {
     let device = cli.device.resolve()?.choice;
     let workload = Workload {
         weights: config.weights,
@@ -168,27 +202,28 @@ pub(crate) fn backward(
     Ok(cli.backward.resolve(&workload, memory)?)
 }
 
-/// Refuses a method that is named twice: its runs would lie in one folder, and count as two seeds.
-pub(crate) fn check_names(methods: &[Method]) -> Result<()> {
-    for (place, method) in methods.iter().enumerate() {
-        if methods[..place].iter().any(|other| other.label == method.label) {
-            bail!(
-                "--methods names `{}` twice: its runs would count as seeds",
-                method.label
-            );
-        }
-    }
-    Ok(())
+/// What is kept of a complete run beside its records.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The last checkpoint, and the best one where that is the model
+    Last,
+    /// Nothing
+    None,
 }
 
-/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own.
-pub(crate) fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
-    if blocks.sparsity > 0.0 {
-        blocks.partition.clone_from(&cli.partition);
-        blocks.always.clone_from(&cli.always);
-        blocks.never.clone_from(&cli.never);
-        blocks.norm = cli.norm;
-        blocks.probes = cli.probes;
+fn minutes(text: &str) -> std::result::Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (0.0..=1e6).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err("use a number of minutes such as 15, or 0 for none by time".into())
+    }
+}
+
+fn keep_checkpoints(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("keep at least 1: a run could not be gone on with".into()),
+        Ok(count) => Ok(count),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use blockllm_experiments::{Cli, plan, registry};
-use blockllm_train::{CountingAllocator, device_log};
+use blockllm_experiments::{Cli, command_line, plan, registry, signals};
+use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -9,19 +9,30 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    let result = if words.get(1).is_some_and(|word| word == plan::NAME) {
+    if words.get(1).is_some_and(|word| word == plan::NAME) {
         // The first word stands for the program there.
-        plan::run(&plan::Args::parse_from(&words[1..]))
-    } else {
-        let cli = Cli::parse_from(&words);
-        device_log::install();
-        registry::run(&cli)
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        return match plan::run(&plan::Args::parse_from(&words[1..])) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
+    let mut cli = Cli::read();
+    device_log::install();
+    let run = signals::install().and_then(|interrupt| {
+        cli.interrupt = interrupt;
+        registry::run(&cli)
+    });
+    let Err(error) = run else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
+        eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
+        // As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
+        return ExitCode::from(128_u8.saturating_add(u8::try_from(*signal).unwrap_or(0)));
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }

@@ -91,6 +91,9 @@ pub const C4_SETUPS: [PublishedSetup; 4] = [
     },
 ];
 
+/// Optimizer steps of the 7B run in `GaLore`'s table 3, of 131K tokens each.
+pub const C4_7B_STEPS: u64 = 150_000;
+
 /// Validation perplexity on C4 and memory in bf16, from [`C4_SOURCE`].
 pub const C4_PERPLEXITIES: [PublishedRow; 4] = [
     PublishedRow {

@@ -1,9 +1,15 @@
-//! A run with its folder: not run again when complete, taken up where it was stopped, or begun.
-use crate::Cli;
-use anyhow::Result;
-use blockllm_train::{Checkpoints, Progress, Record, RunFolder, RunObserver, RunResult, TrainError};
-use serde::Serialize;
-use std::path::PathBuf;
+//! A run with its folder: shown when complete, taken up where it was stopped, made longer, or begun.
+use crate::build_info::environment;
+use crate::cli::Keep;
+use crate::run_place::RunPlace;
+use crate::{Cli, command_line};
+use anyhow::{Context, Result, bail};
+use blockllm_data::atomic_file::sync_folder;
+use blockllm_train::{
+    Checkpoints, Divergence, Progress, Record, RunFolder, RunObserver, RunResult, TrainError,
+};
+use std::path::Path;
+use std::time::Duration;
 
 /// A complete run: its result, and its folder for the curves.
 #[derive(Debug)]
@@ -14,40 +20,241 @@ pub struct CompleteRun {
     pub folder: RunFolder,
 }
 
-impl CompleteRun {
-    /// The run in `path` of this `config` on the data of this `manifest`: read from disk where the command line asks to
-    /// resume and it is complete, else made by `train`, which finds the checkpoints to go on from.
+/// How a run came out.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a result.
+    Complete(Box<CompleteRun>),
+    /// Its numbers are no longer numbers.
+    Diverged {
+        /// What was said.
+        message: String,
+        /// Whether it was found now, not in an earlier call.
+        is_new: bool,
+    },
+}
+
+/// A run that diverged, for the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DivergedRun {
+    /// Its method's label.
+    pub method: String,
+    /// Which, and what was said.
+    pub description: String,
+    /// Whether it was found now, not in an earlier call.
+    pub is_new: bool,
+}
+
+/// How a run is trained, and what it leaves beside its records, such as the trained model.
+pub trait Job {
+    /// Trains, or goes on from the newest checkpoint, and writes the outputs.
     ///
     /// # Errors
-    /// When the folder holds another run, cannot be written, or `train` fails.
-    pub fn of(
-        cli: &Cli,
-        path: PathBuf,
-        config: &impl Serialize,
-        manifest: &impl Serialize,
-        train: impl FnOnce(&mut RunFolder, &Checkpoints) -> Result<RunResult>,
-    ) -> Result<Self> {
-        let mut folder = RunFolder::new(path);
-        if cli.resume
-            && let Some(result) = folder.finished(config, manifest)?
-        {
-            eprintln!("{}: complete, not run again", folder.path().display());
-            return Ok(Self { result, folder });
-        }
-        let checkpoints = Checkpoints::new(folder.path(), cli.checkpoint_every);
-        let resumed = match checkpoints.newest().filter(|_| cli.resume) {
-            Some(step) => folder.resume(config, manifest, step)?,
-            None => false,
-        };
-        if !resumed {
-            checkpoints.clear()?;
-            folder.start(config, manifest)?;
-        }
-        let result = train(&mut folder, &checkpoints)?;
-        folder.finish(&result)?;
-        checkpoints.clear()?;
-        Ok(Self { result, folder })
+    /// What training or an output fails with.
+    fn train(&self, folder: &mut RunFolder, checkpoints: &Checkpoints) -> Result<RunResult>;
+
+    /// The folders below the run's that were asked for.
+    fn outputs(&self) -> Vec<&'static str>;
+
+    /// Writes the outputs of a complete run, whose weights are those of a checkpoint.
+    ///
+    /// # Errors
+    /// When the checkpoint or an output fails.
+    fn write_outputs(&self, folder: &Path, checkpoints: &Checkpoints, result: &RunResult) -> Result<()>;
+}
+
+/// The run at `place`: read from disk where it is complete, else trained from where it was left.
+///
+/// # Errors
+/// When another process trains it, the folder cannot be written, or training fails otherwise than by diverging.
+pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
+    let mut folder = RunFolder::new(&place.path);
+    let mut tell = |text: &str| eprintln!("{}: {text}", place.path.display());
+    let lacks = || -> Option<&'static str> {
+        job.outputs()
+            .into_iter()
+            .find(|output| !place.path.join(output).is_dir())
+    };
+    let finished = folder.finished(&place.config, &place.manifest, &mut tell)?;
+    if let (Some(result), None) = (&finished, lacks()) {
+        tell("complete, not run again (`--fresh` trains it anew, beside this one)");
+        let result = result.clone();
+        return Ok(Outcome::Complete(Box::new(CompleteRun { result, folder })));
     }
+    if let Some(signal) = cli.interrupt.requested() {
+        return Err(stopped_before(signal));
+    }
+    folder.lock()?;
+    let checkpoints = checkpoints(cli, &folder);
+    // Another process may have completed it in the meantime.
+    let finished = folder.finished(&place.config, &place.manifest, &mut |_| {})?;
+    if let Some(result) = finished {
+        if let Some(output) = lacks() {
+            require_weights(&place.path, &checkpoints, &result, output)?;
+            tell(&format!(
+                "complete; its {output} is made from the weights of step {}",
+                result.weights_step
+            ));
+            job.write_outputs(&place.path, &checkpoints, &result)?;
+        }
+        return Ok(Outcome::Complete(Box::new(CompleteRun { result, folder })));
+    }
+    if let Some(Divergence { message, .. }) = folder.divergence() {
+        tell(&format!(
+            "diverged before, not run again (`--fresh` trains it anew): {message}"
+        ));
+        let is_new = false;
+        return Ok(Outcome::Diverged { message, is_new });
+    }
+    let done = begin(cli, place, &mut folder, &checkpoints, &mut tell)?;
+    for difference in folder.begin_session(done, &environment(cli))? {
+        tell(&format!(
+            "warning: not made by what made it so far ({difference}), so its last digits may differ from an undisturbed run's"
+        ));
+    }
+    match job.train(&mut folder, &checkpoints) {
+        Ok(result) => {
+            folder.finish(&result)?;
+            if result.skipped > 0 {
+                tell(&format!(
+                    "warning: batches were skipped {} times, their numbers not being finite: its metrics.jsonl says which",
+                    result.skipped
+                ));
+            }
+            match cli.keep_weights {
+                Keep::Last => checkpoints.clear_but(result.weights_step)?,
+                Keep::None => checkpoints.clear()?,
+            }
+            Ok(Outcome::Complete(Box::new(CompleteRun { result, folder })))
+        }
+        Err(error) if is_divergence(&error) => Ok(Outcome::Diverged {
+            message: format!("{error:#}"),
+            is_new: true,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins the run or takes it up: from its own newest whole checkpoint, or from the end of a shorter run. Gives the steps
+/// that are done.
+fn begin(
+    cli: &Cli,
+    place: &RunPlace,
+    folder: &mut RunFolder,
+    checkpoints: &Checkpoints,
+    tell: &mut dyn FnMut(&str),
+) -> Result<u64> {
+    let (config, manifest) = (&place.config, &place.manifest);
+    if let Some(step) = checkpoints.newest_whole(tell)? {
+        tell(&format!("going on after step {step}"));
+        folder.resume(config, manifest, step, tell)?;
+        return Ok(step);
+    }
+    folder.start(config, manifest)?;
+    let Some((shorter, steps)) = &place.extends else {
+        return Ok(0);
+    };
+    let metrics = "metrics.jsonl";
+    std::fs::copy(shorter.join(metrics), place.path.join(metrics))?;
+    checkpoints.adopt(shorter, *steps)?;
+    tell(&format!(
+        "going on after step {steps}, the end of {}{}",
+        shorter.display(),
+        if cli.extend {
+            "; from here on at the learning rates of the longer schedule, so not as a run of this length from the start"
+        } else {
+            ", whose learning rates are the same"
+        }
+    ));
+    folder.resume(config, manifest, *steps, tell)?;
+    Ok(*steps)
+}
+
+/// The checkpoints of a run as the command line wants them.
+fn checkpoints(cli: &Cli, folder: &RunFolder) -> Checkpoints {
+    let minutes = cli.checkpoint_minutes;
+    Checkpoints::new(folder.path(), cli.checkpoint_every)
+        .and_every((minutes > 0.0).then(|| Duration::from_secs_f64(60.0 * minutes)))
+        .keeping(cli.keep_checkpoints)
+        .with_the_last(true)
+        .stopping_on(cli.interrupt.clone())
+}
+
+/// Makes the folder `path` whole or not at all: `write` fills one beside it, which then takes its name.
+///
+/// # Errors
+/// What `write` fails with, or when a folder cannot be made or renamed.
+pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!(".unfinished-{name}"));
+    let remove = |folder: &Path| match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let on_disk = || format!("making {}: is there room on the disk?", path.display());
+    remove(&unfinished)
+        .and_then(|()| std::fs::create_dir_all(&unfinished))
+        .with_context(on_disk)?;
+    write(&unfinished)?;
+    remove(path)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))))
+        .with_context(on_disk)
+}
+
+/// Refuses to make what needs weights that are gone.
+fn require_weights(path: &Path, checkpoints: &Checkpoints, result: &RunResult, output: &str) -> Result<()> {
+    if checkpoints.has(result.weights_step) {
+        return Ok(checkpoints.verify(result.weights_step)?);
+    }
+    bail!(
+        "{} is missing, and the weights of this complete run were not kept (`--keep-weights none`, or the disk was full): \
+         `--fresh` trains it anew, beside this one",
+        path.join(output).display()
+    )
+}
+
+/// The error of a command that was asked to stop before its next run.
+fn stopped_before(signal: i32) -> anyhow::Error {
+    TrainError::Interrupted {
+        signal,
+        step: 0,
+        saved: Some(0),
+    }
+    .into()
+}
+
+fn is_divergence(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<TrainError>()
+        .is_some_and(TrainError::is_divergence)
+}
+
+/// The error of a command some of whose runs have diverged just now; those that were known before are only told.
+///
+/// # Errors
+/// When there are any, or no run is complete.
+pub fn check_diverged(diverged: &[DivergedRun], complete: usize) -> Result<()> {
+    let told = |runs: &[&DivergedRun]| {
+        let descriptions: Vec<_> = runs.iter().map(|run| run.description.as_str()).collect();
+        descriptions.join("; ")
+    };
+    let new: Vec<_> = diverged.iter().filter(|run| run.is_new).collect();
+    if !new.is_empty() {
+        bail!(
+            "{} of the runs diverged, and the report lacks them: {}",
+            new.len(),
+            told(&new)
+        );
+    }
+    if complete == 0 {
+        bail!(
+            "all runs have diverged: {}; `{} --fresh` trains them anew",
+            told(&diverged.iter().collect::<Vec<_>>()),
+            command_line::typed(true)
+        );
+    }
+    Ok(())
 }
 
 /// Tells the run's folder and the terminal.
@@ -63,5 +270,13 @@ impl RunObserver for FolderAndTerminal<'_> {
     fn record(&mut self, record: &Record) -> Result<(), TrainError> {
         self.folder.record(record)?;
         self.progress.record(record)
+    }
+
+    fn diverged(&mut self, divergence: &Divergence) -> Result<(), TrainError> {
+        self.folder.diverged(divergence)
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.progress.warn(message);
     }
 }

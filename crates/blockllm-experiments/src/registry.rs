@@ -1,5 +1,5 @@
 //! The experiments by name.
-use crate::{Cli, c4, glue, gpu_check, memory};
+use crate::{Cli, c4, glue, gpu_check, memory, options};
 use anyhow::{Result, anyhow};
 use blockllm_train::DeviceChoice;
 
@@ -22,6 +22,7 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 /// What the experiment fails with, when there is none of that name, or the device is missing.
 pub fn run(cli: &Cli) -> Result<()> {
+    options::check_experiment(cli)?;
     // The check of GPUs has something to say where there is none.
     if cli.experiment == gpu_check::NAME {
         return gpu_check::run(cli);

@@ -33,6 +33,7 @@ fn add_seed(row: &mut MethodRow, result: &RunResult) {
         .push(result.untrained.evaluation.perplexity());
     row.tokens_per_second.push(result.tokens_per_second);
     row.step_ms.push(result.step_ms);
+    row.wait_share.push(result.wait_share);
     row.trained_share = row.trained_share.max(result.trained_share);
     if result.memory.peak_bytes >= row.peak_bytes {
         row.peak_bytes = result.memory.peak_bytes;

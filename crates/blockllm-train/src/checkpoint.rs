@@ -1,24 +1,35 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped, under `checkpoints/step-N/`.
+use crate::checkpoint_files::{damage, seal};
 use crate::tensor_file::{read_tensors, write_tensors};
 use crate::trainer::Course;
 use crate::weights::{load_weights, weights};
-use crate::{TrainError, TrainingOptimizer};
-use blockllm_data::atomic_file::write_atomically;
+use crate::{Interrupt, Method, TrainConfig, TrainError, TrainingOptimizer};
+use blockllm_data::atomic_file::{sync_folder, write_atomically};
 use blockllm_optim::OptimizerRecord;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+const FILES: [&str; 3] = [MODEL, OPTIMIZER, STATE];
 
-/// Where checkpoints are kept, and how often one is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where checkpoints are kept, when one is made, and which of them stay.
+#[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
     every: u64,
+    every_time: Option<Duration>,
+    kept: usize,
+    keeps_best: bool,
+    saves_last: bool,
+    interrupt: Interrupt,
+    /// The step of a checkpoint that was found whole: hashing it once is enough.
+    whole: Cell<Option<u64>>,
 }
 
 /// What a checkpoint holds beside weights and optimizer tensors.
@@ -40,62 +51,210 @@ pub(crate) struct CheckpointState<T> {
 }
 
 impl Checkpoints {
-    /// One in `run_folder` after every `every` optimizer steps; the newest is kept.
+    /// One in `run_folder` after every `every` optimizer steps (0: none by steps); the newest two are kept.
     pub fn new(run_folder: &Path, every: u64) -> Self {
         Self {
             folder: run_folder.join("checkpoints"),
             every,
+            every_time: None,
+            kept: 2,
+            keeps_best: false,
+            saves_last: false,
+            interrupt: Interrupt::default(),
+            whole: Cell::new(None),
         }
     }
 
-    /// Whether a checkpoint is made after `step`.
-    pub fn is_due(&self, step: u64) -> bool {
-        self.every > 0 && step.is_multiple_of(self.every)
+    /// Makes one too when the last one is this long ago.
+    #[must_use]
+    pub fn and_every(mut self, time: Option<Duration>) -> Self {
+        self.every_time = time;
+        self
     }
 
-    /// The step of the newest whole checkpoint.
+    /// Keeps the newest `count`, at least one.
+    #[must_use]
+    pub fn keeping(mut self, count: usize) -> Self {
+        self.kept = count.max(1);
+        self
+    }
+
+    /// Makes one at every best evaluation and keeps it: its weights are those of the trained model. A run that may stop
+    /// early does so in any case.
+    #[must_use]
+    pub fn keeping_the_best(mut self, keeps: bool) -> Self {
+        self.keeps_best = keeps;
+        self
+    }
+
+    /// Makes one after the last step: with it a run can be made longer, and its weights saved later.
+    #[must_use]
+    pub fn with_the_last(mut self, saves: bool) -> Self {
+        self.saves_last = saves;
+        self
+    }
+
+    /// Lets `interrupt` stop the run: after the step that it is in, with a checkpoint.
+    #[must_use]
+    pub fn stopping_on(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
+        self
+    }
+
+    /// Whether a checkpoint is made after `step`, the last one being `since` ago.
+    pub fn is_due(&self, step: u64, since: Duration) -> bool {
+        (self.every > 0 && step.is_multiple_of(self.every))
+            || self.every_time.is_some_and(|time| since >= time)
+    }
+
+    pub(crate) fn keeps_best(&self) -> bool {
+        self.keeps_best
+    }
+
+    pub(crate) fn saves_last(&self) -> bool {
+        self.saves_last
+    }
+
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// The step of the newest checkpoint, whole or not.
     pub fn newest(&self) -> Option<u64> {
-        self.steps().into_iter().max()
+        self.steps().last().copied()
     }
 
-    /// Deletes all checkpoints: those of a finished run, or of one that starts afresh.
+    /// The step of the newest checkpoint whose files are all as they were written. Damaged ones are set aside as
+    /// `damaged-step-N`, which `tell` is told.
+    ///
+    /// # Errors
+    /// When a damaged one cannot be set aside.
+    pub fn newest_whole(&self, tell: &mut dyn FnMut(&str)) -> Result<Option<u64>, TrainError> {
+        for step in self.steps().into_iter().rev() {
+            if self.whole.get() == Some(step) {
+                return Ok(Some(step));
+            }
+            let path = self.path(step);
+            let Some(damage) = damage(&path, &FILES) else {
+                self.whole.set(Some(step));
+                return Ok(Some(step));
+            };
+            let aside = self.folder.join(format!("damaged-step-{step}"));
+            if aside.exists() {
+                std::fs::remove_dir_all(&aside).map_err(|source| self.error(source))?;
+            }
+            std::fs::rename(&path, &aside).map_err(|source| self.error(source))?;
+            tell(&format!(
+                "the checkpoint of step {step} is damaged ({damage}): it is set aside as {}, and an older one is taken",
+                aside.display()
+            ));
+        }
+        Ok(None)
+    }
+
+    /// Deletes all checkpoints.
     ///
     /// # Errors
     /// When the folder cannot be removed.
     pub fn clear(&self) -> Result<(), TrainError> {
+        self.whole.set(None);
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).map_err(|source| self.error(source))?;
         }
         Ok(())
     }
 
-    /// Writes a checkpoint under a temporary name, renames it, and drops the older ones. Weights and optimizer
-    /// state are copied to the host one after the other, never both at once.
+    /// Deletes all checkpoints but that of `step`, whose weights are those of a complete run, and the newest one.
+    ///
+    /// # Errors
+    /// When a folder cannot be removed.
+    pub fn clear_but(&self, step: u64) -> Result<(), TrainError> {
+        self.keep_only(1, Some(step))
+    }
+
+    /// Takes a copy of the checkpoint of `step` in the run of `from`, without its tensors being read.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub fn adopt(&self, from: &Path, step: u64) -> Result<(), TrainError> {
+        let source = Self::new(from, 0).path(step);
+        let unfinished = self.make_unfinished()?;
+        for entry in std::fs::read_dir(&source).map_err(|source| self.error(source))? {
+            let entry = entry.map_err(|source| self.error(source))?;
+            std::fs::copy(entry.path(), unfinished.join(entry.file_name()))
+                .map_err(|source| self.error(source))?;
+        }
+        self.rename_unfinished(&unfinished, step)
+    }
+
+    /// Writes a checkpoint under a temporary name, seals it with the hashes of its files, renames it, and drops those
+    /// that are no longer kept. Weights and optimizer state are copied to the host one after the other, never both at
+    /// once. When it fails, the older ones are all still there.
     pub(crate) fn save<M: Module, T: Serialize>(
         &self,
         model: &M,
         optimizer: &TrainingOptimizer,
+        best: Option<u64>,
         state_with: impl FnOnce(serde_json::Value) -> CheckpointState<T>,
     ) -> Result<(), TrainError> {
+        let unfinished = self.make_unfinished()?;
+        let written = Self::write(&unfinished, model, optimizer, state_with)
+            .and_then(|step| self.rename_unfinished(&unfinished, step));
+        if written.is_err() {
+            // Half a checkpoint is of no use, and may be what fills the disk; the first error is the one to tell.
+            let _ = std::fs::remove_dir_all(&unfinished);
+        }
+        written?;
+        self.keep_only(self.kept, best)
+    }
+
+    fn write<M: Module, T: Serialize>(
+        folder: &Path,
+        model: &M,
+        optimizer: &TrainingOptimizer,
+        state_with: impl FnOnce(serde_json::Value) -> CheckpointState<T>,
+    ) -> Result<u64, TrainError> {
+        write_tensors(&folder.join(MODEL), weights(model)?)?;
+        let record = optimizer.record()?;
+        write_tensors(&folder.join(OPTIMIZER), record.tensors)?;
+        let state = state_with(record.meta);
+        let text = serde_json::to_string_pretty(&state).expect("a checkpoint's state has only string keys");
+        write_atomically(&folder.join(STATE), text.as_bytes())?;
+        seal(folder, &FILES)?;
+        Ok(state.step)
+    }
+
+    fn make_unfinished(&self) -> Result<PathBuf, TrainError> {
         let unfinished = self.folder.join("unfinished");
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(|source| self.error(source))?;
         }
         std::fs::create_dir_all(&unfinished).map_err(|source| self.error(source))?;
-        write_tensors(&unfinished.join(MODEL), weights(model)?)?;
-        let record = optimizer.record()?;
-        write_tensors(&unfinished.join(OPTIMIZER), record.tensors)?;
-        let state = state_with(record.meta);
-        let text = serde_json::to_string_pretty(&state).expect("a checkpoint's state has only string keys");
-        write_atomically(&unfinished.join(STATE), text.as_bytes())?;
-        let older = self.steps();
-        let path = self.path(state.step);
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(|source| self.error(source))?;
-        }
-        std::fs::rename(&unfinished, &path).map_err(|source| self.error(source))?;
-        for step in older.into_iter().filter(|step| *step != state.step) {
-            std::fs::remove_dir_all(self.path(step)).map_err(|source| self.error(source))?;
+        Ok(unfinished)
+    }
+
+    fn rename_unfinished(&self, unfinished: &Path, step: u64) -> Result<(), TrainError> {
+        let path = self.path(step);
+        let renamed = sync_folder(unfinished)
+            .and_then(|()| {
+                if path.exists() {
+                    std::fs::remove_dir_all(&path)?;
+                }
+                std::fs::rename(unfinished, &path)
+            })
+            .and_then(|()| sync_folder(&self.folder));
+        renamed.map_err(|source| self.error(source))?;
+        // What this process has just written and synced need not be read again.
+        self.whole.set(Some(step));
+        Ok(())
+    }
+
+    /// Drops all but the newest `count` and that of the step `best`.
+    fn keep_only(&self, count: usize, best: Option<u64>) -> Result<(), TrainError> {
+        let steps = self.steps();
+        let older = steps.len().saturating_sub(count);
+        for step in steps[..older].iter().filter(|step| Some(**step) != best) {
+            std::fs::remove_dir_all(self.path(*step)).map_err(|source| self.error(source))?;
         }
         Ok(())
     }
@@ -118,8 +277,7 @@ impl Checkpoints {
             path: file,
             message: error.to_string(),
         })?;
-        let model_file = path.join(MODEL);
-        let model = load_weights(model, read_tensors(&model_file)?, &model_file)?;
+        let model = self.load_weights(step, model)?;
         let record = OptimizerRecord {
             meta: state.optimizer.clone(),
             tensors: read_tensors(&path.join(OPTIMIZER))?,
@@ -128,11 +286,52 @@ impl Checkpoints {
         Ok((model, state))
     }
 
+    /// `model`, [adapted](crate::Method::adapt) and in the run's type of weights, with the weights after `step`.
+    ///
+    /// # Errors
+    /// When there is no such checkpoint, or it is of another model.
+    pub(crate) fn load_weights<M: Module>(&self, step: u64, model: M) -> Result<M, TrainError> {
+        let file = self.path(step).join(MODEL);
+        load_weights(model, read_tensors(&file)?, &file)
+    }
+
+    /// `model`, as it was before training, with the weights that `method` gave it by `step`; verified first.
+    ///
+    /// # Errors
+    /// When there is no such checkpoint, or it is damaged or of another model.
+    pub fn trained<M: Module>(
+        &self,
+        model: M,
+        method: &Method,
+        config: &TrainConfig,
+        step: u64,
+    ) -> Result<M, TrainError> {
+        self.verify(step)?;
+        self.load_weights(step, config.weights.cast(method.adapt(model, config)?)?)
+    }
+
+    /// Checks that the checkpoint of `step` is as it was written.
+    ///
+    /// # Errors
+    /// Names what is damaged.
+    pub fn verify(&self, step: u64) -> Result<(), TrainError> {
+        let path = self.path(step);
+        match damage(&path, &FILES) {
+            None => Ok(()),
+            Some(message) => Err(TrainError::Record { path, message }),
+        }
+    }
+
+    /// Whether there is a checkpoint of `step`.
+    pub fn has(&self, step: u64) -> bool {
+        self.steps().contains(&step)
+    }
+
     fn path(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step}"))
     }
 
-    /// The steps of all whole checkpoints, ascending.
+    /// The steps of all checkpoints, ascending.
     fn steps(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let step = |name: &str| name.strip_prefix("step-").and_then(|step| step.parse().ok());

@@ -67,6 +67,37 @@ impl std::str::FromStr for Backward {
     }
 }
 
+/// What becomes of a step whose loss or gradient norm is not a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BadSteps {
+    /// The run ends, and its batches are written down.
+    #[default]
+    Stop,
+    /// Its batches are left out and counted, and the step is made with the next ones. It costs a look at every step's norm
+    /// before its update; several bad steps one after the other end the run, since then it is the weights that are broken.
+    Skip,
+}
+
+impl BadSteps {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::str::FromStr for BadSteps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stop" => Ok(Self::Stop),
+            "skip" => Ok(Self::Skip),
+            _ => Err(format!("`{text}` is neither stop nor skip")),
+        }
+    }
+}
+
 /// How long and how fast a run trains; what is trained is the [`Method`](crate::Method)'s matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -96,6 +127,9 @@ pub struct TrainConfig {
     pub memory_sample_every: u64,
     /// Whether the device is compared with flex before the first step.
     pub self_check: WhenToCheck,
+    /// What becomes of a step whose loss or gradient norm is not a number.
+    #[serde(skip_serializing_if = "BadSteps::is_default")]
+    pub bad_steps: BadSteps,
     /// Seed of initial weights, data order and policy.
     pub seed: u64,
 }
@@ -115,6 +149,7 @@ impl Default for TrainConfig {
             backward: Backward::Auto,
             memory_sample_every: 50,
             self_check: WhenToCheck::OnGpu,
+            bad_steps: BadSteps::Stop,
             seed: 0,
         }
     }
@@ -148,6 +183,13 @@ impl TrainConfig {
                 "memory_sample_every",
                 "0".into(),
                 "look at the pool at least now and then, such as every 50 steps",
+            );
+        }
+        if self.bad_steps == BadSteps::Skip && self.backward == Backward::LayerWise {
+            return refuse(
+                "bad_steps",
+                "skip".into(),
+                "a pass layer by layer has updated half the model before its norm is known: use backward `whole`, or `stop`",
             );
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {

@@ -1,4 +1,6 @@
 //! What can go wrong in a run.
+use blockllm_optim::OptimError;
+use blockllm_policy::PolicyError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -14,10 +16,10 @@ pub enum TrainError {
     Model(#[from] blockllm_model::ModelError),
     /// The optimizer refused, or training diverged.
     #[error(transparent)]
-    Optim(#[from] blockllm_optim::OptimError),
+    Optim(#[from] OptimError),
     /// The policy side refused.
     #[error(transparent)]
-    Policy(#[from] blockllm_policy::PolicyError),
+    Policy(#[from] PolicyError),
     /// A setting is out of its range.
     #[error("`{field}` is {value}: {mend}")]
     Setting {
@@ -37,7 +39,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// A record of a run is not what this version writes.
-    #[error("{}: {message}; delete the file, or run without --resume", path.display())]
+    #[error("{}: {message}", path.display())]
     Record {
         /// The file.
         path: PathBuf,
@@ -45,12 +47,28 @@ pub enum TrainError {
         message: String,
     },
     /// Two folders of one run differ in configuration.
-    #[error("{} holds a run with another configuration ({what}): choose another --out, or delete it", path.display())]
+    #[error("{} holds a run with another configuration ({what}), which is left as it is: choose another --out", path.display())]
     OtherRun {
         /// The run's folder.
         path: PathBuf,
         /// The field that differs.
         what: String,
+    },
+    /// Another process has the run's folder.
+    #[error("{} is being trained by another process: wait for it, or choose another --out", path.display())]
+    Locked {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// A request stopped the run; what is done is kept.
+    #[error("stopped by {} after step {step}{}", signal_name(*signal), kept(*step, *saved))]
+    Interrupted {
+        /// The number of the signal that asked for it.
+        signal: i32,
+        /// Optimizer steps done.
+        step: u64,
+        /// The step of the newest checkpoint.
+        saved: Option<u64>,
     },
     /// The device failed.
     #[error("reading {what} from the device failed: {message}")]
@@ -90,6 +108,24 @@ pub enum TrainError {
         "the model's logits are not finite: training diverged (lower the learning rate), or its weights were broken before"
     )]
     Logits,
+    /// So many steps were skipped that it cannot be the batches.
+    #[error(
+        "the batches of step {step} were skipped {skipped} times, one after the other: training has diverged"
+    )]
+    OnlyBadSteps {
+        /// The step.
+        step: u64,
+        /// How often.
+        skipped: u64,
+    },
+    /// An evaluation is not a number.
+    #[error("the validation loss after step {step} is {loss}: training diverged (lower the learning rate)")]
+    BadEvaluation {
+        /// Optimizer steps done.
+        step: u64,
+        /// What was found.
+        loss: f64,
+    },
     /// No batch has a label.
     #[error("{what} holds no token to predict: give longer documents")]
     NoLabels {
@@ -103,7 +139,31 @@ impl TrainError {
     pub fn is_divergence(&self) -> bool {
         matches!(
             self,
-            Self::Logits | Self::Optim(blockllm_optim::OptimError::BadLoss { .. })
+            Self::Logits
+                | Self::BadEvaluation { .. }
+                | Self::OnlyBadSteps { .. }
+                | Self::Policy(PolicyError::BadNorm { .. })
+                | Self::Optim(
+                    OptimError::BadLoss { .. }
+                        | OptimError::BadGradNorm { .. }
+                        | OptimError::Policy(PolicyError::BadNorm { .. })
+                )
         )
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal {
+        2 => "SIGINT".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
+    }
+}
+
+fn kept(step: u64, saved: Option<u64>) -> String {
+    match saved {
+        Some(saved) if saved == step => ", with a checkpoint".to_owned(),
+        Some(saved) => format!("; the newest checkpoint is that of step {saved}"),
+        None => "; no checkpoint could be made".to_owned(),
     }
 }

@@ -4,14 +4,19 @@
 //! batches and a [`Method`] (what is trained), and tells a [`RunObserver`] everything that a report needs.
 
 pub mod checkpoint;
+mod checkpoint_files;
 pub mod config;
 pub mod device;
 pub mod device_log;
+pub mod divergence;
+pub mod environment;
 pub mod error;
 pub mod evaluate;
+pub mod interrupt;
 pub mod language_modeling;
 pub mod memory;
 pub mod method;
+mod metrics_file;
 mod micro_batches;
 pub mod objective;
 pub mod optimizer;
@@ -27,17 +32,20 @@ mod weights;
 
 pub use blockllm_backward::Stack;
 pub use checkpoint::Checkpoints;
-pub use config::{Backward, TrainConfig, WeightType};
+pub use config::{Backward, BadSteps, TrainConfig, WeightType};
 pub use device::DeviceChoice;
+pub use divergence::Divergence;
+pub use environment::{Environment, Session};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
+pub use interrupt::Interrupt;
 pub use language_modeling::{LanguageModeling, TextBatches};
 pub use memory::{CountingAllocator, MemoryMeter, MemoryReport};
 pub use method::{Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, Method};
 pub use objective::{BatchSource, Objective};
 pub use optimizer::TrainingOptimizer;
 pub use progress::Progress;
-pub use records::{EvaluationRecord, Record, RunObserver, RunResult, StepRecord};
+pub use records::{EvaluationRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use self_check::{SelfCheck, WhenToCheck};

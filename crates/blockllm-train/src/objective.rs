@@ -58,6 +58,12 @@ pub trait Objective: Sized {
         None
     }
 
+    /// What is written down of a batch whose loss is no number: enough to find it again, such as its token ids.
+    fn describe(&self, batch: &Self::Batch) -> serde_json::Value {
+        let _ = batch;
+        serde_json::Value::Null
+    }
+
     /// How many input tokens it holds, padding aside: what throughput is measured in.
     fn tokens(&self, batch: &Self::Batch) -> u64;
 }

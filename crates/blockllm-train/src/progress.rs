@@ -59,7 +59,8 @@ impl RunObserver for Progress {
                 let mean = smoothed(self.mean_loss, step.loss);
                 self.mean_loss = Some(mean);
                 if let Some(before) = self.tokens_seen {
-                    let rate = (step.tokens_seen - before) as f64 / (step.step_ms / 1e3).max(1e-9);
+                    let rate =
+                        (step.tokens_seen - before) as f64 / ((step.step_ms + step.wait_ms) / 1e3).max(1e-9);
                     self.tokens_per_second = Some(smoothed(self.tokens_per_second, rate));
                 }
                 self.tokens_seen = Some(step.tokens_seen);
@@ -85,6 +86,10 @@ impl RunObserver for Progress {
                         .set_prefix(format!("{} (selection {})", self.label, event.number));
                 }
             }
+            Record::Skipped(skipped) => self.say(&format!(
+                "step {}: a batch is skipped, loss {}, gradient norm {}",
+                skipped.step, skipped.loss, skipped.grad_norm
+            )),
             Record::Evaluation(evaluation) => self.say(&format!(
                 "step {}: validation {}",
                 evaluation.step,
@@ -92,6 +97,10 @@ impl RunObserver for Progress {
             )),
         }
         Ok(())
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.say(&format!("warning: {message}"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run tells: one record per step, selection and evaluation, and a result at the end.
-use crate::{Evaluation, MemoryReport, Method, SelfCheck, TrainConfig, TrainError, Trained};
+use crate::evaluate::number;
+use crate::{Divergence, Evaluation, MemoryReport, Method, SelfCheck, TrainConfig, TrainError, Trained};
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct StepRecord {
     pub tokens_seen: u64,
     /// Wall time of the step, in milliseconds.
     pub step_ms: f64,
+    /// Wall time for which the step waited for its batches before that, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: f64,
     /// Entries with optimizer state.
     pub trained_entries: u64,
     /// Trained parameters that got no gradient, since the loss did not depend on them.
@@ -45,6 +49,21 @@ pub struct EvaluationRecord {
     pub evaluation: Evaluation,
 }
 
+/// Batches that were left out because their loss or gradient norm is not a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    /// The step that was then made with the next batches.
+    pub step: u64,
+    /// Their loss.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    /// The norm of their gradients.
+    #[serde(deserialize_with = "number")]
+    pub grad_norm: f64,
+    /// The place in the data before them, as a checkpoint has it.
+    pub cursor: serde_json::Value,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -55,6 +74,8 @@ pub enum Record {
     Selection(SelectionEvent),
     /// An evaluation.
     Evaluation(EvaluationRecord),
+    /// Batches that were left out.
+    Skipped(SkippedRecord),
 }
 
 impl Record {
@@ -65,6 +86,7 @@ impl Record {
             // A selection is made before the first step that uses it.
             Self::Selection(event) => event.step < steps,
             Self::Evaluation(evaluation) => evaluation.step <= steps,
+            Self::Skipped(skipped) => skipped.step <= steps,
         }
     }
 }
@@ -76,6 +98,20 @@ pub trait RunObserver {
     /// # Errors
     /// When it cannot be kept.
     fn record(&mut self, record: &Record) -> Result<(), TrainError>;
+
+    /// Takes what is known of a step that diverged; the run ends with it.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn diverged(&mut self, divergence: &Divergence) -> Result<(), TrainError> {
+        let _ = divergence;
+        Ok(())
+    }
+
+    /// Tells something that a user should know, such as a checkpoint that could not be made; on stderr.
+    fn warn(&mut self, message: &str) {
+        eprintln!("warning: {message}");
+    }
 }
 
 /// The outcome of a run: `result.json`.
@@ -103,8 +139,17 @@ pub struct RunResult {
     pub tokens_seen: u64,
     /// Median wall time of a step, in milliseconds, without evaluations.
     pub step_ms: f64,
-    /// Input tokens per second over all steps, without evaluations.
+    /// Input tokens per second over all steps and their waiting for data, without evaluations.
     pub tokens_per_second: f64,
+    /// The share of that time that was spent waiting for data.
+    #[serde(default)]
+    pub wait_share: f64,
+    /// The step whose weights are the trained model: the last, or the best of a run that may stop early.
+    #[serde(default)]
+    pub weights_step: u64,
+    /// How often batches were left out because their loss or gradient norm is not a number.
+    #[serde(default)]
+    pub skipped: u64,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -138,6 +183,9 @@ impl RunResult {
             tokens_seen: trained.tokens_seen,
             step_ms: trained.step_ms,
             tokens_per_second: trained.tokens_per_second,
+            wait_share: trained.wait_share,
+            weights_step: trained.weights_step,
+            skipped: trained.skipped,
             parameters: trained.parameters,
             trained_entries: trained.trained_entries,
             trained_share: trained.trained_entries as f64 / trained.parameters as f64,

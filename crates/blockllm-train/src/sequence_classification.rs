@@ -227,6 +227,11 @@ impl<M: SequenceClassifier> Objective for SequenceClassification<M> {
         batch.excerpt(2)
     }
 
+    fn describe(&self, batch: &ClassificationBatch) -> serde_json::Value {
+        let rows = batch.input_ids.chunks(batch.seq_len.max(1));
+        serde_json::json!({ "rows": batch.rows, "input_ids": rows.collect::<Vec<_>>() })
+    }
+
     fn tokens(&self, batch: &ClassificationBatch) -> u64 {
         batch.tokens()
     }

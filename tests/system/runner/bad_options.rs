@@ -102,3 +102,21 @@ fn an_out_folder_that_cannot_be_written_is_named_with_the_mend() {
     let arguments = ["c4", "--steps", "2", "--data", text(data.path()), "--out", out];
     refuse(&arguments, &[out, "is the folder writable"]);
 }
+
+#[test]
+fn options_that_would_be_ignored_are_refused_with_what_to_use() {
+    assert_refused(
+        &["--model-dir", "MyLlama"],
+        &["--model-dir", "random weights", "glue --model-dir"],
+    );
+    assert_refused(
+        &["--never", "lm_head", "--methods", "blockllm:0.9,lora:8"],
+        &["--never is not for `lora:8`"],
+    );
+    assert_refused(
+        &["--grad-accum-steps", "3"],
+        &["does not divide a step's 8 rows", "1, 2, 4, 8"],
+    );
+    assert_refused(&["--fresh", "--resume"], &["--fresh", "--resume"]);
+    assert_refused(&["--keep-checkpoints", "0"], &["keep at least 1"]);
+}

@@ -1,5 +1,6 @@
 //! A small complete run of the default methods, shared by the tests that look at what it left.
 use super::fixtures::fill_c4_folder;
+use super::folders::{report_in, run_in};
 use super::process::{Ended, succeed, text};
 use blockllm::train::{Record, RunFolder, RunResult};
 use std::fs;
@@ -41,7 +42,7 @@ impl CompleteRun {
 
     /// The folder of a method's run.
     pub fn folder(&self, name: &str) -> PathBuf {
-        self.out.join("c4").join(name)
+        run_in(&self.out.join("c4"), name)
     }
 
     /// The results, in the order of [`METHODS`].
@@ -74,7 +75,7 @@ fn records(folder: &Path) -> Vec<Record> {
 }
 
 /// Loss and gradient norm of every step, and every evaluation, bit for bit.
-fn curve(records: &[Record]) -> Vec<[u64; 3]> {
+pub fn curve(records: &[Record]) -> Vec<[u64; 3]> {
     let point = |record: &Record| match record {
         Record::Step(step) => Some([step.step, step.loss.to_bits(), step.grad_norm.to_bits()]),
         Record::Evaluation(evaluation) => Some([
@@ -82,7 +83,7 @@ fn curve(records: &[Record]) -> Vec<[u64; 3]> {
             evaluation.evaluation.loss.to_bits(),
             evaluation.evaluation.labels,
         ]),
-        Record::Selection(_) => None,
+        Record::Selection(_) | Record::Skipped(_) => None,
     };
     records.iter().filter_map(point).collect()
 }
@@ -90,7 +91,7 @@ fn curve(records: &[Record]) -> Vec<[u64; 3]> {
 #[test]
 fn a_good_run_prints_its_table_and_writes_a_report_with_a_row_per_method_and_plots() {
     let run = CompleteRun::shared();
-    let report = fs::read_to_string(run.out.join("report.md")).unwrap();
+    let report = fs::read_to_string(report_in(&run.out, "c4").join("report.md")).unwrap();
     for (method, _) in METHODS {
         let row = format!("| {method} ");
         assert_eq!(
@@ -102,20 +103,20 @@ fn a_good_run_prints_its_table_and_writes_a_report_with_a_row_per_method_and_plo
     }
     assert!(report.contains("C4 (local, 2 train shards)"), "{report}");
     assert!(run.ended.stdout.contains("report.md"), "{}", run.ended.stdout);
-    let html = fs::read_to_string(run.out.join("report.html")).unwrap();
+    let html = fs::read_to_string(report_in(&run.out, "c4").join("report.html")).unwrap();
     let links: Vec<_> = report
         .split("](")
         .skip(1)
         .map(|rest| rest.split(')').next().unwrap())
         .collect();
-    for plot in ["c4/loss.svg", "c4/validation.svg", "c4/memory.svg"] {
+    for plot in ["loss.svg", "validation.svg", "memory.svg"] {
         assert!(links.contains(&plot), "{plot} is not among {links:?}");
     }
     for link in links
         .iter()
         .filter(|link| Path::new(link).extension().is_some_and(|ending| ending == "svg"))
     {
-        let svg = fs::read_to_string(run.out.join(link)).unwrap();
+        let svg = fs::read_to_string(report_in(&run.out, "c4").join(link)).unwrap();
         assert!(
             svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
             "{link}"
@@ -210,7 +211,7 @@ fn the_same_command_gives_the_same_loss_curves_to_the_last_digit() {
     succeed(arguments(&run.data, again.path()));
     for (_, name) in METHODS {
         let first = curve(&records(&run.folder(name)));
-        let second = curve(&records(&again.path().join("c4").join(name)));
+        let second = curve(&records(&run_in(&again.path().join("c4"), name)));
         assert_eq!(first.len(), 14, "12 steps and two evaluations");
         assert_eq!(first, second, "{name}");
     }

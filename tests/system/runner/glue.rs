@@ -1,4 +1,5 @@
 //! The GLUE experiment as a user meets it: the stand-in without data, a Llama, an interruption, tokenizers that do not fit.
+use super::folders::{report_in, run_in, runs_in};
 use super::process::{refuse, succeed, text};
 use blockllm_train::{Record, RunFolder, RunResult};
 use std::fs;
@@ -21,9 +22,8 @@ pub(super) fn result(folder: &Path) -> RunResult {
 }
 
 pub(super) fn run_folder(out: &Path, task: &str, method: &str) -> PathBuf {
-    out.join("glue")
-        .join(task)
-        .join(format!("{}-0", method.replace([':', '@'], "-")))
+    let name = format!("{}-0", method.replace([':', '@'], "-"));
+    run_in(&out.join("glue").join(task), &name)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn without_data_the_stand_in_is_trained_and_labelled_everywhere() {
         "--save-model",
     ]);
     assert!(ended.stderr.contains("GENERATED stand-in"), "{}", ended.stderr);
-    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    let report = fs::read_to_string(report_in(&out, "glue").join("report.md")).unwrap();
     assert!(report.starts_with("# Fine-tuning on a generated stand-in (not GLUE)"));
     let measured = report.split("Quoted, not measured here").next().unwrap();
     for caption in [
@@ -61,7 +61,7 @@ fn without_data_the_stand_in_is_trained_and_labelled_everywhere() {
         "{}",
         ended.stdout
     );
-    let plots: Vec<_> = fs::read_dir(out.join("glue"))
+    let plots: Vec<_> = fs::read_dir(report_in(&out, "glue"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "svg"))
@@ -116,7 +116,7 @@ fn a_llama_folder_is_fine_tuned_by_every_method_saved_and_taken_up_again() {
     );
     let words = "c4 --steps 1 --methods adamw --save-model --out";
     succeed(words.split(' ').chain([text(&pretrained)]));
-    let model = pretrained.join("c4/adamw-0/model");
+    let model = run_in(&pretrained.join("c4"), "adamw-0").join("model");
     let fine_tune = |model: &Path, methods: &str, out: &Path| {
         let words = "glue --tasks STS-B --steps 2 --save-model --model-dir";
         succeed(
@@ -166,14 +166,18 @@ fn a_killed_run_goes_on_with_the_same_dropout() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let killed = run_folder(&dir.path().join("killed"), "MRPC", "blockllm:0.9");
-    while !killed.join("checkpoints/step-20").exists() && child.try_wait().unwrap().is_none() {
+    let parent = dir.path().join("killed/glue/MRPC");
+    let has_saved = || {
+        let folders = runs_in(&parent, "blockllm-0.9-0");
+        folders.iter().any(|run| run.join("checkpoints/step-20").exists())
+    };
+    while !has_saved() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(
-        !killed.join("result.json").exists(),
+        !run_in(&parent, "blockllm-0.9-0").join("result.json").exists(),
         "it was killed before its end"
     );
     for out in ["killed", "whole"] {

@@ -1,5 +1,6 @@
 //! The GLUE experiment on files of one's own: their order, MNLI with its second validation set and the diagnostic set,
 //! rows that are cut, what diverges, and refusals.
+use super::folders::{report_in, runs_in};
 use super::glue::{result, run_folder};
 use super::process::{refuse, succeed, text};
 use blockllm_train::{Record, RunFolder};
@@ -85,12 +86,13 @@ fn mnli_is_judged_on_both_sets_and_its_model_predicts_the_diagnostic_set_too() {
     let given = ["--data", text(&data), "--out", text(&out)];
     let arguments: Vec<&str> = words.split(' ').chain(given).collect();
     succeed(arguments.iter().copied());
-    // The weights are gone: predictions that were not asked for then cannot be had from the complete run.
-    refuse(
-        &[&arguments[..], &["--resume", "--predict-test"]].concat(),
-        &["submission is missing", "without --resume"],
+    // The weights were kept: predictions can be had from the complete run later.
+    let ended = succeed(arguments.iter().copied().chain(["--predict-test"]));
+    assert!(
+        ended.stderr.contains("complete; its submission is made"),
+        "{}",
+        ended.stderr
     );
-    succeed(arguments.iter().copied().chain(["--predict-test"]));
     let folder = run_folder(&out, "MNLI", "adamw");
     let metrics = result(&folder).last.evaluation.metrics;
     assert!(
@@ -102,6 +104,7 @@ fn mnli_is_judged_on_both_sets_and_its_model_predicts_the_diagnostic_set_too() {
         assert_eq!(text.lines().count(), rows + 1, "{file}: {text}");
     }
     fs::write(data.join("diagnostic/diagnostic.tsv"), "index\tsentence1\n0\tA\n").unwrap();
+    fs::remove_dir_all(folder.join("submission")).unwrap();
     refuse(
         &[&arguments[..], &["--predict-test"]].concat(),
         &["diagnostic.tsv, line 1", "`sentence2`"],
@@ -119,7 +122,7 @@ fn a_report_says_which_rows_and_steps_it_is_of() {
             .split(' ')
             .chain(["--data", text(&data), "--out", text(&out)]),
     );
-    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    let report = fs::read_to_string(report_in(&out, "glue").join("report.md")).unwrap();
     for expected in [
         "at most 3 steps of 8 epochs; batches of 16 in 4 micro-batches",
         "on THE FIRST PART of the validation rows",
@@ -141,7 +144,7 @@ fn a_run_that_diverges_does_not_take_the_others_with_it() {
         &["1 of the runs diverged", "method `adamw@1e30`, seed 0"],
     );
     assert!(ended.stdout.contains("| adamw "), "{}", ended.stdout);
-    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    let report = fs::read_to_string(report_in(&out, "glue").join("report.md")).unwrap();
     assert!(
         report.contains("Diverged, so missing in all tables: MRPC, method `adamw@1e30`"),
         "{report}"
@@ -169,9 +172,12 @@ fn another_checkpoint_in_a_folder_of_the_same_name_is_another_run() {
     call(&["--save-model", "--methods", "adamw@1e-2", "--out", text(&first)]);
     let other = run_folder(&first, "MRPC", "adamw@1e-2").join("model/model.safetensors");
     fs::copy(other, model.join("model.safetensors")).unwrap();
-    let again = run(&from_model);
-    let again: Vec<&str> = again.iter().map(String::as_str).collect();
-    refuse(&again, &["another configuration (manifest.json)"]);
+    call(&from_model);
+    assert_eq!(
+        runs_in(&out.join("glue/MRPC"), "adamw-0").len(),
+        2,
+        "each has a folder of its own"
+    );
 }
 
 #[test]
@@ -217,4 +223,80 @@ fn bad_glue_input_is_refused_with_file_and_line() {
     fs::remove_dir_all(&data).unwrap();
     fs::create_dir_all(&data).unwrap();
     refuse(&arguments, &["no task of GLUE in", text(&data)]);
+}
+
+/// Rotates the classes of a saved head: in its names, and in the rows of its weights.
+fn rotate_classes(model: &Path) {
+    let path = model.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let names = config["id2label"].as_object().unwrap().clone();
+    let count = names.len();
+    for id in 0..count {
+        let name = names[&((id + 1) % count).to_string()].as_str().unwrap();
+        config["id2label"][id.to_string()] = name.to_uppercase().into();
+    }
+    config.as_object_mut().unwrap().remove("label2id");
+    fs::write(&path, config.to_string()).unwrap();
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        if name.starts_with("classifier.") {
+            data.rotate_left(view.data().len() / count);
+        }
+        (name.to_owned(), view.dtype(), view.shape().to_vec(), data)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap();
+        (name.clone(), view)
+    });
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn a_head_whose_classes_stand_in_another_order_is_put_into_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, first, second) = (
+        dir.path().join("data"),
+        dir.path().join("first"),
+        dir.path().join("second"),
+    );
+    mnli(&data);
+    let run = |words: &str, out: &Path| {
+        let given = ["--data", text(&data), "--out", text(out)];
+        succeed(words.split(' ').chain(given))
+    };
+    run(
+        "glue --tasks MNLI --methods adamw@1e-2 --steps 4 --save-model",
+        &first,
+    );
+    let trained = run_folder(&first, "MNLI", "adamw@1e-2");
+    let model = trained.join("model");
+    for file in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ] {
+        assert!(model.join(file).is_file(), "{file}");
+    }
+    rotate_classes(&model);
+    let words = format!(
+        "glue --tasks MNLI --methods adamw --steps 1 --model-dir {}",
+        text(&model)
+    );
+    let ended = run(&words, &second);
+    assert!(
+        ended.stderr.contains("its rows are put into this order"),
+        "{}",
+        ended.stderr
+    );
+    let expected = result(&trained).last.evaluation;
+    let found = result(&run_folder(&second, "MNLI", "adamw")).untrained.evaluation;
+    assert_eq!(found.loss.to_bits(), expected.loss.to_bits());
+    assert_eq!(
+        found.metrics["accuracy"].to_bits(),
+        expected.metrics["accuracy"].to_bits()
+    );
 }

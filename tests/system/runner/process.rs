@@ -1,6 +1,8 @@
 //! Calling the runner, and what every refusal of it must be like.
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 /// What a call of the runner left.
 #[derive(Debug)]
@@ -61,4 +63,41 @@ pub fn refuse(arguments: &[&str], parts: &[&str]) -> Ended {
 /// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Starts the runner with its stderr in a file.
+pub fn start(arguments: &[&str]) -> (Child, NamedTempFile) {
+    let stderr = NamedTempFile::new().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(stderr.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    (child, stderr)
+}
+
+/// Waits until a run below `parent` has told so many records.
+pub fn wait_for_records(parent: &Path, count: usize) {
+    let told = || {
+        let runs = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let metrics = runs.filter_map(|run| std::fs::read_to_string(run.path().join("metrics.jsonl")).ok());
+        metrics.map(|text| text.lines().count()).max().unwrap_or(0)
+    };
+    let started = Instant::now();
+    while told() < count {
+        assert!(started.elapsed() < Duration::from_mins(2), "no run has begun");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits for what [`start`] has started.
+pub fn end(mut child: Child, stderr: &NamedTempFile) -> Ended {
+    let code = child.wait().unwrap().code();
+    let stderr = std::fs::read_to_string(stderr.path()).unwrap();
+    Ended {
+        code,
+        stdout: String::new(),
+        stderr,
+    }
 }

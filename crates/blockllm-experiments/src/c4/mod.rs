@@ -1,36 +1,33 @@
 //! C4 pretraining (BlockLLM, section 4; `GaLore`'s set-up): a Llama from random weights, method beside method.
 mod page;
 mod plan;
+mod published;
 mod run;
 
 pub use plan::{Plan, Settings};
+pub use published::{Published, published};
 
-use crate::Cli;
-use crate::report::Page;
-use anyhow::{Context, Result};
-use std::path::Path;
+use crate::{Cli, recorded_run, report_folder};
+use anyhow::Result;
 
-/// Runs every method with every seed, then writes `report.md` and `report.html`.
+/// Runs every method with every seed, then writes the report of the complete ones.
 ///
 /// # Errors
-/// When data, model or a run fails; runs that are complete stay on disk.
+/// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report of
+/// all others is written.
 pub fn run(cli: &Cli) -> Result<()> {
     let plan = Plan::new(cli)?;
     eprintln!("{}", plan.describe());
+    for note in &plan.notes {
+        eprintln!("note: {note}");
+    }
+    if cli.dry_run {
+        return run::show(cli, &plan);
+    }
     let runs = run::all(cli, &plan)?;
-    let page: Page = page::build(&plan, &runs)?;
-    page.write(&cli.out)?;
-    let report = cli.out.join("report.md");
-    let text = std::fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
-    println!("{}", crate::report::first_table(&text));
-    println!(
-        "report: {} and {}",
-        report.display(),
-        shown(&cli.out.join("report.html"))
-    );
-    Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+    if !runs.complete.is_empty() {
+        let folders: Vec<_> = runs.complete.iter().map(|run| run.folder.path()).collect();
+        report_folder::write(cli, "c4", page::build(cli, &plan, &runs)?, &folders)?;
+    }
+    recorded_run::check_diverged(&runs.diverged, runs.complete.len())
 }

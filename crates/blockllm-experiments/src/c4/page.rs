@@ -1,27 +1,45 @@
 //! The page of the C4 experiment.
-use super::{Plan, Settings};
+use super::Plan;
+use super::run::Runs;
 use crate::estimate;
 use crate::recorded_run::CompleteRun;
+use crate::report::format::perplexity;
 use crate::report::{
-    CurveStyle, Figure, MEMORY_PARTS, Page, Section, loss_curves_svg, memory_bars_svg, memory_table,
-    method_table, quoted_c4_table, selection_map_svg,
+    Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
+    memory_table, method_table, quoted_c4_table, selection_map_svg,
 };
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
+use crate::{Cli, Scale};
 use anyhow::Result;
 use blockllm_train::Record;
+use blockllm_train::language_modeling::GALORE_COMPAT;
 use blockllm_train::memory::ModelShape;
 
 /// Tables, plots and the published figures, from the records on disk.
-pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
+pub(super) fn build(
+    cli: &Cli,
+    plan: &Plan,
+    Runs {
+        complete: runs,
+        diverged,
+    }: &Runs,
+) -> Result<Page> {
     let rows = method_rows(runs.iter().map(|run| &run.result));
     let records = runs
         .iter()
         .map(|run| run.folder.records())
         .collect::<Result<Vec<_>, _>>()?;
-    let page = Page { title: "C4 pretraining".into(), sections: vec![Section::Text(introduction(plan, runs))] }
+    let mut sections = vec![Section::Text(introduction(plan))];
+    if !diverged.is_empty() {
+        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
+        sections.push(Section::Text(text));
+    }
+    let title = "C4 pretraining".into();
+    let page = Page { title, sections }
         .with(Section::Table {
             caption: "Measured here. Perplexity is weighted by tokens; with several seeds, mean and standard deviation. \
-                      Step time is the median."
+                      Step time is the median; tokens/s counts the time spent waiting for data too."
                 .into(),
             table: method_table(&rows),
         })
@@ -29,10 +47,12 @@ pub(super) fn build(plan: &Plan, runs: &[CompleteRun]) -> Result<Page> {
             caption: format!("Peak memory and its parts, measured ({}). {MEMORY_PARTS}", source(runs)),
             table: memory_table(&rows),
         })
-        .with(estimate::section(&compared(plan, runs, &records), ""));
+        .with(estimate::section(&compared(plan, runs, &records), ""))
+        .with_all(set_up(cli, plan))
+        .with_all(as_published(runs));
     let page = curves(page, runs, &records)?;
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
-    let page = page.with(figure("c4/memory.svg", "Peak memory by part", bars));
+    let page = page.with(figure("memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
 }
 
@@ -46,29 +66,58 @@ fn compared(plan: &Plan, runs: &[CompleteRun], records: &[Vec<Record>]) -> Vec<e
         .collect()
 }
 
-fn introduction(plan: &Plan, runs: &[CompleteRun]) -> String {
-    let Settings {
-        model,
-        steps,
-        batch_size,
-        seq_len,
-        patience,
-        ..
-    } = &plan.settings;
-    let accumulated = runs
-        .first()
-        .map_or(1, |run| run.result.train_config.grad_accum_steps);
-    format!(
-        "Llama `{model}`, {:.2} M parameters, vocabulary {}. Text: {}. {steps} steps of {} tokens ({} rows of {seq_len}); \
-         patience {patience}. Every method of a seed starts from the same weights and sees the same batches. \
-         The figures are of a small model and a small corpus: they compare methods with each other, not with the \
-         published table below.",
-        plan.model.num_parameters() as f64 / 1e6,
-        plan.model.vocab_size,
-        plan.corpus.describe(),
-        batch_size * seq_len * accumulated,
-        batch_size * accumulated,
-    )
+fn introduction(plan: &Plan) -> String {
+    let compared = if plan.settings.scale == Scale::Paper && plan.notes.is_empty() {
+        "The set-up is that of the published table below."
+    } else {
+        "The set-up is not that of the published table below: the figures compare methods with each other."
+    };
+    format!("Every method of a seed starts from the same weights and sees the same batches. {compared}")
+}
+
+/// What all runs share, and what departs from the published set-up where that was asked for.
+fn set_up(cli: &Cli, plan: &Plan) -> Vec<Section> {
+    let rows = plan
+        .table(cli)
+        .into_iter()
+        .map(|(name, value)| [name.to_owned(), value]);
+    let columns = Table::new([("set-up", Align::Left), ("", Align::Left)]);
+    let mut sections = vec![Section::Table {
+        caption: "What all runs share:".into(),
+        table: rows.fold(columns, Table::with_row),
+    }];
+    sections.extend(
+        plan.notes
+            .iter()
+            .map(|note| Section::Text(format!("Note: {note}."))),
+    );
+    sections
+}
+
+/// The perplexities as the published harness reckons them, where the rows are as it makes them.
+fn as_published(runs: &[CompleteRun]) -> Option<Section> {
+    let mut table = Table::new([
+        ("method", Align::Left),
+        ("seed", Align::Right),
+        ("weighted by tokens", Align::Right),
+        ("as GaLore's code reckons", Align::Right),
+    ]);
+    for run in runs {
+        let evaluation = &run.result.last.evaluation;
+        let compat = evaluation.metrics.get(GALORE_COMPAT)?;
+        table.push_row([
+            run.result.method.clone(),
+            run.result.seed.to_string(),
+            perplexity(evaluation.perplexity()),
+            perplexity(*compat),
+        ]);
+    }
+    Some(Section::Table {
+        caption: "Validation perplexity, and as the published harness has it: the mean over batches, whatever their tokens, \
+                  divided by one batch more than there are."
+            .into(),
+        table,
+    })
 }
 
 fn source(runs: &[CompleteRun]) -> &'static str {
@@ -105,9 +154,9 @@ fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<P
     };
     let validation = loss_curves_svg(&validation, &style)?;
     Ok(page
-        .with(figure("c4/loss.svg", "Training loss, seed 0, smoothed", train))
+        .with(figure("loss.svg", "Training loss, seed 0, smoothed", train))
         .with(figure(
-            "c4/validation.svg",
+            "validation.svg",
             "Validation perplexity, seed 0",
             validation,
         )))
@@ -117,7 +166,7 @@ fn selection_maps(mut page: Page, runs: &[CompleteRun], records: &[Vec<Record>])
     for (run, records) in runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0) {
         let title = format!("Blocks trained by {}", run.result.method);
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, records) {
-            let file = format!("c4/selection-{}.svg", run.result.method_config.folder_name(0));
+            let file = format!("selection-{}.svg", run.result.method_config.folder_name(0));
             page = page.with(figure(&file, &title, selection_map_svg(&map)?));
         }
     }

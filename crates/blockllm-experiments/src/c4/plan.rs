@@ -1,16 +1,24 @@
 //! What the C4 experiment will run: corpus, tokenizer, model and training settings, by scale.
-use crate::{Cli, Scale};
-use anyhow::{Context, Result};
+use super::published::{default_methods, departures, published};
+use crate::{Cli, Scale, options};
+use anyhow::{Context, Result, bail};
+use blockllm_data::corpus::HOLD_OUT_ONE_IN;
+use blockllm_data::manifest::ValidationSplit;
 use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
-use blockllm_train::{Algorithm, Method, Schedule, TrainConfig};
+use blockllm_train::{Algorithm, LanguageModeling, Method, Schedule, TrainConfig, WeightType};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Text that a tokenizer is trained on, at most.
 const TOKENIZER_BYTES: u64 = 64 << 20;
+
+/// Ids of t5-base's tokenizer, its 100 sentinels included.
+const T5_IDS: usize = 32_100;
+/// Embeddings that a tokenizer may ask for: a stray id of billions is a broken file.
+const MOST_EMBEDDINGS: usize = 1 << 20;
 
 /// What a scale decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +60,10 @@ pub struct Plan {
     pub manifest: DataManifest,
     /// The methods, each with its own learning rate.
     pub methods: Vec<Method>,
+    /// In what the weights are kept.
+    pub weights: WeightType,
+    /// What a user should know before it begins.
+    pub notes: Vec<String>,
 }
 
 impl Settings {
@@ -98,12 +110,27 @@ impl Settings {
         }
     }
 
-    fn overridden(mut self, cli: &Cli) -> Self {
+    fn overridden(mut self, cli: &Cli) -> Result<Self> {
         self.model = cli.model.clone().unwrap_or(self.model);
+        if let (Scale::Paper, Some(setup)) = (cli.scale, published(&self.model)) {
+            self.steps = setup.steps;
+        }
         self.steps = cli.steps.unwrap_or(self.steps);
         self.patience = cli.patience.map_or(self.patience, |patience| patience as usize);
-        self.batch_size /= (cli.grad_accum_steps as usize).min(self.batch_size);
-        self
+        let micro_batches = cli.grad_accum_steps as usize;
+        if !self.batch_size.is_multiple_of(micro_batches) {
+            let divisors: Vec<String> = (1..=self.batch_size)
+                .filter(|count| self.batch_size.is_multiple_of(*count))
+                .map(|count| count.to_string())
+                .collect();
+            bail!(
+                "--grad-accum-steps {micro_batches} does not divide a step's {} rows: use one of {}",
+                self.batch_size,
+                divisors.join(", ")
+            );
+        }
+        self.batch_size /= micro_batches;
+        Ok(self)
     }
 }
 
@@ -113,34 +140,46 @@ impl Plan {
     /// # Errors
     /// When there is no data where it should be, or tokenizer and model do not fit.
     pub fn new(cli: &Cli) -> Result<Self> {
-        let settings = Settings::of(cli.scale).overridden(cli);
+        let settings = Settings::of(cli.scale).overridden(cli)?;
         // An unknown model is told before the corpus is read.
         let preset = LlamaConfig::preset(&settings.model)?;
         let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?;
         let tokenizer = match &cli.tokenizer {
             Some(path) => {
                 let tokenizer = Tokenizer::from_file(path)?;
-                // A model of a published size keeps its vocabulary; the small one takes the tokenizer's.
-                if settings.model != "tiny" {
-                    tokenizer.check_fits(preset.vocab_size)?;
-                }
+                tokenizer.check_fits(MOST_EMBEDDINGS)?;
                 tokenizer
             }
             None => corpus.train_tokenizer(settings.vocab_size, TOKENIZER_BYTES)?,
         };
-        let vocab_size = if settings.model == "tiny" {
-            tokenizer.vocab_size()
+        // The small model takes the tokenizer's vocabulary, one of a published size at least that: t5-base's sentinels are
+        // above the 32,000 rows of the published models, and nobody can promise that no text has one.
+        let least = if settings.model == "tiny" {
+            0
         } else {
             preset.vocab_size
         };
+        let vocab_size = tokenizer.vocab_size().max(least);
         let positions = preset.max_position_embeddings.max(settings.seq_len);
         let model = preset
             .with_vocab_size(vocab_size)
             .with_max_position_embeddings(positions);
+        // What a saved folder says of its special tokens is what the tokenizer says.
+        let model = LlamaConfig {
+            bos_token_id: None,
+            eos_token_id: vec![tokenizer.eos_id()],
+            pad_token_id: Some(tokenizer.pad_id()),
+            ..model
+        };
         model.validate()?;
         tokenizer.check_fits(model.vocab_size)?;
+        let weights = match (cli.scale, cli.is_given("weights")) {
+            (Scale::Paper, false) => WeightType::Bf16,
+            _ => cli.weights,
+        };
+        let notes = notes(&settings, &tokenizer, weights);
         let manifest = DataManifest::of(&corpus, &tokenizer).context("hashing the training data")?;
-        let methods = methods(cli, settings.patience)?;
+        let methods = methods(cli, &settings.model, settings.patience)?;
         Ok(Self {
             settings,
             corpus,
@@ -148,6 +187,8 @@ impl Plan {
             model,
             manifest,
             methods,
+            weights,
+            notes,
         })
     }
 
@@ -173,9 +214,11 @@ impl Plan {
             learning_rate: method
                 .learning_rate
                 .unwrap_or_else(|| default_learning_rate(method)),
-            schedule: Schedule::default(),
+            schedule: self.schedule(cli),
             evaluate_every: self.settings.evaluate_every,
-            weights: cli.weights,
+            stop_after: cli.stop_after,
+            weights: self.weights,
+            bad_steps: cli.bad_steps,
             seed,
             ..TrainConfig::default()
         };
@@ -183,6 +226,97 @@ impl Plan {
         let sizes = [self.settings.batch_size, self.settings.seq_len];
         let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
         Ok(TrainConfig { backward, ..config })
+    }
+
+    /// The course of the learning rate.
+    pub fn schedule(&self, cli: &Cli) -> Schedule {
+        let default = Schedule::default();
+        Schedule {
+            warmup: cli.warmup.unwrap_or(default.warmup),
+            ..default
+        }
+    }
+
+    /// What a loss is. Rows as `GaLore`'s runs have them are judged as its code does too.
+    pub fn objective(&self) -> LanguageModeling {
+        LanguageModeling {
+            galore_compat: self.settings.layout == Layout::TruncateAndPad,
+            ..LanguageModeling::default()
+        }
+    }
+
+    /// All that the runs share, by name.
+    pub fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {
+        let Settings {
+            model,
+            steps,
+            batch_size,
+            seq_len,
+            patience,
+            ..
+        } = &self.settings;
+        let rows = batch_size * cli.grad_accum_steps as usize;
+        let schedule = self.schedule(cli);
+        let held_out = match self.manifest.validation {
+            ValidationSplit::Own => "shards of its own".to_owned(),
+            ValidationSplit::HeldOutByHash => {
+                format!("one document in {HOLD_OUT_ONE_IN}, by a hash of its text")
+            }
+        };
+        let weights = match self.weights {
+            WeightType::F32 => "f32",
+            WeightType::Bf16 => "bf16, with f32 master copies of what block methods train",
+        };
+        let layout = match self.settings.layout {
+            Layout::Packed => "documents one after the other",
+            Layout::TruncateAndPad => "one document each, cut or padded",
+        };
+        vec![
+            (
+                "model",
+                format!(
+                    "Llama `{model}`, {:.2} M parameters, vocabulary {}",
+                    self.model.num_parameters() as f64 / 1e6,
+                    self.model.vocab_size
+                ),
+            ),
+            ("text", self.corpus.describe().to_owned()),
+            (
+                "tokenizer",
+                format!(
+                    "{}, {} ids, SHA-256 {}",
+                    self.tokenizer.label(),
+                    self.tokenizer.vocab_size(),
+                    &self.tokenizer.sha256()[..12]
+                ),
+            ),
+            (
+                "a step",
+                format!(
+                    "{} tokens: {rows} rows of {seq_len} ({layout}), in {} micro-batches",
+                    rows * seq_len,
+                    cli.grad_accum_steps
+                ),
+            ),
+            ("steps", steps.to_string()),
+            (
+                "learning rate",
+                format!(
+                    "{:.0} % warmup, then {:?} to {:.0} % of the peak",
+                    100.0 * schedule.warmup,
+                    schedule.kind,
+                    100.0 * schedule.final_share
+                )
+                .to_lowercase(),
+            ),
+            ("patience", patience.to_string()),
+            ("weights", weights.to_owned()),
+            ("device", cli.device.name().to_owned()),
+            (
+                "validation",
+                format!("{held_out}; at most {} tokens", self.settings.validation_labels),
+            ),
+        ]
     }
 
     /// One line for the terminal.
@@ -195,13 +329,31 @@ impl Plan {
             ..
         } = &self.settings;
         format!(
-            "c4: {}; Llama `{model}` with {:.2} M parameters, vocabulary {}; {steps} steps of {batch_size} x {seq_len} tokens; {} methods",
+            "c4: {}; Llama `{model}` with {:.2} M parameters, vocabulary {}; {steps} steps, micro-batches of {batch_size} x {seq_len} tokens; {} methods",
             self.corpus.describe(),
             self.model.num_parameters() as f64 / 1e6,
             self.model.vocab_size,
             self.methods.len(),
         )
     }
+}
+
+/// What of the set-up a user may not expect.
+fn notes(settings: &Settings, tokenizer: &Tokenizer, weights: WeightType) -> Vec<String> {
+    if settings.scale != Scale::Paper {
+        return Vec::new();
+    }
+    let departures = departures(
+        tokenizer.vocab_size() == T5_IDS,
+        tokenizer.vocab_size(),
+        weights == WeightType::Bf16,
+        settings.steps,
+        &settings.model,
+    );
+    departures
+        .into_iter()
+        .map(|departure| format!("not the published set-up: {departure}"))
+        .collect()
 }
 
 /// The peak learning rate of a method that names none, from the grids in `docs/experiment-log.md`.
@@ -213,18 +365,20 @@ fn default_learning_rate(method: &Method) -> f64 {
     }
 }
 
-fn methods(cli: &Cli, patience: usize) -> Result<Vec<Method>> {
-    let parse = |text: &str| Method::parse(text).expect("the default methods are well formed");
+fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
+    let parse = |text: String| Method::parse(&text).expect("the default methods are well formed");
     let methods = if cli.methods.is_empty() {
-        ["adamw", "blockllm:0.5", "blockllm:0.9"].map(parse).to_vec()
+        default_methods(cli.scale, model).into_iter().map(parse).collect()
     } else {
         cli.methods.clone()
     };
-    crate::cli::check_names(&methods)?;
+    options::check_methods(cli, &methods)?;
     let set = |method: Method| {
-        let mut method = method.with_patience(patience);
+        let mut method = method;
+        // `GaLore`'s gap between projections is a setting of its own.
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            crate::cli::set_blocks(cli, blocks);
+            *blocks = blocks.clone().with_patience(patience);
+            options::set_blocks(cli, blocks);
         }
         Ok(method.with_own_settings()?)
     };

@@ -1,7 +1,9 @@
 //! The runs of the C4 experiment: the same initial weights and data order for every method of a seed.
 use super::Plan;
-use crate::Cli;
-use crate::recorded_run::{CompleteRun, FolderAndTerminal};
+use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::report::format::learning_rate;
+use crate::run_place::RunPlace;
+use crate::{Cli, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::{LmBatch, LoaderConfig, validation_batches};
 use blockllm_model::hf::save_pretrained;
@@ -9,11 +11,12 @@ use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
 use blockllm_train::{
-    Algorithm, Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup,
-    TextBatches, TrainConfig, train_resumable,
+    Algorithm, Checkpoints, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup, TextBatches,
+    TrainConfig, train_resumable,
 };
 use burn::module::Module;
 use serde::Serialize;
+use std::path::Path;
 
 /// What a run is a function of, beside its data manifest.
 #[derive(Serialize)]
@@ -26,86 +29,164 @@ struct RunConfig<'a> {
     validation_labels: usize,
 }
 
-/// Runs every seed of every method.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Vec<CompleteRun>> {
+/// All that was run.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// The complete ones.
+    pub complete: Vec<CompleteRun>,
+    /// Those whose numbers are no longer numbers.
+    pub diverged: Vec<DivergedRun>,
+}
+
+/// One run; everything that it needs.
+struct C4Job<'a> {
+    cli: &'a Cli,
+    plan: &'a Plan,
+    method: &'a Method,
+    config: TrainConfig,
+    loader: LoaderConfig,
+    validation: &'a [LmBatch],
+}
+
+/// Shows what would be run.
+pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
+    let jobs = jobs(cli, plan, &[])?;
+    let lines = jobs.iter().map(|(place, job)| {
+        let rate = learning_rate(job.config.learning_rate);
+        (format!("{} at {rate}", job.label()), place)
+    });
+    dry_run::show(&plan.table(cli), lines);
+    Ok(())
+}
+
+/// Every seed of every method, with its place.
+fn jobs<'a>(cli: &'a Cli, plan: &'a Plan, validation: &'a [LmBatch]) -> Result<Vec<(RunPlace, C4Job<'a>)>> {
+    let mut jobs = Vec::new();
+    for seed in cli.seeds() {
+        for method in &plan.methods {
+            let job = C4Job {
+                cli,
+                plan,
+                method,
+                config: plan.train_config(cli, method, seed)?,
+                loader: plan.loader(seed),
+                validation,
+            };
+            jobs.push((job.place()?, job));
+        }
+    }
+    Ok(jobs)
+}
+
+/// Runs every seed of every method; one that diverges does not take the others with it.
+pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
     let validation = validation_batches(
         &plan.corpus,
         &plan.tokenizer,
         &plan.loader(0),
         plan.settings.validation_labels,
     )?;
-    let mut runs = Vec::new();
-    for seed in cli.seeds() {
-        for method in &plan.methods {
-            let run = one(cli, plan, method, seed, &validation);
-            runs.push(run.with_context(|| format!("method `{}`, seed {seed}", method.label))?);
+    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
+    let jobs = jobs(cli, plan, &validation)?;
+    let mut runs = Runs::default();
+    for (place, job) in &jobs {
+        let label = format!("method `{}`, seed {}", job.method.label, job.config.seed);
+        match recorded_run::make(cli, place, job).with_context(|| label.clone())? {
+            Outcome::Complete(run) => runs.complete.push(*run),
+            Outcome::Diverged { message, is_new } => {
+                eprintln!("{label}: {message}; going on with the other runs");
+                runs.diverged.push(DivergedRun {
+                    method: job.method.label.clone(),
+                    description: format!("{label}: {message}"),
+                    is_new,
+                });
+            }
         }
     }
     Ok(runs)
 }
 
-fn one(cli: &Cli, plan: &Plan, method: &Method, seed: u64, validation: &[LmBatch]) -> Result<CompleteRun> {
-    let loader = plan.loader(seed);
-    let train_config = plan.train_config(cli, method, seed)?;
-    let config = RunConfig {
-        method,
-        train: &train_config,
-        model: &plan.model,
-        loader: &loader,
-        device: cli.device.name(),
-        validation_labels: plan.settings.validation_labels,
-    };
-    let path = cli.out.join("c4").join(method.folder_name(seed));
-    CompleteRun::of(cli, path, &config, &plan.manifest, |folder, checkpoints| {
-        train_one(
-            cli,
-            plan,
-            method,
-            &train_config,
-            loader.clone(),
-            validation,
-            folder,
-            checkpoints,
+impl C4Job<'_> {
+    fn place(&self) -> Result<RunPlace> {
+        let config = RunConfig {
+            method: self.method,
+            train: &self.config,
+            model: &self.plan.model,
+            loader: &self.loader,
+            device: self.cli.device.name(),
+            validation_labels: self.plan.settings.validation_labels,
+        };
+        let name = self.method.folder_name(self.config.seed);
+        RunPlace::find(
+            self.cli,
+            &self.cli.out.join("c4"),
+            &name,
+            &config,
+            &self.plan.manifest,
         )
-    })
+    }
+
+    fn label(&self) -> String {
+        format!("{} (seed {})", self.method.label, self.config.seed)
+    }
+
+    fn save(&self, model: &LlamaForCausalLM, folder: &Path) -> Result<()> {
+        let dir = folder.join("model");
+        recorded_run::write_whole(&dir, |dir| {
+            save_pretrained(model, &self.plan.model, dir)?;
+            tokenizer_files::write(&self.plan.tokenizer, self.plan.model.max_position_embeddings, dir)
+        })?;
+        eprintln!("{}: saved to {}", self.label(), dir.display());
+        Ok(())
+    }
 }
 
-#[allow(clippy::too_many_arguments, reason = "all of a run, named once")]
-fn train_one(
-    cli: &Cli,
-    plan: &Plan,
-    method: &Method,
-    config: &TrainConfig,
-    loader: LoaderConfig,
-    validation: &[LmBatch],
-    folder: &mut RunFolder,
-    checkpoints: &Checkpoints,
-) -> Result<RunResult> {
-    let device = cli.device.open()?.autodiff();
-    let mut batches = TextBatches::new(plan.corpus.clone(), plan.tokenizer.clone(), loader)?;
-    let meter = MemoryMeter::start(&device);
-    let model = plan.model.init(config.seed, &device);
-    let label = format!("{} (seed {})", method.label, config.seed);
-    warn_of_untrained(&label, &model, method);
-    let saved_model = folder.path().join("model");
-    let mut observer = FolderAndTerminal {
-        folder,
-        progress: Progress::new(&label, config.steps),
-    };
-    let setup = Setup {
-        objective: &LanguageModeling::default(),
-        method,
-        config,
-        validation,
-        device: &device,
-    };
-    let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, checkpoints)?;
-    if cli.save_model {
-        save_pretrained(&trained.model.valid(), &plan.model, &saved_model)?;
-        plan.tokenizer.save(&saved_model.join("tokenizer.json"))?;
-        eprintln!("{label}: saved to {}", saved_model.display());
+impl Job for C4Job<'_> {
+    fn train(&self, folder: &mut RunFolder, checkpoints: &Checkpoints) -> Result<RunResult> {
+        let (plan, config) = (self.plan, &self.config);
+        let device = self.cli.device.open()?.autodiff();
+        let mut batches = TextBatches::new(plan.corpus.clone(), plan.tokenizer.clone(), self.loader.clone())?;
+        let meter = MemoryMeter::start(&device);
+        let model = plan.model.init(config.seed, &device);
+        warn_of_untrained(&self.label(), &model, self.method);
+        let path = folder.path().to_owned();
+        let mut observer = FolderAndTerminal {
+            folder,
+            progress: Progress::new(&self.label(), config.steps),
+        };
+        let setup = Setup {
+            objective: &plan.objective(),
+            method: self.method,
+            config,
+            validation: self.validation,
+            device: &device,
+        };
+        let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, checkpoints)?;
+        if self.cli.save_model {
+            self.save(&trained.model.valid(), &path)?;
+        }
+        Ok(RunResult::new(
+            self.method,
+            config,
+            self.cli.device.name(),
+            &trained,
+        ))
     }
-    Ok(RunResult::new(method, config, cli.device.name(), &trained))
+
+    fn outputs(&self) -> Vec<&'static str> {
+        if self.cli.save_model {
+            vec!["model"]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn write_outputs(&self, folder: &Path, checkpoints: &Checkpoints, result: &RunResult) -> Result<()> {
+        let device = self.cli.device.open()?.autodiff();
+        let model = self.plan.model.init(self.config.seed, &device);
+        let model = checkpoints.trained(model, self.method, &self.config, result.weights_step)?;
+        self.save(&model.valid(), folder)
+    }
 }
 
 /// In pretraining, what is never trained stays random: the user may not have meant that.

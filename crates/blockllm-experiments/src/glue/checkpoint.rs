@@ -4,11 +4,14 @@ use blockllm_data::glue::{GlueTask, PairEncoder};
 use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_model::Labels;
 use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
-use blockllm_model::hf::{llama_classifier_config, load_llama_classifier, save_llama_classifier};
+use blockllm_model::hf::{
+    llama_classifier_config, llama_labels, load_llama_classifier, save_llama_classifier,
+};
 use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
 use blockllm_train::memory::ModelShape;
-use burn::tensor::Device;
+use burn::nn::Linear;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::path::{Path, PathBuf};
 
 /// What a fine-tuning starts from.
@@ -36,18 +39,6 @@ pub struct Opened<M> {
 }
 
 impl Checkpoint {
-    /// Its parameters, with a head for `task`.
-    pub fn shape(&self, task: GlueTask) -> ModelShape {
-        let labels = task.num_labels();
-        match self {
-            Self::Encoder(_, config) | Self::Scratch(config) => {
-                let labels = Labels::numbered(labels);
-                ModelShape::Encoder(EncoderConfig::clone(config).with_labels(labels))
-            }
-            Self::Llama(_, config) => ModelShape::LlamaClassifier(LlamaConfig::clone(config), labels),
-        }
-    }
-
     /// Looks at `dir`, or makes a small encoder for a vocabulary of `vocab_size`.
     ///
     /// # Errors
@@ -142,6 +133,23 @@ impl Checkpoint {
         Ok(Some(sha256_hex(hashes.concat().as_bytes())))
     }
 
+    /// Copies what the folder says of its tokenizer, which is more than could be written anew.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub fn copy_tokenizer_settings(&self, to: &Path) -> Result<()> {
+        let (Self::Encoder(dir, _) | Self::Llama(dir, _)) = self else {
+            return Ok(());
+        };
+        for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+            let from = dir.join(name);
+            if from.is_file() {
+                std::fs::copy(&from, to.join(name)).with_context(|| format!("copying {}", from.display()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that `tokenizer` makes what the checkpoint was trained on, as far as that can be told.
     ///
     /// # Errors
@@ -192,10 +200,14 @@ pub fn open_encoder(
     let (model, config, fresh) = match checkpoint {
         Checkpoint::Encoder(path, _) => {
             let loaded = encoder::load_for_sequence_classification(path, task.num_labels(), seed, device)?;
-            if !loaded.fresh.iter().any(|path| path.starts_with("classifier.")) {
-                tell_other_classes(path, &loaded.config.labels, &labels);
+            let mut model = loaded.model;
+            if !loaded.fresh.iter().any(|path| path.starts_with("classifier."))
+                && let Some(order) = order_of(path, &loaded.config.labels, &labels)
+            {
+                let head = &mut model.classifier.out_proj;
+                *head = reordered(head.clone(), &order);
             }
-            (loaded.model, loaded.config, loaded.fresh)
+            (model, loaded.config, loaded.fresh)
         }
         Checkpoint::Scratch(config) => {
             let config = (**config).clone().with_labels(labels.clone());
@@ -212,15 +224,59 @@ pub fn open_encoder(
     })
 }
 
-/// Says it when the head of a checkpoint was trained for classes of other names, or in another order.
-fn tell_other_classes(path: &Path, found: &Labels, wanted: &Labels) {
-    let lower = |labels: &Labels| labels.names().join(", ").to_lowercase();
+/// Where the head of a checkpoint has the classes `wanted`, by their names; `None` where it has them in this order already,
+/// or its names say nothing. A head for other classes goes on as it is, and that is told.
+fn order_of(path: &Path, found: &Labels, wanted: &Labels) -> Option<Vec<i32>> {
+    let lower =
+        |labels: &Labels| -> Vec<String> { labels.names().iter().map(|name| name.to_lowercase()).collect() };
     let (found, wanted) = (lower(found), lower(wanted));
-    if found != wanted && !found.starts_with("label_0") {
-        eprintln!(
-            "note: the head in {} has the classes {found}; it goes on as one for {wanted}, in this order",
+    if found == wanted || found.first().is_some_and(|name| name == "label_0") {
+        return None;
+    }
+    let places = wanted.iter().map(|name| {
+        found
+            .iter()
+            .position(|other| other == name)
+            .map(|place| place as i32)
+    });
+    let order = places
+        .collect::<Option<Vec<i32>>>()
+        .filter(|order| order.len() == found.len());
+    let (found, wanted) = (found.join(", "), wanted.join(", "));
+    match &order {
+        Some(_) => eprintln!(
+            "note: the head in {} has the classes {found}; here they are {wanted}, and its rows are put into this order",
             path.display()
-        );
+        ),
+        None => eprintln!(
+            "warning: the head in {} has the classes {found}; it goes on as one for {wanted}, in this order",
+            path.display()
+        ),
+    }
+    order
+}
+
+/// The head whose class `i` is the class `order[i]` of `head`.
+fn reordered(head: Linear, order: &[i32]) -> Linear {
+    let pick = |device: &Device| {
+        let data = TensorData::new(order.to_vec(), [order.len()]);
+        Tensor::<1, Int>::from_data(data, &device.clone().without_autodiff())
+    };
+    Linear {
+        weight: head.weight.map(|weight| {
+            let tracked = weight.is_require_grad();
+            let plain = weight.inner();
+            let picked = plain.clone().select(1, pick(&plain.device()));
+            Tensor::from_inner(picked).set_require_grad(tracked)
+        }),
+        bias: head.bias.map(|bias| {
+            bias.map(|bias| {
+                let tracked = bias.is_require_grad();
+                let plain = bias.inner();
+                let picked = plain.clone().select(0, pick(&plain.device()));
+                Tensor::from_inner(picked).set_require_grad(tracked)
+            })
+        }),
     }
 }
 
@@ -239,8 +295,14 @@ pub fn open_llama(
     let loaded = load_llama_classifier(path, task.num_labels(), seed, device)?;
     let (mut config, labels) = (loaded.config, labels(task));
     config.pad_token_id = Some(pad_id);
+    let mut model = loaded.model;
+    if loaded.fresh.is_empty()
+        && let Some(order) = order_of(path, &llama_labels(path)?, &labels)
+    {
+        model.score = reordered(model.score, &order);
+    }
     Ok(Opened {
-        model: loaded.model,
+        model,
         parts: FineTuning::llama(loaded.fresh),
         save: Box::new(move |model, dir| Ok(save_llama_classifier(model, &config, &labels, dir)?)),
     })

@@ -4,10 +4,18 @@ use crate::report::{Align, Table};
 use blockllm_data::glue::GlueTask;
 use blockllm_policy::PolicyConfig;
 use blockllm_train::{Algorithm, Method, RunResult};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Points below full fine-tuning, on average over the tasks, up to which a method counts as its equal.
 pub const TOLERANCE: f64 = 1.5;
+
+/// How a method stands beside full fine-tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Close,
+    Below,
+    Undecided,
+}
 
 /// A run, its task and its main score x 100.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +54,17 @@ impl Comparison {
         }
     }
 
-    /// Whether it lost no more than [`TOLERANCE`].
-    pub fn is_close(&self) -> bool {
-        self.mean() >= -TOLERANCE
+    /// Whether it lost no more than [`TOLERANCE`], by more than the standard error over seeds where there are several.
+    fn judgement(&self) -> Judgement {
+        let error = sample_deviation(&self.differences) / (self.differences.len() as f64).sqrt();
+        let error = if error.is_finite() { error } else { 0.0 };
+        if self.mean() - error >= -TOLERANCE {
+            Judgement::Close
+        } else if self.mean() + error < -TOLERANCE {
+            Judgement::Below
+        } else {
+            Judgement::Undecided
+        }
     }
 }
 
@@ -127,15 +143,23 @@ pub(super) fn table(comparisons: &[Comparison]) -> Table {
     table
 }
 
-/// Which methods are as good as full fine-tuning here, in a sentence.
-/// `mark` says it where the rows are not GLUE's.
-pub(super) fn verdict(comparisons: &[Comparison], tasks: &[GlueTask], mark: &str) -> String {
-    let named = |close: bool| {
-        let chosen = comparisons
+/// Which methods are as good as full fine-tuning here, in a sentence. A method of which a run diverged is not judged by those
+/// that did not. `mark` says it where the rows are not GLUE's.
+pub(super) fn verdict(
+    comparisons: &[Comparison],
+    diverged: &BTreeSet<&str>,
+    tasks: &[GlueTask],
+    mark: &str,
+) -> String {
+    let (unsound, sound): (Vec<_>, Vec<_>) = comparisons
+        .iter()
+        .partition(|comparison| diverged.contains(comparison.method.as_str()));
+    let named = |judgement: Judgement| {
+        let chosen = sound
             .iter()
-            .filter(|comparison| comparison.is_close() == close);
+            .filter(|comparison| comparison.judgement() == judgement);
         let names: Vec<_> = chosen
-            .map(|comparison| format!("{} ({})", comparison.method, points(comparison.mean())))
+            .map(|comparison| format!("{} ({})", comparison.method, comparison.difference()))
             .collect();
         if names.is_empty() {
             "none".into()
@@ -152,12 +176,27 @@ pub(super) fn verdict(comparisons: &[Comparison], tasks: &[GlueTask], mark: &str
     } else {
         ""
     };
-    format!(
+    let mut text = format!(
         "On average over {}{seeds}{mark}, within {TOLERANCE} points of full fine-tuning or above it: {}. Further below: {}.",
         tasks.join(", "),
-        named(true),
-        named(false)
-    )
+        named(Judgement::Close),
+        named(Judgement::Below)
+    );
+    let undecided = named(Judgement::Undecided);
+    if undecided != "none" {
+        text = format!("{text} Left open by the spread over seeds: {undecided}.");
+    }
+    if !unsound.is_empty() {
+        let names: Vec<_> = unsound
+            .iter()
+            .map(|comparison| comparison.method.as_str())
+            .collect();
+        text = format!(
+            "{text} Not judged, since runs of theirs diverged: {}.",
+            names.join(", ")
+        );
+    }
+    text
 }
 
 /// A difference of scores x 100, with its sign.
@@ -185,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_is_told_by_the_mean_and_the_spread_stands_beside_it() {
+    fn the_verdict_heeds_the_spread_and_runs_that_diverged() {
         let comparisons = [
             comparison("blockllm:0.95", &[-1.9, -0.9]),
             comparison("lora:8", &[-1.51]),
@@ -198,12 +237,27 @@ mod tests {
         | lora:8        |                    -1.51 | CoLA -3.50 |           7.0 % |      63.0 % |    65.0 % |
         | lisa:2        |                    +0.20 | CoLA -3.50 |           7.0 % |      63.0 % |    65.0 % |
         ");
+        let all = |diverged: &[&'static str]| {
+            let diverged = diverged.iter().copied().collect();
+            verdict(&comparisons, &diverged, &[GlueTask::Cola, GlueTask::Rte], "")
+        };
         assert_eq!(
-            verdict(&comparisons, &[GlueTask::Cola, GlueTask::Rte], ""),
-            "On average over CoLA, RTE, within 1.5 points of full fine-tuning or above it: blockllm:0.95 (-1.40), \
-             lisa:2 (+0.20). Further below: lora:8 (-1.51)."
+            all(&[]),
+            "On average over CoLA, RTE, within 1.5 points of full fine-tuning or above it: lisa:2 (+0.20). Further below: \
+             lora:8 (-1.51). Left open by the spread over seeds: blockllm:0.95 (-1.40 ± 0.71)."
         );
-        let one = verdict(&comparisons[1..2], &[GlueTask::Rte], " (generated)");
+        let without = all(&["lisa:2"]);
+        assert!(
+            without.contains("or above it: none.")
+                && without.ends_with("Not judged, since runs of theirs diverged: lisa:2."),
+            "{without}"
+        );
+        let one = verdict(
+            &comparisons[1..2],
+            &BTreeSet::new(),
+            &[GlueTask::Rte],
+            " (generated)",
+        );
         assert!(
             one.starts_with("On average over RTE and one seed (generated), within"),
             "{one}"

@@ -1,6 +1,6 @@
 //! The methods that the GLUE experiment compares, and their learning rates.
 use super::Settings;
-use crate::{Cli, Scale};
+use crate::{Cli, Scale, options};
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use blockllm_train::{Algorithm, Method};
@@ -49,11 +49,13 @@ pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
         .to_vec(),
         (given, _) => given.to_vec(),
     };
-    crate::cli::check_names(&methods)?;
+    options::check_methods(cli, &methods)?;
     let set = |method: Method| {
-        let mut method = method.with_patience(settings.patience);
+        let mut method = method;
+        // `GaLore`'s gap between projections is a setting of its own.
         if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            crate::cli::set_blocks(cli, blocks);
+            *blocks = blocks.clone().with_patience(settings.patience);
+            options::set_blocks(cli, blocks);
         }
         Ok(method.with_own_settings()?)
     };

@@ -12,10 +12,10 @@ pub use plan::Plan;
 pub use rows::{Source, TaskPlan};
 pub use settings::Settings;
 
-use crate::Cli;
-use anyhow::{Context, Result, bail};
+use crate::{Cli, recorded_run, report_folder};
+use anyhow::Result;
 
-/// Fine-tunes every task with every method and seed, then writes `report.md` and `report.html`.
+/// Fine-tunes every task with every method and seed, then writes the report of the complete ones.
 ///
 /// # Errors
 /// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report
@@ -23,22 +23,13 @@ use anyhow::{Context, Result, bail};
 pub fn run(cli: &Cli) -> Result<()> {
     let plan = Plan::new(cli)?;
     eprintln!("{}", plan.describe());
-    let runs = run::all(cli, &plan)?;
-    page::build(&plan, &runs)?.write(&cli.out)?;
-    let report = cli.out.join("report.md");
-    let text = std::fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
-    println!("{}", crate::report::first_table(&text));
-    println!(
-        "report: {} and {}",
-        report.display(),
-        cli.out.join("report.html").display()
-    );
-    if !runs.diverged.is_empty() {
-        bail!(
-            "{} of the runs diverged, and the report lacks them: {}",
-            runs.diverged.len(),
-            runs.diverged.join("; ")
-        );
+    if cli.dry_run {
+        return run::show(cli, &plan);
     }
-    Ok(())
+    let runs = run::all(cli, &plan)?;
+    if !runs.complete.is_empty() {
+        let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
+        report_folder::write(cli, "glue", page::build(&plan, &runs)?, &folders)?;
+    }
+    recorded_run::check_diverged(&runs.diverged, runs.complete.len())
 }

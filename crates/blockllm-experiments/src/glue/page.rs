@@ -3,6 +3,7 @@ use super::comparison::{self, Scored};
 use super::run::{Runs, TaskRun};
 use super::{Plan, Source, TaskPlan};
 use crate::estimate;
+use crate::recorded_run::DivergedRun;
 use crate::report::format::{bytes, learning_rate, mean, mean_and_deviation, milliseconds, percent};
 use crate::report::{
     Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
@@ -30,7 +31,8 @@ pub(super) fn build(
     );
     let mut sections = vec![Section::Text(introduction)];
     if !diverged.is_empty() {
-        let text = format!("Diverged, so missing in all tables: {}.", diverged.join("; "));
+        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
         sections.push(Section::Text(text));
     }
     let mut page = Page {
@@ -52,7 +54,7 @@ pub(super) fn build(
         ),
         table: scores(plan, runs, |result| &result.best),
     })
-    .with_all(beside_full(plan, runs))
+    .with_all(beside_full(plan, runs, diverged))
     .with(Section::Table {
         caption: format!("Rows that were used, of those that are there{}.", mark(plan)),
         table: rows(plan),
@@ -102,7 +104,7 @@ fn rows(plan: &Plan) -> Table {
 }
 
 /// The methods beside full fine-tuning; nothing where it was not run, or alone.
-fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
+fn beside_full(plan: &Plan, runs: &[TaskRun], diverged: &[DivergedRun]) -> Vec<Section> {
     let scored: Vec<_> = runs
         .iter()
         .map(|TaskRun { task, run }| Scored {
@@ -116,6 +118,7 @@ fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
         return Vec::new();
     }
     let tasks: Vec<_> = plan.tasks.iter().map(|task| task.data.task).collect();
+    let diverged = diverged.iter().map(|run| run.method.as_str()).collect();
     vec![
         Section::Table {
             caption: format!(
@@ -125,7 +128,7 @@ fn beside_full(plan: &Plan, runs: &[TaskRun]) -> Vec<Section> {
             ),
             table: comparison::table(&comparisons),
         },
-        Section::Text(comparison::verdict(&comparisons, &tasks, mark(plan))),
+        Section::Text(comparison::verdict(&comparisons, &diverged, &tasks, mark(plan))),
     ]
 }
 
@@ -262,10 +265,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         compared.push(estimate::compared(&run.result, &records, &model, batch));
         let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
-            let file = format!(
-                "glue/selection-{name}-{}.svg",
-                run.result.method_config.folder_name(0)
-            );
+            let file = format!("selection-{name}-{}.svg", run.result.method_config.folder_name(0));
             maps.push(figure(&file, &title, selection_map_svg(&map)?));
         }
     }
@@ -290,11 +290,11 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         })
         .with(estimate::section(&compared, mark(plan)))
         .with(figure(
-            &format!("glue/loss-{name}.svg"),
+            &format!("loss-{name}.svg"),
             &format!("{name}: training loss, seed 0, smoothed{}", mark(plan)),
             losses,
         ))
-        .with(figure(&format!("glue/memory-{name}.svg"), &memory, bars));
+        .with(figure(&format!("memory-{name}.svg"), &memory, bars));
     Ok(maps.into_iter().fold(page, Page::with))
 }
 

@@ -73,6 +73,9 @@ impl Plan {
             .into_iter()
             .map(|(data, available)| TaskPlan::new(data, available, &encoder))
             .collect::<Result<Vec<_>>>()?;
+        if cli.save_model && matches!(checkpoint, Checkpoint::Llama(..)) {
+            check_padding_can_be_told(&encoder, &tasks)?;
+        }
         Ok(Self {
             methods: methods(cli, &settings)?,
             settings,
@@ -133,10 +136,11 @@ impl Plan {
             evaluate_every: per_epoch,
             stop_after: self.settings.stop_after,
             weights: cli.weights,
+            bad_steps: cli.bad_steps,
             seed,
             ..TrainConfig::default()
         };
-        let model = self.checkpoint.shape(task);
+        let model = self.checkpoint.shape();
         let sizes = [self.settings.batch_size, self.settings.max_length];
         let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
         Ok(TrainConfig { backward, ..config })
@@ -158,6 +162,25 @@ impl Plan {
             self.methods.len(),
         )
     }
+}
+
+/// Refuses to save a Llama whose padding is the token that its texts end with: transformers would take the token before it
+/// for the last one, and so another answer than was trained.
+fn check_padding_can_be_told(encoder: &PairEncoder, tasks: &[TaskPlan]) -> Result<()> {
+    let pad_id = encoder.pad_id();
+    let ends_with_it = |task: &TaskPlan| {
+        let row = task.train.first();
+        row.and_then(|row| row.input_ids.last()).copied() == Some(pad_id)
+    };
+    if tasks.iter().any(ends_with_it) {
+        bail!(
+            "the tokenizer {} has no padding token of its own and ends texts with the one that pads, {pad_id}: a saved Llama \
+             would be read by transformers one token too early. Add a padding token such as <pad> to its tokenizer.json, or \
+             leave out --save-model",
+            encoder.tokenizer().label()
+        );
+    }
+    Ok(())
 }
 
 /// A byte-level BPE of the training rows, with separators around sentences.

@@ -1,15 +1,17 @@
 //! The runs of the GLUE experiment: the same weights, head and batches for every method of a seed.
-use super::checkpoint::{Checkpoint, Opened, open_encoder, open_llama};
+use super::checkpoint::{Checkpoint, Opened, Save, open_encoder, open_llama};
 use super::rows::EVALUATION_BATCH;
 use super::{Plan, Source, TaskPlan};
-use crate::Cli;
-use crate::recorded_run::{CompleteRun, FolderAndTerminal};
-use anyhow::{Context, Result, bail};
+use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::report::format::learning_rate;
+use crate::run_place::RunPlace;
+use crate::{Cli, dry_run, tokenizer_files};
+use anyhow::{Context, Result};
 use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
 use blockllm_train::{
     Checkpoints, ExampleBatches, MemoryMeter, Method, Progress, RunFolder, RunResult, SequenceClassification,
-    SequenceClassifier, Setup, TrainConfig, TrainError, evaluate, train_resumable,
+    SequenceClassifier, Setup, TrainConfig, evaluate, train_resumable,
 };
 use burn::tensor::Device;
 use serde::Serialize;
@@ -29,8 +31,8 @@ pub struct TaskRun {
 pub(super) struct Runs {
     /// The complete ones.
     pub complete: Vec<TaskRun>,
-    /// Those whose loss, gradients or logits were no longer numbers: which, and what was said.
-    pub diverged: Vec<String>,
+    /// Those whose loss, gradients or logits were no longer numbers.
+    pub diverged: Vec<DivergedRun>,
 }
 
 /// What a run is a function of, beside its data.
@@ -48,7 +50,8 @@ struct RunConfig<'a> {
 /// What pins the data of a run.
 #[derive(Serialize)]
 struct TaskManifest<'a> {
-    source: &'a Source,
+    /// Not where they lie: the same rows in another folder are the same data.
+    source: &'static str,
     train_rows: usize,
     validation_rows: usize,
     rows_sha256: String,
@@ -66,110 +69,225 @@ struct TaskRunner<'a> {
     epochs: EpochConfig,
 }
 
-/// Runs every seed of every method on every task; one that diverges does not take the others with it.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
-    let mut runs = Runs::default();
+/// Shows what would be run.
+pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
+    let jobs = jobs(cli, plan)?;
+    let lines = jobs.iter().map(|(place, job)| {
+        let rate = learning_rate(job.config.learning_rate);
+        (
+            format!("{} at {rate}, {} steps", job.label(), job.config.steps),
+            place,
+        )
+    });
+    let table = [
+        ("plan", plan.describe()),
+        ("device", cli.device.name().to_owned()),
+    ];
+    dry_run::show(&table, lines);
+    Ok(())
+}
+
+/// Every seed of every method on every task, with its place.
+fn jobs<'a>(cli: &'a Cli, plan: &'a Plan) -> Result<Vec<(RunPlace, TaskRunner<'a>)>> {
+    let mut jobs = Vec::new();
     for task in &plan.tasks {
         for seed in cli.seeds() {
             for method in &plan.methods {
-                let name = task.data.task.name();
-                let label = format!("{name}, method `{}`, seed {seed}", method.label);
-                match one(cli, plan, task, method, seed) {
-                    Ok(run) => runs.complete.push(TaskRun {
-                        task: task.data.task,
-                        run,
-                    }),
-                    Err(error) if is_divergence(&error) => {
-                        eprintln!("{label}: {error:#}; going on with the other runs");
-                        runs.diverged.push(format!("{label}: {error:#}"));
-                    }
-                    Err(error) => return Err(error.context(label)),
-                }
+                let job = TaskRunner::new(cli, plan, task, method, seed)?;
+                jobs.push((job.place()?, job));
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Runs every seed of every method on every task; one that diverges does not take the others with it.
+pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
+    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
+    let jobs = jobs(cli, plan)?;
+    let mut runs = Runs::default();
+    for (place, job) in &jobs {
+        let task = job.task.data.task;
+        let label = format!(
+            "{}, method `{}`, seed {}",
+            task.name(),
+            job.method.label,
+            job.config.seed
+        );
+        match recorded_run::make(cli, place, job).with_context(|| label.clone())? {
+            Outcome::Complete(run) => runs.complete.push(TaskRun { task, run: *run }),
+            Outcome::Diverged { message, is_new } => {
+                eprintln!("{label}: {message}; going on with the other runs");
+                runs.diverged.push(DivergedRun {
+                    method: job.method.label.clone(),
+                    description: format!("{label}: {message}"),
+                    is_new,
+                });
             }
         }
     }
     Ok(runs)
 }
 
-fn is_divergence(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<TrainError>()
-        .is_some_and(TrainError::is_divergence)
+/// What is done with a model of either architecture once it is open.
+trait WithModel {
+    type Done;
+    fn with<M: SequenceClassifier>(self, opened: Opened<M>, device: &Device) -> Result<Self::Done>;
 }
 
-fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> Result<CompleteRun> {
-    let epochs = plan.epochs(task.data.task, seed);
-    let batches = ExampleBatches::new(task.train.clone(), epochs.clone())?.batches_per_epoch();
-    let runner = TaskRunner {
-        cli,
-        plan,
-        task,
-        method,
-        config: plan.train_config(cli, task.data.task, method, batches, seed)?,
-        epochs,
-    };
-    let config = RunConfig {
-        task: task.data.task,
-        method,
-        train: &runner.config,
-        checkpoint: plan.checkpoint.describe(),
-        epochs: &runner.epochs,
-        max_length: plan.settings.max_length,
-        device: cli.device.name(),
-    };
-    let manifest = TaskManifest {
-        source: &plan.source,
-        train_rows: task.data.train.len(),
-        validation_rows: task.data.validation.len(),
-        rows_sha256: task.data.sha256(),
-        tokenizer_sha256: plan.encoder.tokenizer().sha256(),
-        checkpoint_sha256: plan.checkpoint_sha256.as_deref(),
-    };
-    let folder = cli.out.join("glue").join(task.data.task.name());
-    let path = folder.join(method.folder_name(seed));
-    let run = CompleteRun::of(cli, path, &config, &manifest, |folder, checkpoints| {
-        let task = task.data.task;
-        let pad_id = plan.encoder.tokenizer().pad_id();
-        match &plan.checkpoint {
-            Checkpoint::Llama(path, _) => runner.train(folder, checkpoints, |device| {
-                open_llama(path, task, seed, pad_id, device)
-            }),
-            checkpoint => runner.train(folder, checkpoints, |device| {
-                open_encoder(checkpoint, task, seed, device)
-            }),
-        }
-    })?;
-    for (asked, name) in [(cli.predict_test, "submission"), (cli.save_model, "model")] {
-        let output = run.folder.path().join(name);
-        if asked && !output.is_dir() {
-            bail!(
-                "{} is missing, and the weights of this complete run were not kept: train it again without --resume, or \
-                 in another --out",
-                output.display()
-            );
+/// Trains it and writes the outputs.
+struct Train<'a, 'b> {
+    runner: &'a TaskRunner<'b>,
+    folder: &'a mut RunFolder,
+    checkpoints: &'a Checkpoints,
+    batches: ExampleBatches,
+    meter: MemoryMeter,
+}
+
+impl WithModel for Train<'_, '_> {
+    type Done = RunResult;
+
+    fn with<M: SequenceClassifier>(self, opened: Opened<M>, device: &Device) -> Result<RunResult> {
+        self.runner.train_opened(opened, device, self)
+    }
+}
+
+/// Gives it the weights of a complete run and writes the outputs.
+struct WriteOutputs<'a, 'b> {
+    runner: &'a TaskRunner<'b>,
+    folder: &'a Path,
+    checkpoints: &'a Checkpoints,
+    step: u64,
+}
+
+impl WithModel for WriteOutputs<'_, '_> {
+    type Done = ();
+
+    fn with<M: SequenceClassifier>(self, opened: Opened<M>, device: &Device) -> Result<()> {
+        let runner = self.runner;
+        let method = runner.method.clone().fine_tuning(&opened.parts);
+        let model = self
+            .checkpoints
+            .trained(opened.model, &method, &runner.config, self.step)?;
+        runner.outputs_of(&model.valid(), &opened.save, device, self.folder)
+    }
+}
+
+impl Job for TaskRunner<'_> {
+    fn train(&self, folder: &mut RunFolder, checkpoints: &Checkpoints) -> Result<RunResult> {
+        let device = self.cli.device.open()?.autodiff();
+        let batches = ExampleBatches::new(self.task.train.clone(), self.epochs.clone())?;
+        let meter = MemoryMeter::start(&device);
+        let train = Train {
+            runner: self,
+            folder,
+            checkpoints,
+            batches,
+            meter,
+        };
+        self.open(&device, train)
+    }
+
+    fn outputs(&self) -> Vec<&'static str> {
+        let asked = [
+            (self.cli.predict_test, "submission"),
+            (self.cli.save_model, "model"),
+        ];
+        asked
+            .into_iter()
+            .filter(|(is_asked, _)| *is_asked)
+            .map(|(_, name)| name)
+            .collect()
+    }
+
+    fn write_outputs(&self, folder: &Path, checkpoints: &Checkpoints, result: &RunResult) -> Result<()> {
+        let device = self.cli.device.open()?.autodiff();
+        let write = WriteOutputs {
+            runner: self,
+            folder,
+            checkpoints,
+            step: result.weights_step,
+        };
+        self.open(&device, write)
+    }
+}
+
+impl<'a> TaskRunner<'a> {
+    fn new(cli: &'a Cli, plan: &'a Plan, task: &'a TaskPlan, method: &'a Method, seed: u64) -> Result<Self> {
+        let epochs = plan.epochs(task.data.task, seed);
+        let batches = ExampleBatches::new(task.train.clone(), epochs.clone())?.batches_per_epoch();
+        Ok(Self {
+            cli,
+            plan,
+            task,
+            method,
+            config: plan.train_config(cli, task.data.task, method, batches, seed)?,
+            epochs,
+        })
+    }
+
+    fn place(&self) -> Result<RunPlace> {
+        let Self { plan, task, .. } = self;
+        let config = RunConfig {
+            task: task.data.task,
+            method: self.method,
+            train: &self.config,
+            checkpoint: plan.checkpoint.describe(),
+            epochs: &self.epochs,
+            max_length: plan.settings.max_length,
+            device: self.cli.device.name(),
+        };
+        let manifest = TaskManifest {
+            source: match plan.source {
+                Source::Files(_) => "files",
+                Source::Generated => "generated",
+            },
+            train_rows: task.data.train.len(),
+            validation_rows: task.data.validation.len(),
+            rows_sha256: task.data.sha256(),
+            tokenizer_sha256: plan.encoder.tokenizer().sha256(),
+            checkpoint_sha256: plan.checkpoint_sha256.as_deref(),
+        };
+        let parent = self.cli.out.join("glue").join(task.data.task.name());
+        let name = self.method.folder_name(self.config.seed);
+        RunPlace::find(self.cli, &parent, &name, &config, &manifest)
+    }
+
+    /// Opens what is fine-tuned, whichever architecture it has.
+    fn open<W: WithModel>(&self, device: &Device, then: W) -> Result<W::Done> {
+        let (task, seed) = (self.task.data.task, self.config.seed);
+        match &self.plan.checkpoint {
+            Checkpoint::Llama(path, _) => {
+                let pad_id = self.plan.encoder.tokenizer().pad_id();
+                then.with(open_llama(path, task, seed, pad_id, device)?, device)
+            }
+            checkpoint => then.with(open_encoder(checkpoint, task, seed, device)?, device),
         }
     }
-    Ok(run)
-}
 
-impl TaskRunner<'_> {
-    fn train<M: SequenceClassifier>(
-        &self,
-        folder: &mut RunFolder,
-        checkpoints: &Checkpoints,
-        open: impl FnOnce(&Device) -> Result<Opened<M>>,
-    ) -> Result<RunResult> {
-        let task = self.task.data.task;
-        let device = self.cli.device.open()?.autodiff();
-        let mut batches = ExampleBatches::new(self.task.train.clone(), self.epochs.clone())?;
-        let meter = MemoryMeter::start(&device);
-        let opened = open(&device)?;
-        let label = format!(
+    fn label(&self) -> String {
+        format!(
             "{} {} (seed {})",
-            task.name(),
+            self.task.data.task.name(),
             self.method.label,
             self.config.seed
-        );
+        )
+    }
+
+    fn train_opened<M: SequenceClassifier>(
+        &self,
+        opened: Opened<M>,
+        device: &Device,
+        train: Train<'_, '_>,
+    ) -> Result<RunResult> {
+        let Train {
+            folder,
+            checkpoints,
+            mut batches,
+            meter,
+            ..
+        } = train;
+        let label = self.label();
         if !opened.parts.fresh.is_empty() {
             eprintln!(
                 "{label}: drawn afresh and always trained: {}",
@@ -177,7 +295,7 @@ impl TaskRunner<'_> {
             );
         }
         let method = self.method.clone().fine_tuning(&opened.parts);
-        let objective = SequenceClassification::new(task);
+        let objective = SequenceClassification::new(self.task.data.task);
         let path = folder.path().to_owned();
         let mut observer = FolderAndTerminal {
             folder,
@@ -188,7 +306,7 @@ impl TaskRunner<'_> {
             method: &method,
             config: &self.config,
             validation: &self.task.validation,
-            device: &device,
+            device,
         };
         let trained = train_resumable(
             &setup,
@@ -204,28 +322,49 @@ impl TaskRunner<'_> {
                 &objective,
                 &trained.model,
                 &self.task.validation_mismatched,
-                &device,
+                device,
             )?;
-            let metrics = &mut result.last.evaluation.metrics;
-            metrics.extend(
-                mismatched
-                    .metrics
-                    .into_iter()
-                    .map(|(name, value)| (format!("{name} (mismatched)"), value)),
-            );
+            let metrics: Vec<_> = mismatched
+                .metrics
+                .into_iter()
+                .map(|(name, value)| (format!("{name} (mismatched)"), value))
+                .collect();
+            // Beside the figures of the same weights: the last ones, or the best ones that were kept.
+            for record in [&mut result.last, &mut result.best] {
+                if record.step == trained.weights_step {
+                    record.evaluation.metrics.extend(metrics.iter().cloned());
+                }
+            }
         }
-        let model = trained.model.valid();
-        let device = device.without_autodiff();
+        self.outputs_of(&trained.model.valid(), &opened.save, device, &path)?;
+        Ok(result)
+    }
+
+    /// Predictions and the model's folder, as far as they were asked for.
+    fn outputs_of<M: SequenceClassifier>(
+        &self,
+        model: &M,
+        save: &Save<M>,
+        device: &Device,
+        path: &Path,
+    ) -> Result<()> {
         if self.cli.predict_test {
-            self.predict(&objective, &model, &device, &path)?;
+            let objective = SequenceClassification::new(self.task.data.task);
+            recorded_run::write_whole(&path.join("submission"), |dir| {
+                self.predict(&objective, model, &device.clone().without_autodiff(), dir)
+            })?;
         }
         if self.cli.save_model {
             let dir = path.join("model");
-            (opened.save)(&model, &dir)?;
-            self.plan.encoder.tokenizer().save(&dir.join("tokenizer.json"))?;
-            eprintln!("{label}: saved to {}", dir.display());
+            recorded_run::write_whole(&dir, |dir| {
+                save(model, dir)?;
+                let plan = self.plan;
+                tokenizer_files::write(plan.encoder.tokenizer(), plan.settings.max_length, dir)?;
+                plan.checkpoint.copy_tokenizer_settings(dir)
+            })?;
+            eprintln!("{}: saved to {}", self.label(), dir.display());
         }
-        Ok(result)
+        Ok(())
     }
 
     /// Writes the submission files of the task, and with MNLI that of the diagnostic set.
@@ -234,23 +373,21 @@ impl TaskRunner<'_> {
         objective: &SequenceClassification<M>,
         model: &M,
         device: &Device,
-        path: &Path,
+        dir: &Path,
     ) -> Result<()> {
         let task = self.task.data.task;
         let encoder = &self.plan.encoder;
-        let dir = path.join("submission");
-        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let write = |task: GlueTask, mismatched: bool, batches: &[_]| -> Result<()> {
             if batches.is_empty() {
                 return Ok(());
             }
             let predicted = objective.predict(model, batches, device)?;
-            let file = write_submission(&dir, task, mismatched, &predicted)?;
+            let file = write_submission(dir, task, mismatched, &predicted)?;
             eprintln!(
                 "{}: {} predictions in {}",
                 task.name(),
                 predicted.len(),
-                file.display()
+                file.file_name().unwrap_or_default().display()
             );
             Ok(())
         };

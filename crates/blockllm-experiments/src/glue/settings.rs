@@ -78,7 +78,7 @@ impl Settings {
         self.patience = cli.patience.map_or(self.patience, |patience| patience as usize);
         self.max_length = cli.max_length.unwrap_or(self.max_length);
         self.stop_after = cli.stop_after;
-        self.warmup = cli.warmup;
+        self.warmup = cli.warmup.unwrap_or(self.warmup);
         self.order = cli.order;
         self.steps = cli.steps;
         self.grad_accum_steps = cli.grad_accum_steps as usize;

@@ -6,10 +6,10 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::Cli;
-use anyhow::{Context, Result};
+use crate::{Cli, report_folder};
+use anyhow::Result;
 
-/// Measures three steps of every method on every size of the scale, then writes `report.md` and `report.html`.
+/// Measures three steps of every method on every size of the scale, then writes the report.
 ///
 /// # Errors
 /// When a run fails or the report cannot be written.
@@ -17,10 +17,6 @@ pub fn run(cli: &Cli) -> Result<()> {
     let settings = Settings::of(cli)?;
     eprintln!("{}", settings.describe());
     let runs = run::all(cli, &settings)?;
-    page::build(cli, &settings, &runs)?.write(&cli.out)?;
-    let report = cli.out.join("report.md");
-    let text = std::fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
-    println!("{}", crate::report::first_table(&text));
-    println!("report: {}", report.display());
-    Ok(())
+    let folders: Vec<_> = runs.iter().map(|run| run.run.folder.path()).collect();
+    report_folder::write(cli, "memory", page::build(cli, &settings, &runs)?, &folders)
 }

@@ -39,14 +39,14 @@ pub(super) fn build(cli: &Cli, settings: &Settings, runs: &[SizedRun]) -> Result
             .with(Section::Heading(name.clone()))
             .with(estimate::section(rows, ""))
             .with(Section::Figure(Figure {
-                file: format!("memory/{name}.svg"),
+                file: format!("{name}.svg"),
                 caption: title.clone(),
                 svg: memory_bars_svg(&title, &bars(rows))?,
             }));
     }
     let title = "Llama 7B in bf16, 1 x 512 tokens: ESTIMATED peaks";
     let page = page.with(Section::Figure(Figure {
-        file: "memory/7b-estimated.svg".into(),
+        file: "7b-estimated.svg".into(),
         caption: title.into(),
         svg: memory_bars_svg(title, &largest(settings)?)?,
     }));

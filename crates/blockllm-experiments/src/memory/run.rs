@@ -1,15 +1,17 @@
 //! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own.
 use super::Settings;
 use crate::Cli;
-use crate::recorded_run::{CompleteRun, FolderAndTerminal};
-use anyhow::{Context, Result};
+use crate::recorded_run::{self, CompleteRun, FolderAndTerminal, Job, Outcome};
+use crate::run_place::RunPlace;
+use anyhow::{Context, Result, bail};
 use blockllm_data::LmBatch;
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{
-    LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult, Setup,
-    TrainConfig, TrainError, train,
+    Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult,
+    Setup, TrainConfig, TrainError, train,
 };
 use serde::Serialize;
+use std::path::Path;
 
 /// What a run is a function of.
 #[derive(Serialize)]
@@ -47,17 +49,47 @@ pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
                 tokens: settings.tokens,
                 device: cli.device.name(),
             };
-            let path = cli.out.join("memory").join(name).join(method.folder_name(0));
-            let run = CompleteRun::of(cli, path, &config, &"counted tokens", |folder, _| {
-                one(cli, settings, model, method, folder)
-            });
-            runs.push(SizedRun {
-                size,
-                run: run.with_context(what)?,
-            });
+            let parent = cli.out.join("memory").join(name);
+            let place = RunPlace::find(cli, &parent, &method.folder_name(0), &config, &"counted tokens")?;
+            let job = MemoryJob {
+                cli,
+                settings,
+                model,
+                method,
+            };
+            match recorded_run::make(cli, &place, &job).with_context(what)? {
+                Outcome::Complete(run) => runs.push(SizedRun { size, run: *run }),
+                Outcome::Diverged { message, .. } => bail!("{}: {message}", what()),
+            }
         }
     }
     Ok(runs)
+}
+
+/// One run of a few steps, whose weights nobody wants.
+struct MemoryJob<'a> {
+    cli: &'a Cli,
+    settings: &'a Settings,
+    model: &'a LlamaConfig,
+    method: &'a Method,
+}
+
+impl Job for MemoryJob<'_> {
+    fn train(&self, folder: &mut RunFolder, _: &Checkpoints) -> Result<RunResult> {
+        let mut observer = FolderAndTerminal {
+            folder,
+            progress: Progress::new(&self.method.label, self.settings.steps),
+        };
+        measure(self.cli, self.settings, self.model, self.method, &mut observer)
+    }
+
+    fn outputs(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn write_outputs(&self, _: &Path, _: &Checkpoints, _: &RunResult) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Threads, tables and workspaces are made once in a process, and are no run's.
@@ -73,20 +105,6 @@ fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
         measure(cli, settings, &model, &Method::parse(method)?, &mut Nobody)?;
     }
     Ok(())
-}
-
-fn one(
-    cli: &Cli,
-    settings: &Settings,
-    model: &LlamaConfig,
-    method: &Method,
-    folder: &mut RunFolder,
-) -> Result<RunResult> {
-    let mut observer = FolderAndTerminal {
-        folder,
-        progress: Progress::new(&method.label, settings.steps),
-    };
-    measure(cli, settings, model, method, &mut observer)
 }
 
 fn measure(

@@ -49,7 +49,7 @@ impl Settings {
         } else {
             cli.methods.clone()
         };
-        crate::cli::check_names(&methods)?;
+        crate::options::check_methods(cli, &methods)?;
         let sizes = match (&cli.model, cli.scale) {
             (Some(name), _) => vec![(name.clone(), LlamaConfig::preset(name)?)],
             (None, Scale::Quick) => vec![

@@ -44,6 +44,12 @@ fn push_section(text: &mut String, section: &Section) {
     let _ = match section {
         Section::Heading(title) => writeln!(text, "<h2>{}</h2>", escape(title)),
         Section::Text(words) => writeln!(text, "<p>{}</p>", escape(words)),
+        Section::Link { text: name, target } => writeln!(
+            text,
+            "<p><a href=\"{}.html\">{}</a></p>",
+            escape(target),
+            escape(name)
+        ),
         Section::Code(lines) => writeln!(text, "<pre>{}</pre>", escape(lines.trim_end())),
         Section::Table { caption, table } => {
             writeln!(

@@ -19,6 +19,7 @@ pub fn method_table(rows: &[MethodRow]) -> Table {
         ("peak memory", Align::Right),
         ("tokens/s", Align::Right),
         ("step (ms)", Align::Right),
+        ("waiting for data", Align::Right),
     ]);
     for row in rows {
         table.push_row([
@@ -32,6 +33,7 @@ pub fn method_table(rows: &[MethodRow]) -> Table {
             bytes(row.peak_bytes),
             mean_and_deviation(&row.tokens_per_second, tokens_per_second),
             mean_and_deviation(&row.step_ms, milliseconds),
+            mean_and_deviation(&row.wait_share, percent),
         ]);
     }
     table
@@ -99,6 +101,7 @@ mod tests {
             untrained_perplexity: vec![4100.0; perplexity.len()],
             tokens_per_second: vec![5000.0; perplexity.len()],
             step_ms: vec![204.8; perplexity.len()],
+            wait_share: vec![0.02; perplexity.len()],
             validation_perplexity: perplexity,
             trained_share,
             peak_bytes: memory(gradients, state).total_bytes(),
@@ -114,10 +117,10 @@ mod tests {
     #[test]
     fn methods_stand_below_each_other() {
         insta::assert_snapshot!(method_table(&rows()).to_markdown(), @r"
-        | method       | learning rate |    tokens | seeds | validation perplexity |      untrained | trained share | peak memory |  tokens/s |   step (ms) |
-        | ------------ | ------------: | --------: | ----: | --------------------: | -------------: | ------------: | ----------: | --------: | ----------: |
-        | adamw        |          1e-3 | 1,024,000 |     2 |         122.00 ± 2.83 | 4100.00 ± 0.00 |       100.0 % |  130.00 MiB | 5,000 ± 0 | 204.8 ± 0.0 |
-        | blockllm:0.5 |          1e-3 | 1,024,000 |     1 |                150.25 |        4100.00 |        50.0 % |  103.00 MiB |     5,000 |       204.8 |
+        | method       | learning rate |    tokens | seeds | validation perplexity |      untrained | trained share | peak memory |  tokens/s |   step (ms) | waiting for data |
+        | ------------ | ------------: | --------: | ----: | --------------------: | -------------: | ------------: | ----------: | --------: | ----------: | ---------------: |
+        | adamw        |          1e-3 | 1,024,000 |     2 |         122.00 ± 2.83 | 4100.00 ± 0.00 |       100.0 % |  130.00 MiB | 5,000 ± 0 | 204.8 ± 0.0 |    2.0 % ± 0.0 % |
+        | blockllm:0.5 |          1e-3 | 1,024,000 |     1 |                150.25 |        4100.00 |        50.0 % |  103.00 MiB |     5,000 |       204.8 |            2.0 % |
         ");
     }
 

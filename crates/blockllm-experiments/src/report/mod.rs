@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod format;
 pub mod html;
+pub mod markdown;
 pub mod methods;
 pub mod page;
 pub mod plot;
@@ -113,6 +114,8 @@ pub struct MethodRow {
     pub tokens_per_second: Vec<f64>,
     /// Milliseconds of one optimizer step, one value for each seed.
     pub step_ms: Vec<f64>,
+    /// The share of the training time that was spent waiting for data, one value for each seed.
+    pub wait_share: Vec<f64>,
     /// The largest share of all parameters that was trained at once, from 0 to 1.
     pub trained_share: f64,
     /// Measured peak of live memory, the largest of all seeds.

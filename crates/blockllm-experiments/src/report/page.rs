@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::atomic::write_atomically;
+use super::markdown::escape;
 use super::{ReportError, Table, html};
 
 /// A report, before it is written.
@@ -22,6 +23,13 @@ pub enum Section {
     Heading(String),
     /// A paragraph.
     Text(String),
+    /// A link to another page, whose file ends in `.md` here and in `.html` there.
+    Link {
+        /// What it is called.
+        text: String,
+        /// The page's path without its ending, relative to this one.
+        target: String,
+    },
     /// Lines that keep their form: a command, a config.
     Code(String),
     /// Measured figures.
@@ -77,7 +85,7 @@ impl Page {
 
     /// The page in Markdown; figures are links to their files.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("# {}\n", self.title);
+        let mut text = format!("# {}\n", escape(&self.title));
         for section in &self.sections {
             text.push('\n');
             text.push_str(&section.to_markdown());
@@ -110,17 +118,20 @@ impl Page {
 impl Section {
     fn to_markdown(&self) -> String {
         match self {
-            Self::Heading(title) => format!("## {title}\n"),
-            Self::Text(text) => format!("{text}\n"),
+            Self::Heading(title) => format!("## {}\n", escape(title)),
+            Self::Text(text) => format!("{}\n", escape(text)),
+            Self::Link { text, target } => {
+                format!("[{}]({target}.md)\n", escape(&text.replace(['[', ']'], "")))
+            }
             Self::Code(text) => format!("```text\n{}\n```\n", text.trim_end()),
-            Self::Table { caption, table } => format!("{caption}\n\n{}", table.to_markdown()),
+            Self::Table { caption, table } => format!("{}\n\n{}", escape(caption), table.to_markdown()),
             Self::Figure(figure) => {
                 // In the alternative text, brackets would end the link's name.
-                let name = figure.caption.replace(['[', ']'], "");
+                let name = escape(&figure.caption.replace(['[', ']'], ""));
                 format!(
                     "![{name}]({})\n\n{}\n",
                     figure.file.replace(' ', "%20"),
-                    figure.caption
+                    escape(&figure.caption)
                 )
             }
             Self::Quoted {
@@ -134,7 +145,7 @@ impl Section {
                     table.to_markdown()
                 );
                 for note in notes {
-                    let _ = write!(text, "\n{note}\n");
+                    let _ = write!(text, "\n{}\n", escape(note));
                 }
                 block_quote(&text)
             }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::html::escape;
+use super::markdown::escape as escape_markdown;
 
 /// How the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,9 @@ impl Table {
 
 /// A cell may hold neither a column's border nor a line's end.
 fn markdown_cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+    escape_markdown(text)
+        .replace('|', "\\|")
+        .replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -159,7 +162,7 @@ mod tests {
         | ------------ | -----------: | ---------: |
         | adamw        | 24.10 ± 0.30 |   1.21 GiB |
         | blockllm:0.5 |        29.88 | 804.12 MiB |
-        | a\|b <c>     |              |            |
+        | a\|b \<c>    |              |            |
         ");
     }
 

@@ -115,7 +115,9 @@ impl BlockMethod {
         self.always.extend(missing.cloned());
     }
 
-    pub(super) fn with_patience(mut self, new: usize) -> Self {
+    /// The same method with another patience, or interval between selections; nothing where a policy has neither.
+    #[must_use]
+    pub fn with_patience(mut self, new: usize) -> Self {
         match &mut self.policy {
             PolicyConfig::BlockLlm { patience }
             | PolicyConfig::BlockLlmNoVisits { patience }

@@ -26,6 +26,16 @@ impl Course {
         }
     }
 
+    /// The step of the best evaluation.
+    pub(crate) fn best_step(&self) -> Option<u64> {
+        self.best.as_ref().map(|best| best.step)
+    }
+
+    /// Whether the run ends before its last step.
+    pub(crate) fn stops_early(&self, stop_after: u64) -> bool {
+        stop_after > 0 && self.since_best >= stop_after
+    }
+
     /// Takes the next evaluation; of equal ones the first stays the best.
     pub(crate) fn add<O: Objective>(&mut self, objective: &O, evaluation: EvaluationRecord) {
         let score = |record: &EvaluationRecord| objective.score(&record.evaluation);

@@ -1,20 +1,26 @@
 //! The loop: prepare, forward, backward, step, observe, with everything told to an observer.
 mod course;
+mod finite;
 mod run;
+mod saving;
 
 use crate::{
-    BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective, Record,
-    RunObserver, SelfCheck, TrainConfig, TrainError, device_log, self_check,
+    BatchSource, Checkpoints, Divergence, EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective,
+    Record, RunObserver, SelfCheck, SkippedRecord, TrainConfig, TrainError, device_log, self_check,
 };
 use burn::tensor::Device;
 pub(crate) use course::Course;
-use run::Run;
+use run::{Made, Run};
+use saving::{Place, Saving};
+use std::time::Instant;
 
 /// A trained model and what it cost.
 #[derive(Debug)]
 pub struct Trained<M> {
     /// The model, still on its autodiff device.
     pub model: M,
+    /// The step whose weights it has: the last, or the best one where that was kept.
+    pub weights_step: u64,
     /// The last evaluation.
     pub last: EvaluationRecord,
     /// The best evaluation after training began, as the objective ranks them.
@@ -25,8 +31,12 @@ pub struct Trained<M> {
     pub tokens_seen: u64,
     /// Median wall time of a step, in milliseconds.
     pub step_ms: f64,
-    /// Input tokens per second, without evaluations.
+    /// Input tokens per second, waiting for data included, evaluations not.
     pub tokens_per_second: f64,
+    /// The share of that time that was spent waiting for data.
+    pub wait_share: f64,
+    /// How often batches were left out because their loss or gradient norm is not a number.
+    pub skipped: u64,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -76,7 +86,8 @@ pub fn train<O: Objective>(
 /// that was never stopped.
 ///
 /// # Errors
-/// As [`train`]; and when a checkpoint cannot be written, or is of another run.
+/// As [`train`]; when a checkpoint is of another run; and [`TrainError::Interrupted`] when a stop was asked for. A
+/// checkpoint that cannot be written is told, and training goes on.
 pub fn train_resumable<O: Objective>(
     setup: &Setup<'_, O>,
     model: O::Model,
@@ -101,8 +112,11 @@ fn run<O: Objective>(
     let model = config.weights.cast(setup.method.adapt(model, config)?)?;
     let self_check = self_check::before_training(setup, &model)?;
     let mut run = Run::new(setup, &model, meter)?;
-    let newest = checkpoints.and_then(|checkpoints| Some((checkpoints, checkpoints.newest()?)));
-    let (mut model, mut course, done) = if let Some((checkpoints, step)) = newest {
+    let newest = match checkpoints {
+        Some(checkpoints) => checkpoints.newest_whole(&mut |text| observer.warn(text))?,
+        None => None,
+    };
+    let (mut model, mut course, done) = if let (Some(checkpoints), Some(step)) = (checkpoints, newest) {
         let (model, course) = run.resume(checkpoints, step, model, batches)?;
         (model, course, step)
     } else {
@@ -110,27 +124,108 @@ fn run<O: Objective>(
         observer.record(&Record::Evaluation(untrained.clone()))?;
         (model, Course::new(untrained), 0)
     };
+    let mut saving = checkpoints.map(|all| Saving::new(all, config.stop_after > 0, newest));
+    let listening = checkpoints.map(|all| all.interrupt().listen());
     for step in done + 1..=config.steps {
-        let micro_batches = (0..config.grad_accum_steps)
-            .map(|_| batches.next_batch())
-            .collect::<Result<Vec<_>, _>>()?;
-        model = run.step(model, &micro_batches, step, observer)?;
-        let due = config.evaluate_every > 0 && step % config.evaluate_every == 0;
-        if due || step == config.steps {
-            let evaluation = run.evaluation(&model, setup.validation, step)?;
-            observer.record(&Record::Evaluation(evaluation.clone()))?;
-            course.add(setup.objective, evaluation);
-            if config.stop_after > 0 && course.since_best >= config.stop_after {
-                break;
-            }
+        if course.stops_early(config.stop_after) {
+            break;
         }
-        if let Some(checkpoints) = checkpoints.filter(|c| c.is_due(step) && step < config.steps) {
-            run.save(checkpoints, step, &model, &course, batches.cursor())?;
+        model = one_step(setup, &mut run, model, &mut course, step, batches, observer)?;
+        if let Some(saving) = &mut saving {
+            let place = Place {
+                step,
+                course: &course,
+                cursor: batches.cursor(),
+                is_last: step == config.steps || course.stops_early(config.stop_after),
+            };
+            saving.after_step(&run, &model, place, observer)?;
         }
     }
+    drop(listening);
     device_log::check()?;
+    let last = course.last.step;
+    let (model, weights_step) = match &saving {
+        Some(saving) => saving.trained(model, &course, observer)?,
+        None => (model, last),
+    };
     Ok(Trained {
+        weights_step,
         self_check,
         ..run.finish(model, course)
     })
+}
+
+/// Bad steps one after the other that end a run.
+const MOST_SKIPPED: u64 = 10;
+
+/// One optimizer step and the evaluation behind it, if there is one. Where its numbers are no longer finite, the observer
+/// is told all that is known of it.
+fn one_step<O: Objective>(
+    setup: &Setup<'_, O>,
+    run: &mut Run<'_, O>,
+    model: O::Model,
+    course: &mut Course,
+    step: u64,
+    batches: &mut dyn BatchSource<O::Batch>,
+    observer: &mut dyn RunObserver,
+) -> Result<O::Model, TrainError> {
+    let config = setup.config;
+    let mut model = model;
+    let mut skipped = 0;
+    let (mut made, micro_batches, cursor) = loop {
+        let cursor = batches.cursor();
+        let asked = Instant::now();
+        let micro_batches = (0..config.grad_accum_steps)
+            .map(|_| batches.next_batch())
+            .collect::<Result<Vec<_>, _>>()?;
+        let waited = asked.elapsed();
+        match run.step(model, &micro_batches, step, waited, observer) {
+            Ok(Made::Step(model)) => break (Ok(model), micro_batches, cursor),
+            Err(error) => break (Err(error), micro_batches, cursor),
+            Ok(Made::Nothing {
+                unchanged,
+                loss,
+                grad_norm,
+            }) => {
+                skipped += 1;
+                if skipped == MOST_SKIPPED {
+                    break (
+                        Err(TrainError::OnlyBadSteps { step, skipped }),
+                        micro_batches,
+                        cursor,
+                    );
+                }
+                observer.record(&Record::Skipped(SkippedRecord {
+                    step,
+                    loss,
+                    grad_norm,
+                    cursor,
+                }))?;
+                model = unchanged;
+            }
+        }
+    };
+    let is_due = config.evaluate_every > 0 && step.is_multiple_of(config.evaluate_every);
+    if is_due || step == config.steps {
+        made = made.and_then(|model| {
+            let evaluation = run.evaluation(&model, setup.validation, step)?;
+            observer.record(&Record::Evaluation(evaluation.clone()))?;
+            course.add(setup.objective, evaluation);
+            Ok(model)
+        });
+    }
+    if let Err(error) = &made
+        && error.is_divergence()
+    {
+        observer.diverged(&Divergence {
+            step,
+            message: error.to_string(),
+            cursor,
+            batches: micro_batches
+                .iter()
+                .map(|batch| setup.objective.describe(batch))
+                .collect(),
+        })?;
+    }
+    made
 }

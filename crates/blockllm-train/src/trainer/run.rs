@@ -1,26 +1,41 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
-use super::{Course, Setup, Trained};
+use super::saving::Place;
+use super::{Course, Setup, Trained, finite};
 use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
 use crate::{
-    Backward, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver,
-    StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
+    Backward, BadSteps, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record,
+    RunObserver, StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
 use blockllm_optim::{GradientsParams, OptimError, Parameter, Step};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a run adds up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     tokens_seen: u64,
     step_ms: Vec<f64>,
+    wait_ms: f64,
+    #[serde(default)]
+    skipped: u64,
     gradient_bytes: u64,
     trained_entries: u64,
     state: StateBytes,
 }
+
+/// What became of the batches of a step.
+pub(super) enum Made<M> {
+    /// The model after the step.
+    Step(M),
+    /// Nothing: their numbers are not finite, and they are to be skipped.
+    Nothing { unchanged: M, loss: f64, grad_norm: f64 },
+}
+
+/// The loss with what the optimizer made, or that nothing was to be made.
+type Attempt<M> = Result<(Tensor<1>, Step<M>), Made<M>>;
 
 pub(super) struct Run<'a, O> {
     objective: &'a O,
@@ -63,15 +78,14 @@ impl<'a, O: Objective> Run<'a, O> {
     pub(super) fn save(
         &self,
         checkpoints: &Checkpoints,
-        step: u64,
         model: &O::Model,
-        course: &Course,
-        cursor: serde_json::Value,
+        place: Place<'_>,
+        best: Option<u64>,
     ) -> Result<(), TrainError> {
-        checkpoints.save(model, &self.optimizer, |optimizer| CheckpointState {
-            step,
-            cursor,
-            course: course.clone(),
+        checkpoints.save(model, &self.optimizer, best, |optimizer| CheckpointState {
+            step: place.step,
+            cursor: place.cursor,
+            course: place.course.clone(),
             tally: self.tally.clone(),
             peak_bytes: self.meter.peak_bytes(),
             optimizer,
@@ -97,8 +111,9 @@ impl<'a, O: Objective> Run<'a, O> {
         model: O::Model,
         batches: &[O::Batch],
         step: u64,
+        waited: Duration,
         observer: &mut dyn RunObserver,
-    ) -> Result<O::Model, TrainError> {
+    ) -> Result<Made<O::Model>, TrainError> {
         let started = Instant::now();
         // Dropout's masks follow from the step, and so does what else is drawn on the device: a resumed run draws the same.
         let seed = step_seed(self.config.seed, step);
@@ -114,7 +129,13 @@ impl<'a, O: Objective> Run<'a, O> {
             self.meter.count(0, self.optimizer.state_bytes());
             observer.record(&Record::Selection(event))?;
         }
-        let (loss, stepped) = self.backward_and_step(model, &micro_batches, learning_rate)?;
+        let (loss, stepped) = match self.backward_and_step(model, &micro_batches, learning_rate)? {
+            Ok(stepped) => stepped,
+            Err(nothing) => {
+                self.tally.skipped += 1;
+                return Ok(nothing);
+            }
+        };
         self.tally.gradient_bytes = self.tally.gradient_bytes.max(micro_batches.gradient_bytes());
         let (loss, grad_norm) = read_back(loss, stepped.grad_norm)?;
         device_log::check()?;
@@ -130,6 +151,8 @@ impl<'a, O: Objective> Run<'a, O> {
             }
             .into());
         }
+        let wait_ms = waited.as_secs_f64() * 1e3;
+        self.tally.wait_ms += wait_ms;
         self.count(batches, started);
         observer.record(&Record::Step(StepRecord {
             step,
@@ -138,11 +161,12 @@ impl<'a, O: Objective> Run<'a, O> {
             learning_rate,
             tokens_seen: self.tally.tokens_seen,
             step_ms: *self.tally.step_ms.last().expect("the step was counted"),
+            wait_ms,
             trained_entries: self.optimizer.trained_entries(),
             without_gradient: stepped.without_gradient.len() as u64,
             memory_bytes: self.meter.current_bytes(),
         }))?;
-        Ok(stepped.model)
+        Ok(Made::Step(stepped.model))
     }
 
     /// Selects if it is time, and unfreezes what the step needs.
@@ -164,17 +188,29 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
-    /// The loss, and the model after the step.
+    /// The loss, and the model after the step; or that none was made.
     fn backward_and_step(
         &mut self,
         model: O::Model,
         micro_batches: &MicroBatches<'_, O>,
         learning_rate: f64,
-    ) -> Result<(Tensor<1>, Step<O::Model>), TrainError> {
+    ) -> Result<Attempt<O::Model>, TrainError> {
         let (meter, optimizer) = (&mut self.meter, &mut self.optimizer);
         if !self.by_layers {
             let (loss, gradients) = micro_batches.backward(&model, meter);
-            return Ok((loss, optimizer.step(model, gradients, learning_rate)?));
+            if self.config.bad_steps == BadSteps::Skip
+                && let Some(norm) = finite::norm(&model, &gradients)
+            {
+                let (loss, grad_norm) = read_back(loss.clone(), norm)?;
+                if !(loss.is_finite() && grad_norm.is_finite()) {
+                    return Ok(Err(Made::Nothing {
+                        unchanged: model,
+                        loss,
+                        grad_norm,
+                    }));
+                }
+            }
+            return Ok(Ok((loss, optimizer.step(model, gradients, learning_rate)?)));
         }
         let at_once = optimizer.uses_parts_at_once();
         let take = |model, part| {
@@ -184,7 +220,7 @@ impl<'a, O: Objective> Run<'a, O> {
         };
         let (model, loss) = micro_batches.backward_by_layers(model, meter, at_once, take)?;
         let stepped = optimizer.step(model, GradientsParams::new(), learning_rate)?;
-        Ok((loss, stepped))
+        Ok(Ok((loss, stepped)))
     }
 
     fn count(&mut self, batches: &[O::Batch], started: Instant) {
@@ -211,6 +247,10 @@ impl<'a, O: Objective> Run<'a, O> {
         step: u64,
     ) -> Result<EvaluationRecord, TrainError> {
         let evaluation = evaluate(self.objective, model, validation, self.device)?;
+        if !evaluation.loss.is_finite() {
+            let loss = evaluation.loss;
+            return Err(TrainError::BadEvaluation { step, loss });
+        }
         Ok(EvaluationRecord {
             step,
             tokens_seen: self.tally.tokens_seen,
@@ -223,15 +263,19 @@ impl<'a, O: Objective> Run<'a, O> {
         let parameters = of(|parameter| parameter.info.numel);
         let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
         let tally = self.tally;
-        let seconds = tally.step_ms.iter().sum::<f64>() / 1e3;
+        let wait = tally.wait_ms / 1e3;
+        let seconds = tally.step_ms.iter().sum::<f64>() / 1e3 + wait;
         Trained {
             model,
+            weights_step: course.last.step,
             best: course.best.unwrap_or_else(|| course.last.clone()),
             last: course.last,
             untrained: course.untrained,
             tokens_seen: tally.tokens_seen,
             step_ms: median(tally.step_ms),
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
+            wait_share: wait / seconds.max(1e-9),
+            skipped: tally.skipped,
             parameters,
             trained_entries: tally.trained_entries,
             selections: self.optimizer.selections(),
