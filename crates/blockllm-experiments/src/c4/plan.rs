@@ -120,10 +120,11 @@ impl Plan {
             Some(path) => {
                 let tokenizer = Tokenizer::from_file(path)?;
                 // A model of a published size keeps its vocabulary; the small one takes the tokenizer's.
-                if settings.model != "tiny" {
-                    tokenizer.check_fits(preset.vocab_size)?;
+                if settings.model == "tiny" {
+                    tokenizer
+                } else {
+                    tokenizer.fitted(preset.vocab_size)?
                 }
-                tokenizer
             }
             None => corpus.train_tokenizer(settings.vocab_size, TOKENIZER_BYTES)?,
         };
@@ -137,8 +138,8 @@ impl Plan {
             .with_vocab_size(vocab_size)
             .with_max_position_embeddings(positions);
         model.validate()?;
-        tokenizer.check_fits(model.vocab_size)?;
-        let manifest = DataManifest::of(&corpus, &tokenizer).context("hashing the training data")?;
+        let tokenizer = tokenizer.fitted(model.vocab_size)?;
+        let manifest = DataManifest::of(&corpus, &tokenizer).context("looking at the training data")?;
         let methods = methods(cli, settings.patience)?;
         Ok(Self {
             settings,

@@ -68,7 +68,7 @@ impl Plan {
                 PairEncoder::new(tokenizer.context("a tokenizer was trained")?, settings.max_length)?
             }
         };
-        checkpoint.check_fits(&encoder)?;
+        let encoder = checkpoint.fit(encoder)?;
         let tasks = data
             .into_iter()
             .map(|(data, available)| TaskPlan::new(data, available, &encoder))

@@ -51,7 +51,7 @@ struct TaskManifest<'a> {
     source: &'a Source,
     train_rows: usize,
     validation_rows: usize,
-    rows_sha256: String,
+    rows_sha256: &'a str,
     tokenizer_sha256: &'a str,
     checkpoint_sha256: Option<&'a str>,
 }
@@ -121,7 +121,7 @@ fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> R
         source: &plan.source,
         train_rows: task.data.train.len(),
         validation_rows: task.data.validation.len(),
-        rows_sha256: task.data.sha256(),
+        rows_sha256: &task.rows_sha256,
         tokenizer_sha256: plan.encoder.tokenizer().sha256(),
         checkpoint_sha256: plan.checkpoint_sha256.as_deref(),
     };
@@ -129,7 +129,7 @@ fn one(cli: &Cli, plan: &Plan, task: &TaskPlan, method: &Method, seed: u64) -> R
     let path = folder.join(method.folder_name(seed));
     let run = CompleteRun::of(cli, path, &config, &manifest, |folder, checkpoints| {
         let task = task.data.task;
-        let pad_id = plan.encoder.tokenizer().pad_id();
+        let pad_id = u32::try_from(plan.encoder.pad_id())?;
         match &plan.checkpoint {
             Checkpoint::Llama(path, _) => runner.train(folder, checkpoints, |device| {
                 open_llama(path, task, seed, pad_id, device)
@@ -261,7 +261,7 @@ impl TaskRunner<'_> {
         {
             let diagnostic = match GlueData::open(folder, GlueTask::Ax) {
                 Err(DataError::NoTask { .. }) => Vec::new(),
-                opened => opened?.test,
+                opened => opened?.test(false)?,
             };
             if diagnostic.is_empty() {
                 eprintln!(
