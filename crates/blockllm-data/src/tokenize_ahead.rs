@@ -40,8 +40,16 @@ pub(crate) struct TokenizeAhead<M> {
     pool: Option<ThreadPool>,
     under_way: VecDeque<Chunk<M>>,
     ready: VecDeque<Tokenized<M>>,
-    /// What is told when all that is under way has been given: an error or, with `None` in it, the end.
-    ended: Option<Option<DataError>>,
+    source: Source,
+}
+
+/// How it stands with where work comes from.
+enum Source {
+    /// There may be more.
+    Open,
+    /// It failed: told when all that is under way has been given.
+    Failed(DataError),
+    Ended,
 }
 
 impl<M> Drop for TokenizeAhead<M> {
@@ -72,7 +80,7 @@ impl<M> TokenizeAhead<M> {
             pool: None,
             under_way: VecDeque::new(),
             ready: VecDeque::new(),
-            ended: None,
+            source: Source::Open,
         }
     }
 
@@ -89,14 +97,17 @@ impl<M> TokenizeAhead<M> {
             self.take_in(chunk)?;
             self.read_ahead(work)?;
         }
-        match (self.ready.pop_front(), &mut self.ended) {
-            (None, Some(failure)) => failure.take().map_or(Ok(None), Err),
-            (next, _) => Ok(next),
+        if let Some(next) = self.ready.pop_front() {
+            return Ok(Some(next));
+        }
+        match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Failed(error) => Err(error),
+            Source::Open | Source::Ended => Ok(None),
         }
     }
 
     fn read_ahead(&mut self, work: NextWork<'_, M>) -> Result<(), DataError> {
-        while self.ended.is_none() && self.has_room() {
+        while matches!(self.source, Source::Open) && self.has_room() {
             let chunk = self.read_chunk(work)?;
             self.under_way.extend(chunk);
         }
@@ -120,11 +131,11 @@ impl<M> TokenizeAhead<M> {
                     documents.push((meta, None));
                 }
                 Ok(None) => {
-                    self.ended = Some(None);
+                    self.source = Source::Ended;
                     break;
                 }
                 Err(error) => {
-                    self.ended = Some(Some(error));
+                    self.source = Source::Failed(error);
                     break;
                 }
             }

@@ -4,8 +4,10 @@ mod special_tokens;
 mod text_cut;
 mod trained;
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use self::special_tokens::{Declared, EOS_NAMES, SpecialTokens, without_mark};
@@ -84,7 +86,7 @@ impl Tokenizer {
 
     fn from_json(bytes: &[u8], label: String, declared: &Declared) -> Result<Self, DataError> {
         let refuse = |error: tokenizers::Error| library_error(&label, &*error);
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(refuse)?;
+        let mut inner = parse(bytes, &label)?;
         // Hugging Face's BERT file, for one, cuts and pads every text to 128 tokens.
         inner.with_padding(None).with_truncation(None).map_err(refuse)?;
         let json = inner.to_string(true).map_err(refuse)?;
@@ -279,6 +281,17 @@ impl Tokenizer {
         self.id_limit = model_vocab_size;
         Ok(self)
     }
+}
+
+/// The library's tokenizer. It panics on some files that are cut short or damaged.
+fn parse(bytes: &[u8], label: &str) -> Result<tokenizers::Tokenizer, DataError> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| library_error(label, &error))?;
+    let parsed = catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
+    let parsed = parsed.map_err(|_| DataError::Tokenizer {
+        tokenizer: label.to_owned(),
+        found: "the library fails on it, so it is damaged".to_owned(),
+    })?;
+    parsed.map_err(|error| library_error(label, &*error))
 }
 
 pub(crate) fn library_error(tokenizer: &str, error: &(dyn std::error::Error + Send + Sync)) -> DataError {

@@ -60,15 +60,13 @@ pub(super) fn can_cut(json: &Value) -> bool {
 
 /// Whether `holds` for a component, or for every part of a sequence of components. Nothing at all is no part.
 fn all_parts(component: &Value, holds: &dyn Fn(&Value) -> bool) -> bool {
-    match component {
-        Value::Null => true,
-        _ => {
-            let parts = [&component["normalizers"], &component["pretokenizers"]];
-            let parts = parts.into_iter().filter_map(Value::as_array).flatten();
-            let is_sequence = component["type"].as_str() == Some("Sequence");
-            (is_sequence || holds(component)) && parts.into_iter().all(|part| all_parts(part, holds))
-        }
+    if component.is_null() {
+        return true;
     }
+    let parts = [&component["normalizers"], &component["pretokenizers"]];
+    let mut parts = parts.into_iter().filter_map(Value::as_array).flatten();
+    let is_sequence = component["type"].as_str() == Some("Sequence");
+    (is_sequence || holds(component)) && parts.all(|part| all_parts(part, holds))
 }
 
 /// A space may become another space, and runs of spaces one, but not a letter or nothing.

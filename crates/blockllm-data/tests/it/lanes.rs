@@ -29,6 +29,7 @@ fn config(batch_size: usize, seq_len: usize) -> LoaderConfig {
         layout: Layout::Packed,
         shuffle_buffer: 5,
         seed: 3,
+        threads: 1,
         ..LoaderConfig::default()
     }
 }
