@@ -49,8 +49,8 @@ impl Corpus {
     /// `workspace_dir`'s `Cargo.lock` pins.
     ///
     /// # Errors
-    /// [`DataError::NoShards`] when the folder has no shard; [`DataError::CargoMetadata`] when cargo cannot
-    /// name the dependencies; [`DataError::Io`] when a file cannot be read.
+    /// [`DataError::NoShards`] when the folder has no shard; [`DataError::NoWorkspace`] and
+    /// [`DataError::CargoMetadata`] when the dependencies cannot be named; [`DataError::Io`] when a file cannot be read.
     pub fn open(data_dir: Option<&Path>, workspace_dir: &Path) -> Result<Self, DataError> {
         match data_dir {
             Some(folder) => Self::from_folder(folder),

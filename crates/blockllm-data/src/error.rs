@@ -124,6 +124,18 @@ pub enum DataError {
         mend: &'static str,
     },
 
+    /// The embedded default corpus is read from the workspace's dependencies, and there is no workspace.
+    #[error(
+        "the embedded default text is the documentation of the dependencies that {} locks, and there is no such file: \
+         a program that was copied to another machine does not have it. Give a folder of text, or start it in a \
+         checkout after `cargo fetch --locked`",
+        path.join("Cargo.lock").display()
+    )]
+    NoWorkspace {
+        /// Where the workspace should be.
+        path: PathBuf,
+    },
+
     /// `cargo metadata` did not give the folders of the locked dependencies.
     #[error(
         "cannot list the locked dependencies of {}: {found}. Run `cargo fetch --locked` there once while the network \

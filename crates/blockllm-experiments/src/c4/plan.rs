@@ -224,7 +224,13 @@ fn methods(cli: &Cli, patience: usize) -> Result<Vec<Method>> {
     methods.into_iter().map(set).collect()
 }
 
-/// The workspace that this runner was built from: the embedded default reads its locked dependencies.
+/// The workspace that this runner was built from, or else the folder that it was started in: the embedded default reads its
+/// locked dependencies.
 fn workspace_dir() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    let built_from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    if built_from.join("Cargo.lock").is_file() {
+        built_from
+    } else {
+        Path::new(".")
+    }
 }

@@ -52,6 +52,9 @@ impl Plan {
             .into_iter()
             .map(|task| open(&source, task, &settings))
             .collect::<Result<Vec<_>>>()?;
+        if cli.predict_test {
+            check_test_files(&source, &data)?;
+        }
         let trained_here = match &cli.model_dir {
             Some(_) => None,
             None => Some(train_tokenizer(cli, &data)?),
@@ -146,6 +149,22 @@ impl Plan {
             self.methods.len(),
         )
     }
+}
+
+/// Reads what is to be predicted, so that a broken test file is told before hours of training.
+fn check_test_files(source: &Source, data: &[(GlueData, [usize; 2])]) -> Result<()> {
+    for (data, _) in data {
+        for mismatched in [false, true] {
+            data.test(mismatched)?;
+        }
+        if data.task == GlueTask::Mnli
+            && let Source::Files(folder) = source
+            && let Ok(diagnostic) = GlueData::open(folder, GlueTask::Ax)
+        {
+            diagnostic.test(false)?;
+        }
+    }
+    Ok(())
 }
 
 /// A byte-level BPE of the training rows, with separators around sentences.
