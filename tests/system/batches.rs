@@ -35,7 +35,6 @@ pub fn padded(lengths: &[usize], seq_len: usize, salt: usize) -> LmBatch {
 }
 
 /// A packed row: documents of these lengths end to end, separated by their segments.
-#[cfg(feature = "wgpu")]
 pub fn packed_row(lengths: &[usize], salt: usize) -> Row {
     let mut row = Row {
         input_ids: tokens(lengths.iter().sum(), salt),

@@ -10,6 +10,7 @@ mod evaluation;
 mod fine_tuning;
 mod gradient_accumulation;
 mod laws;
+mod layer_wise;
 mod overfit;
 mod parity;
 mod resumption;

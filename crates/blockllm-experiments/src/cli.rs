@@ -3,7 +3,7 @@ use crate::registry;
 use anyhow::{Result, bail};
 use blockllm_optim::NormKind;
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{BlockMethod, DeviceChoice, Method, WeightType};
+use blockllm_train::{Backward, BlockMethod, DeviceChoice, Method, WeightType};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,10 @@ pub struct Cli {
     /// In what the weights are kept: f32 or bf16, with f32 master copies of what is being trained
     #[arg(long, default_value = "f32", value_name = "f32|bf16")]
     pub weights: WeightType,
+    /// How the backward pass goes: whole, the fastest; layer-wise, which holds one layer's activations and gradients at a
+    /// time and computes each layer once more; auto takes the second where the first would not fit
+    #[arg(long, default_value = "auto", value_name = "auto|whole|layer-wise")]
+    pub backward: Backward,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,

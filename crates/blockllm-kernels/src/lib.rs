@@ -67,7 +67,7 @@ pub use attention::{
     composed_attention,
 };
 pub use cross_entropy::{CrossEntropyBackend, cross_entropy, cross_entropy_with_grad};
-pub use dropout::{DropoutBackend, dropout};
+pub use dropout::{DropoutBackend, dropout, dropout_state, next_dropout_seed, seed_dropout};
 pub use embedding::{EmbeddingBackend, embedding};
 pub use gelu::{GeluBackend, gelu};
 pub use given_gradient::{GivenGradientBackend, with_gradient};

@@ -1,31 +1,8 @@
-//! Where dropout's seeds come from: a sequence per thread, which a training loop begins anew at every step.
-//!
-//! burn's own dropout keeps a random tensor as large as its input until the backward pass, drawn from the device's
-//! generator; ours keeps the seed. A step whose sequence begins with [`seed_dropout`] drops the same entries wherever and
-//! whenever it runs, so a resumed run goes on as if it had not stopped.
+//! burn's dropout layers on our operation, which keeps a seed where burn's own keeps a random tensor.
 
-use std::cell::Cell;
-
-use blockllm_kernels::AttentionDropout;
+use blockllm_kernels::{AttentionDropout, next_dropout_seed};
 use burn::nn::Dropout;
 use burn::tensor::{Device, Tensor};
-
-/// The golden ratio's bits, by which splitmix64 counts.
-const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
-
-thread_local! {
-    static STATE: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Begins this thread's sequence of dropout seeds anew; until then it is that of seed 0.
-pub fn seed_dropout(seed: u64) {
-    STATE.set(seed);
-}
-
-/// Where this thread's sequence stands: with it as its seed, [`seed_dropout`] goes back to here.
-pub fn dropout_state() -> u64 {
-    STATE.get()
-}
 
 /// What burn's `dropout.forward(x)` does, with the next seed of this thread's sequence.
 pub(crate) fn dropped<const R: usize>(dropout: &Dropout, x: Tensor<R>) -> Tensor<R> {
@@ -49,13 +26,12 @@ fn next_seed(dropout: &Dropout, device: &Device) -> Option<u64> {
     if !dropout.training.is_enabled() || !device.is_autodiff() || dropout.prob == 0.0 {
         return None;
     }
-    let seed = STATE.get().wrapping_add(STRIDE);
-    STATE.set(seed);
-    Some(seed)
+    Some(next_dropout_seed())
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
+    use blockllm_kernels::{dropout_state, seed_dropout};
     use burn::nn::DropoutConfig;
     use burn::tensor::DType;
 

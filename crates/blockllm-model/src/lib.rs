@@ -27,8 +27,8 @@ pub mod labels;
 pub mod llama;
 pub mod loss;
 
+pub use blockllm_kernels::{dropout_state, seed_dropout};
 pub use classification_loss::{classification_loss, regression_loss};
-pub use dropout::{dropout_state, seed_dropout};
 pub use error::ModelError;
 pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};

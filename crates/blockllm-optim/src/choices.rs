@@ -107,20 +107,49 @@ pub enum SweepMode {
     Full,
 }
 
-/// Sign-SGD for the candidates outside the selection, as FRUGAL (arXiv 2411.07837) trains its state-free part:
-/// `w -= lr scale sign(g)`. It keeps no state, but the gradients of all candidates exist at every step, which
-/// [`gradient_entries`](crate::BlockOptimizer::gradient_entries) and every memory estimate count. The masked-out
-/// entries of selected blocks stay as they are.
+/// Which blocks outside the selection something is done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// All of them: the backward pass goes down to the lowest.
+    #[default]
+    All,
+    /// Those above the lowest that is trained or probed, in visiting order: the backward pass goes through their layers
+    /// anyway, and layer by layer one layer's gradients exist at a time.
+    Above,
+}
+
+/// Whose gradient norms are measured beside those of what is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measured {
+    /// Those of the probes.
+    #[default]
+    Probes,
+    /// Those of the probes, and of every block above the lowest that is trained or probed: norms are never older than
+    /// the last time that the selection lay higher. Meant for a backward pass that goes layer by layer; a whole one
+    /// holds all these gradients.
+    Passed,
+}
+
+/// Sign-SGD for candidates outside the selection, as FRUGAL (arXiv 2411.07837) trains its state-free part:
+/// `w -= lr scale sign(g)`. It keeps no state, but their gradients exist at every step: all at once in a whole backward
+/// pass, one layer's at a time where it goes layer by layer. The masked-out entries of selected blocks stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignSgd {
     /// Its learning rate as a multiple of the run's.
     pub scale: f64,
+    /// Which blocks move so.
+    pub reach: Reach,
 }
 
 impl Default for SignSgd {
     fn default() -> Self {
-        Self { scale: 0.1 }
+        Self {
+            scale: 0.1,
+            reach: Reach::All,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Settings of the block optimizer; each **choice** of ALGORITHM is one field.
-use crate::choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
+use crate::choices::{
+    CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SignSgd, SweepMode,
+};
 use crate::{MomentPrecision, OptimError, Update};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
 
@@ -16,6 +18,8 @@ pub struct BlockOptimizerConfig {
     pub norm: NormKind,
     /// `p`: probes per step.
     pub probes: usize,
+    /// Whose norms are measured beside those of what is trained.
+    pub measured: Measured,
     /// How the first norms are measured.
     pub sweep: SweepMode,
     /// Over what the mask's threshold is taken.
@@ -55,6 +59,7 @@ impl BlockOptimizerConfig {
             roles: Roles::default(),
             norm: NormKind::default(),
             probes: 2,
+            measured: Measured::default(),
             sweep: SweepMode::Grouped(4),
             mask: MaskScope::default(),
             threshold: MaskThreshold::default(),

@@ -30,6 +30,14 @@ pub enum OptimError {
         /// Path of the parameter.
         path: String,
     },
+    /// A step was given two gradients of one parameter.
+    #[error(
+        "parameter `{path}` got its gradient twice in one step: give `take` and `step` each gradient once, summed over all places that use the parameter"
+    )]
+    GradientTwice {
+        /// Path of the parameter.
+        path: String,
+    },
     /// The module is not the one the optimizer was made for.
     #[error("the module has no parameter `{path}`: use the module that the optimizer was made for")]
     MissingParameter {

@@ -34,6 +34,7 @@ mod lora;
 mod mask;
 mod moments;
 mod parameters;
+mod parts;
 mod pieces;
 mod precision;
 mod quantized;
@@ -49,13 +50,16 @@ mod update;
 pub use block_optimizer::BlockOptimizer;
 pub use blockllm_kernels::FusedRule;
 pub use burn::optim::GradientsParams;
-pub use choices::{CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, NormKind, SignSgd, SweepMode};
+pub use choices::{
+    CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SignSgd, SweepMode,
+};
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
 pub use lora::LoraConfig;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};
+pub use parts::TakeGradients;
 pub use precision::cast_module;
 pub use record::OptimizerRecord;
 pub use selection_log::SelectionEvent;

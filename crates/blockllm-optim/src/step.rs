@@ -27,7 +27,7 @@ pub(crate) struct Updater<'a> {
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut States,
     /// Parameters outside the selection that move by the sign of their gradient, and how far.
-    pub inactive: (BTreeSet<usize>, f64),
+    pub inactive: (&'a BTreeSet<usize>, f64),
 }
 
 impl ModuleMapper for Updater<'_> {

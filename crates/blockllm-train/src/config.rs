@@ -41,6 +41,32 @@ impl std::str::FromStr for WeightType {
     }
 }
 
+/// How the backward pass goes; losses and gradients are the same but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backward {
+    /// Layer by layer where the whole pass would not fit into the device's memory.
+    #[default]
+    Auto,
+    /// All activations are kept until the pass comes back to them: the fastest.
+    Whole,
+    /// One layer's activations and gradients at a time, each layer computed once more: the smallest.
+    LayerWise,
+}
+
+impl std::str::FromStr for Backward {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "whole" => Ok(Self::Whole),
+            "layer-wise" => Ok(Self::LayerWise),
+            _ => Err(format!("`{text}` is not auto, whole or layer-wise")),
+        }
+    }
+}
+
 /// How long and how fast a run trains; what is trained is the [`Method`](crate::Method)'s matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +89,8 @@ pub struct TrainConfig {
     pub stop_after: u64,
     /// In what the weights are kept.
     pub weights: WeightType,
+    /// How the backward pass goes.
+    pub backward: Backward,
     /// Steps between looks at a GPU's memory pool, each of which waits for the device. On flex the allocator counts, and
     /// this changes nothing.
     pub memory_sample_every: u64,
@@ -84,6 +112,7 @@ impl Default for TrainConfig {
             evaluate_every: 0,
             stop_after: 0,
             weights: WeightType::F32,
+            backward: Backward::Auto,
             memory_sample_every: 50,
             self_check: WhenToCheck::OnGpu,
             seed: 0,

@@ -1,6 +1,7 @@
 //! Causal language modelling: a Llama on rows of tokens.
 use crate::evaluate::mean_loss;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
+use blockllm_backward::Stack;
 use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
@@ -16,16 +17,31 @@ pub struct LanguageModeling {
 
 impl LanguageModeling {
     fn forward(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> CausalLmLoss {
+        let Uploaded {
+            input_ids,
+            labels,
+            segment_ids,
+        } = Uploaded::new(batch, device);
+        model.loss(input_ids, labels, segment_ids, &self.options)
+    }
+}
+
+/// A batch on the device, `[B, T]` each.
+struct Uploaded {
+    input_ids: Tensor<2, Int>,
+    labels: Tensor<2, Int>,
+    segment_ids: Option<Tensor<2, Int>>,
+}
+
+impl Uploaded {
+    fn new(batch: &LmBatch, device: &Device) -> Self {
         let shape = [batch.batch_size, batch.seq_len];
-        let upload =
-            |ids: &Vec<i32>| Tensor::<2, Int>::from_data(TensorData::new(ids.clone(), shape), device);
-        let segments = batch.segment_ids.as_ref().map(upload);
-        model.loss(
-            upload(&batch.input_ids),
-            upload(&batch.labels),
-            segments,
-            &self.options,
-        )
+        let upload = |ids: &Vec<i32>| Tensor::from_data(TensorData::new(ids.clone(), shape), device);
+        Self {
+            input_ids: upload(&batch.input_ids),
+            labels: upload(&batch.labels),
+            segment_ids: batch.segment_ids.as_ref().map(upload),
+        }
     }
 }
 
@@ -35,6 +51,16 @@ impl Objective for LanguageModeling {
 
     fn loss(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> Tensor<1> {
         self.forward(model, batch, device).loss
+    }
+
+    fn stack<'a>(
+        &'a self,
+        model: &LlamaForCausalLM,
+        batch: &'a LmBatch,
+        device: &'a Device,
+    ) -> Option<Stack<'a, LlamaForCausalLM, 3>> {
+        let batch = Uploaded::new(batch, device);
+        Some(model.stack(batch.input_ids, batch.labels, batch.segment_ids, self.options))
     }
 
     fn summed_loss(&self, model: &LlamaForCausalLM, batch: &LmBatch, device: &Device) -> Tensor<1> {

@@ -25,8 +25,9 @@ mod tensor_file;
 pub mod trainer;
 mod weights;
 
+pub use blockllm_backward::Stack;
 pub use checkpoint::Checkpoints;
-pub use config::{TrainConfig, WeightType};
+pub use config::{Backward, TrainConfig, WeightType};
 pub use device::DeviceChoice;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};

@@ -1,6 +1,7 @@
 //! What a loss is, and where batches come from: all that differs between pretraining and fine-tuning.
 use crate::evaluate::mean_loss;
 use crate::{Evaluation, TrainError};
+use blockllm_backward::Stack;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -13,6 +14,18 @@ pub trait Objective: Sized {
 
     /// Mean loss over the counted labels of `batch`, tracked when the module is: `[1]`.
     fn loss(&self, model: &Self::Model, batch: &Self::Batch, device: &Device) -> Tensor<1>;
+
+    /// The same loss as a stack of layers, for a backward pass that goes layer by layer; it does not borrow the model.
+    /// `None` where the model is no stack, and then there is only the whole backward pass.
+    fn stack<'a>(
+        &'a self,
+        model: &Self::Model,
+        batch: &'a Self::Batch,
+        device: &'a Device,
+    ) -> Option<Stack<'a, Self::Model, 3>> {
+        let _ = (model, batch, device);
+        None
+    }
 
     /// Summed loss over the counted labels, outside autodiff: `[1]`.
     fn summed_loss(&self, model: &Self::Model, batch: &Self::Batch, device: &Device) -> Tensor<1>;

@@ -1,7 +1,7 @@
 //! The optimizers that the trainer knows, behind one face.
 use blockllm_optim::{
     BlockOptimizer, GaLoreOptimizer, GradientsParams, OptimError, OptimizerRecord, Parameter, SelectionEvent,
-    Step,
+    Step, TakeGradients,
 };
 use blockllm_policy::Reason;
 use burn::module::Module;
@@ -43,7 +43,45 @@ impl TrainingOptimizer {
         }
     }
 
-    /// Updates what is trained.
+    /// The same for a backward pass that gives its gradients in parts.
+    ///
+    /// # Errors
+    /// As the optimizer's own `prepare_in_parts`, and those of `backward`.
+    pub fn prepare_in_parts<M: Module, E: From<OptimError>>(
+        &mut self,
+        module: M,
+        backward: impl FnMut(M, &mut TakeGradients<'_, M>) -> Result<M, E>,
+    ) -> Result<M, E> {
+        match self {
+            Self::Blocks(optimizer) => optimizer.prepare_in_parts(module, backward),
+            Self::GaLore(optimizer) => Ok(optimizer.unfreeze(module)),
+        }
+    }
+
+    /// Takes a part of the step's gradients.
+    ///
+    /// # Errors
+    /// As the optimizer's own `take`.
+    pub fn take<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<M, OptimError> {
+        either!(self, optimizer => optimizer.take(module, gradients, learning_rate))
+    }
+
+    /// Whether a part's gradients are used and dropped as they come.
+    pub fn uses_parts_at_once(&self) -> bool {
+        either!(self, optimizer => optimizer.uses_parts_at_once())
+    }
+
+    /// Bytes of the gradients that wait for the end of the step.
+    pub fn waiting_gradient_bytes(&self) -> u64 {
+        either!(self, optimizer => optimizer.waiting_gradient_bytes())
+    }
+
+    /// Updates what is trained, with the gradients that [`take`](Self::take) was not given.
     ///
     /// # Errors
     /// As the optimizer's own `step`.

@@ -1,5 +1,6 @@
 //! Classification and regression of texts: an encoder, or a Llama with a head, on batches of GLUE.
 use crate::{BatchSource, Evaluation, Objective, TrainError};
+use blockllm_backward::Stack;
 use blockllm_data::glue::{
     ClassificationBatch, EncodedExamples, EpochBatches, EpochConfig, EpochCursor, GlueLabel, GlueTask,
 };
@@ -24,6 +25,22 @@ pub trait SequenceClassifier: Module {
         token_type_ids: Tensor<2, Int>,
         attention_mask: Tensor<2, Int>,
     ) -> Tensor<2>;
+
+    /// A loss of the logits as a stack of layers, for a backward pass that goes layer by layer; `None` where the module is
+    /// no stack.
+    ///
+    /// # Shapes
+    /// As [`logits`](Self::logits).
+    fn stack<'a>(
+        &self,
+        input_ids: Tensor<2, Int>,
+        token_type_ids: Tensor<2, Int>,
+        attention_mask: Tensor<2, Int>,
+        loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
+    ) -> Option<Stack<'a, Self, 3>> {
+        let _ = (input_ids, token_type_ids, attention_mask, loss);
+        None
+    }
 }
 
 impl SequenceClassifier for EncoderForSequenceClassification {
@@ -35,6 +52,16 @@ impl SequenceClassifier for EncoderForSequenceClassification {
     ) -> Tensor<2> {
         self.forward(input_ids, Some(token_type_ids), Some(attention_mask))
     }
+
+    fn stack<'a>(
+        &self,
+        input_ids: Tensor<2, Int>,
+        token_type_ids: Tensor<2, Int>,
+        attention_mask: Tensor<2, Int>,
+        loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
+    ) -> Option<Stack<'a, Self, 3>> {
+        Some(self.stack(input_ids, Some(token_type_ids), Some(attention_mask), loss))
+    }
 }
 
 impl SequenceClassifier for LlamaForSequenceClassification {
@@ -45,6 +72,16 @@ impl SequenceClassifier for LlamaForSequenceClassification {
         attention_mask: Tensor<2, Int>,
     ) -> Tensor<2> {
         self.forward(input_ids, Some(attention_mask))
+    }
+
+    fn stack<'a>(
+        &self,
+        input_ids: Tensor<2, Int>,
+        _token_type_ids: Tensor<2, Int>,
+        attention_mask: Tensor<2, Int>,
+        loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
+    ) -> Option<Stack<'a, Self, 3>> {
+        Some(self.stack(input_ids, Some(attention_mask), loss))
     }
 }
 
@@ -85,14 +122,27 @@ impl<M: SequenceClassifier> SequenceClassification<M> {
     }
 
     fn forward(model: &M, batch: &ClassificationBatch, device: &Device) -> Tensor<2> {
-        let shape = [batch.batch_size, batch.seq_len];
-        let upload =
-            |ids: &Vec<i32>| Tensor::<2, Int>::from_data(TensorData::new(ids.clone(), shape), device);
-        model.logits(
-            upload(&batch.input_ids),
-            upload(&batch.token_type_ids),
-            upload(&batch.attention_mask),
-        )
+        let [input_ids, token_type_ids, attention_mask] = uploaded(batch, device);
+        model.logits(input_ids, token_type_ids, attention_mask)
+    }
+
+    /// The loss of logits (`[B, C]` to `[1]`) on the labels of `batch`.
+    fn loss_of(
+        &self,
+        batch: &ClassificationBatch,
+        device: &Device,
+    ) -> impl Fn(Tensor<2>) -> Tensor<1> + use<M> {
+        let labels = if self.task.is_regression() {
+            let scores: Vec<f32> = batch.labels.iter().map(score).collect();
+            Labels::Scores(Tensor::from_data(scores.as_slice(), device))
+        } else {
+            let classes: Vec<i32> = batch.labels.iter().map(class).collect();
+            Labels::Classes(Tensor::from_data(classes.as_slice(), device))
+        };
+        move |logits| match &labels {
+            Labels::Scores(scores) => regression_loss(logits, scores.clone()),
+            Labels::Classes(classes) => classification_loss(logits, classes.clone()),
+        }
     }
 
     /// The logits of every row, in the order of the batches.
@@ -146,14 +196,22 @@ impl<M: SequenceClassifier> Objective for SequenceClassification<M> {
     type Batch = ClassificationBatch;
 
     fn loss(&self, model: &M, batch: &ClassificationBatch, device: &Device) -> Tensor<1> {
-        let logits = Self::forward(model, batch, device);
-        if self.task.is_regression() {
-            let scores: Vec<f32> = batch.labels.iter().map(score).collect();
-            regression_loss(logits, Tensor::from_data(scores.as_slice(), device))
-        } else {
-            let classes: Vec<i32> = batch.labels.iter().map(class).collect();
-            classification_loss(logits, Tensor::from_data(classes.as_slice(), device))
-        }
+        self.loss_of(batch, device)(Self::forward(model, batch, device))
+    }
+
+    fn stack<'a>(
+        &'a self,
+        model: &M,
+        batch: &'a ClassificationBatch,
+        device: &'a Device,
+    ) -> Option<Stack<'a, M, 3>> {
+        let [input_ids, token_type_ids, attention_mask] = uploaded(batch, device);
+        model.stack(
+            input_ids,
+            token_type_ids,
+            attention_mask,
+            self.loss_of(batch, device),
+        )
     }
 
     fn summed_loss(&self, model: &M, batch: &ClassificationBatch, device: &Device) -> Tensor<1> {
@@ -209,6 +267,19 @@ impl<M: SequenceClassifier> Objective for SequenceClassification<M> {
             _ => -1.0 - evaluation.loss,
         }
     }
+}
+
+/// The labels of a batch on the device, `[B]`.
+enum Labels {
+    Scores(Tensor<1>),
+    Classes(Tensor<1, Int>),
+}
+
+/// Ids, token types and mask on the device, `[B, T]` each.
+fn uploaded(batch: &ClassificationBatch, device: &Device) -> [Tensor<2, Int>; 3] {
+    let shape = [batch.batch_size, batch.seq_len];
+    [&batch.input_ids, &batch.token_type_ids, &batch.attention_mask]
+        .map(|ids| Tensor::from_data(TensorData::new(ids.clone(), shape), device))
 }
 
 fn row_loss(logits: &[f64], label: GlueLabel) -> f64 {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`policy`] | which blocks to train: the [`Policy`](policy::Policy) trait and the built-in ones |
 //! | [`optim`] | the block optimizer for any burn module |
+//! | [`backward`] | backward passes layer by layer, for any model that is a stack |
 //! | [`model`] | Llama, loading and saving Hugging Face folders |
 //! | [`data`] | C4 shards, tokenizers, packing, prefetched batches |
 //! | [`train`] | the trainer: methods, schedules, evaluation, measured memory, run records |
@@ -35,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub use blockllm_backward as backward;
 pub use blockllm_data as data;
 pub use blockllm_model as model;
 pub use blockllm_optim as optim;
@@ -43,6 +45,7 @@ pub use blockllm_train as train;
 
 /// What a loop of your own needs.
 pub mod prelude {
+    pub use blockllm_backward::Stack;
     pub use blockllm_optim::{
         AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, NormKind, OptimError,
     };

@@ -173,6 +173,7 @@ impl Plan {
             schedule: Schedule::default(),
             evaluate_every: self.settings.evaluate_every,
             weights: cli.weights,
+            backward: cli.backward,
             seed,
             ..TrainConfig::default()
         }

@@ -128,6 +128,7 @@ impl Plan {
             evaluate_every: per_epoch,
             stop_after: self.settings.stop_after,
             weights: cli.weights,
+            backward: cli.backward,
             seed,
             ..TrainConfig::default()
         }

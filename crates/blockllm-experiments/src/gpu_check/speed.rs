@@ -116,6 +116,7 @@ fn measure(cli: &Cli, model: &str, method: &Method) -> Result<Measured> {
         steps: cli.steps.unwrap_or(STEPS),
         learning_rate: 1e-4,
         weights: cli.weights,
+        backward: cli.backward,
         memory_sample_every: 4,
         self_check: WhenToCheck::OnGpu,
         ..TrainConfig::default()

@@ -9,12 +9,14 @@ mod backward;
 pub(crate) mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+mod seeds;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 #[cfg(feature = "cube")]
 pub(crate) use cube::list_kernels;
+pub use seeds::{dropout_state, next_dropout_seed, seed_dropout};
 
 use crate::composed::{cast, in_f32};
 

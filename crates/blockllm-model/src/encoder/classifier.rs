@@ -1,5 +1,7 @@
 //! The encoder with a head that sorts texts or scores them.
 
+use blockllm_backward::Stack;
+use blockllm_kernels::Visibility;
 use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::{Int, Tensor};
@@ -37,6 +39,35 @@ impl EncoderForSequenceClassification {
         attention_mask: Option<Tensor<2, Int>>,
     ) -> Tensor<2> {
         let hidden = self.base.forward(input_ids, token_type_ids, attention_mask);
+        self.head_logits(hidden)
+    }
+
+    /// A loss of the logits (`[B, C]` to `[1]`) as a stack, for a backward pass that goes layer by layer.
+    ///
+    /// # Shapes
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn stack<'a>(
+        &self,
+        input_ids: Tensor<2, Int>,
+        token_type_ids: Option<Tensor<2, Int>>,
+        attention_mask: Option<Tensor<2, Int>>,
+        loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
+    ) -> Stack<'a, Self, 3> {
+        let visibility = attention_mask.map_or(Visibility::All, Visibility::Keys);
+        Stack::new(
+            move |model: &Self| {
+                let embeddings = &model.base.embeddings;
+                embeddings.forward(input_ids.clone(), token_type_ids.clone())
+            },
+            |model| &model.base.encoder.layer,
+            move |layer, hidden| layer.forward(hidden, &visibility),
+            move |model, hidden| loss(model.head_logits(hidden)),
+        )
+    }
+
+    /// Logits of the last hidden states: `[B, T, D]` to `[B, C]`.
+    fn head_logits(&self, hidden: Tensor<3>) -> Tensor<2> {
         let text = match &self.base.pooler {
             Some(pooler) => pooler.forward(hidden),
             None => first_token(hidden),

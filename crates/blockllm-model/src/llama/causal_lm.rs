@@ -1,10 +1,11 @@
 //! The language model: decoder stack and output head, logits and training loss.
 
+use blockllm_backward::Stack;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
-use super::model::LlamaModel;
+use super::model::{LlamaModel, visibility_of};
 use crate::loss::{CausalLmLoss, HeadWeight, LossOptions, chunked_cross_entropy};
 
 /// A Llama that predicts the next token.
@@ -83,6 +84,46 @@ impl LlamaForCausalLM {
         options: &LossOptions,
     ) -> CausalLmLoss {
         let hidden = self.hidden_states(input_ids, segment_ids);
+        self.head_loss(hidden, labels, options)
+    }
+
+    /// [`loss`](Self::loss) as a stack, for a backward pass that goes layer by layer. A tied embedding is shared.
+    ///
+    /// # Shapes
+    ///
+    /// - `input_ids`, `labels`, `segment_ids`: `[B, T]`
+    ///
+    /// # Panics
+    ///
+    /// When `T` exceeds `max_position_embeddings`.
+    pub fn stack(
+        &self,
+        input_ids: Tensor<2, Int>,
+        labels: Tensor<2, Int>,
+        segment_ids: Option<Tensor<2, Int>>,
+        options: LossOptions,
+    ) -> Stack<'static, Self, 3> {
+        let [_, length] = input_ids.dims();
+        let rotary = self.model.rotary_emb.slice(0, length);
+        let visibility = visibility_of(segment_ids);
+        let tied = self
+            .lm_head
+            .is_none()
+            .then_some(self.model.embed_tokens.weight.id);
+        Stack::new(
+            move |llama: &Self| llama.model.embed(input_ids.clone()),
+            |llama| &llama.model.layers,
+            move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None),
+            move |llama, hidden| {
+                let hidden = llama.model.norm.forward(hidden);
+                llama.head_loss(hidden, labels.clone(), &options).loss
+            },
+        )
+        .with_shared(tied)
+    }
+
+    /// The loss of hidden states below the head, `[B, T, D]`.
+    fn head_loss(&self, hidden: Tensor<3>, labels: Tensor<2, Int>, options: &LossOptions) -> CausalLmLoss {
         let [batch, length, width] = hidden.dims();
         let head = match &self.lm_head {
             Some(head) => HeadWeight::Columns(head.weight.val()),

@@ -48,13 +48,28 @@ impl LlamaModel {
             past == 0 || segment_ids.is_none(),
             "segments cannot be combined with cached tokens"
         );
-        let mut hidden = embedding(self.embed_tokens.weight.val(), input_ids);
+        let mut hidden = self.embed(input_ids);
         let rotary = self.rotary_emb.slice(past, length);
-        let visibility = segment_ids.map_or(Visibility::All, Visibility::Segments);
+        let visibility = visibility_of(segment_ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(index));
             hidden = layer.forward(hidden, &rotary, &visibility, cache);
         }
         self.norm.forward(hidden)
     }
+
+    /// The embeddings of tokens, which go into the lowest layer.
+    ///
+    /// # Shapes
+    ///
+    /// - `input_ids`: `[B, T]`
+    /// - output: `[B, T, D]`
+    pub fn embed(&self, input_ids: Tensor<2, Int>) -> Tensor<3> {
+        embedding(self.embed_tokens.weight.val(), input_ids)
+    }
+}
+
+/// What tokens see of each other beside what comes later: `[B, T]`, tokens of one segment see each other.
+pub(super) fn visibility_of(segment_ids: Option<Tensor<2, Int>>) -> Visibility {
+    segment_ids.map_or(Visibility::All, Visibility::Segments)
 }

@@ -1,10 +1,11 @@
 //! Llama with a classification head on the last token of every text.
 
+use blockllm_backward::Stack;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
-use super::model::LlamaModel;
+use super::model::{LlamaModel, visibility_of};
 
 /// A Llama that sorts texts, or scores them.
 ///
@@ -33,10 +34,43 @@ impl LlamaForSequenceClassification {
     ///
     /// When `T` exceeds `max_position_embeddings`.
     pub fn forward(&self, input_ids: Tensor<2, Int>, attention_mask: Option<Tensor<2, Int>>) -> Tensor<2> {
-        let [batch, length] = input_ids.dims();
         // As a segment of its own, padding is never seen by tokens.
         let hidden = self.model.forward(input_ids, attention_mask.clone(), None);
-        let [_, _, width] = hidden.dims();
+        self.head_logits(hidden, attention_mask)
+    }
+
+    /// A loss of the logits (`[B, C]` to `[1]`) as a stack, for a backward pass that goes layer by layer.
+    ///
+    /// # Shapes
+    ///
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Panics
+    ///
+    /// When `T` exceeds `max_position_embeddings`.
+    pub fn stack<'a>(
+        &self,
+        input_ids: Tensor<2, Int>,
+        attention_mask: Option<Tensor<2, Int>>,
+        loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
+    ) -> Stack<'a, Self, 3> {
+        let [_, length] = input_ids.dims();
+        let rotary = self.model.rotary_emb.slice(0, length);
+        let visibility = visibility_of(attention_mask.clone());
+        Stack::new(
+            move |llama: &Self| llama.model.embed(input_ids.clone()),
+            |llama| &llama.model.layers,
+            move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None),
+            move |llama, hidden| {
+                let hidden = llama.model.norm.forward(hidden);
+                loss(llama.head_logits(hidden, attention_mask.clone()))
+            },
+        )
+    }
+
+    /// Logits of hidden states below the head: `[B, T, D]` to `[B, C]`.
+    fn head_logits(&self, hidden: Tensor<3>, attention_mask: Option<Tensor<2, Int>>) -> Tensor<2> {
+        let [batch, length, width] = hidden.dims();
         let last = match attention_mask {
             None => hidden.narrow(1, length - 1, 1).reshape([batch, width]),
             Some(mask) => {

@@ -44,12 +44,9 @@ impl BlockOptimizer {
         self.states.estimated_bytes()
     }
 
-    /// Entries whose gradients exist in the current step: `S`, `P` and `A`.
+    /// Entries whose gradients exist in the current step: `S`, `P`, `A`, and what moves by the inactive rule.
     pub fn gradient_entries(&self) -> u64 {
-        let params = self
-            .trained_params()
-            .into_iter()
-            .chain(self.params_of(&self.probes));
+        let params = self.params_with_gradients().into_iter();
         params.map(|param| self.parameters[param].info.numel).sum()
     }
 }

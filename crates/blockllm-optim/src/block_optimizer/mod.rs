@@ -1,17 +1,18 @@
 //! The block optimizer: selection, masks and sparse state over any burn module (ALGORITHM, "Training").
 mod accounts;
 mod record;
+mod stepping;
 
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::trainable_blocks;
 use crate::parameters::first_missing;
+use crate::parts::Parts;
 use crate::precision::check_dtype;
-use crate::states::{MaskPlan, States};
-use crate::step::{Step, Updater, flat_gradients};
+use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
-    BlockOptimizerConfig, CarriedMoments, MaskRefresh, NormKind, OptimError, Parameter, SelectionEvent,
-    parameters, set_trainable,
+    BlockOptimizerConfig, CarriedMoments, Measured, NormKind, OptimError, Parameter, Reach, SelectionEvent,
+    SweepMode, TakeGradients, parameters, set_trainable,
 };
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
@@ -31,12 +32,17 @@ pub struct BlockOptimizer {
     index: BTreeMap<ParamId, usize>,
     states: States,
     sums: SumsOfSquares,
+    /// Blocks outside the selection whose gradients are only measured.
     probes: Vec<BlockId>,
+    /// Blocks outside the selection that move by the inactive rule.
+    inactive: Vec<BlockId>,
     pending: Option<Reason>,
     /// Entries that the masks of the selection keep.
     keep: u64,
     /// Whether the next backward makes the masks.
     unmasked: bool,
+    /// The gradients of the step that is being made.
+    parts: Parts,
     event: Option<SelectionEvent>,
 }
 
@@ -93,9 +99,11 @@ impl BlockOptimizer {
             sums: SumsOfSquares::new(parameters.len()),
             parameters,
             probes: Vec::new(),
+            inactive: Vec::new(),
             pending: Some(Reason::First),
             keep: 0,
             unmasked: false,
+            parts: Parts::default(),
             event: None,
             config,
         })
@@ -126,84 +134,53 @@ impl BlockOptimizer {
     /// As [`prepare`](Self::prepare).
     pub fn prepare_with<M: Module>(
         &mut self,
-        mut module: M,
+        module: M,
         mut gradients_of: impl FnMut(&M) -> GradientsParams,
     ) -> Result<M, OptimError> {
+        let mode = self.config.sweep;
+        self.prepare_sweeping(module, mode, |module, take| {
+            let gradients = gradients_of(&module);
+            take(module, gradients)
+        })
+    }
+
+    /// [`prepare`](Self::prepare) for a backward pass that goes layer by layer: `backward` gives `take` the gradients of
+    /// one layer after the other. The sweep is one such pass with all blocks unfrozen, and holds one layer's gradients.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and those of `backward`.
+    pub fn prepare_in_parts<M: Module, E: From<OptimError>>(
+        &mut self,
+        module: M,
+        backward: impl FnMut(M, &mut TakeGradients<'_, M>) -> Result<M, E>,
+    ) -> Result<M, E> {
+        self.prepare_sweeping(module, SweepMode::Full, backward)
+    }
+
+    fn prepare_sweeping<M: Module, E: From<OptimError>>(
+        &mut self,
+        mut module: M,
+        mode: SweepMode,
+        mut backward: impl FnMut(M, &mut TakeGradients<'_, M>) -> Result<M, E>,
+    ) -> Result<M, E> {
         if let Some(missing) = first_missing(&module, &self.parameters) {
-            return Err(OptimError::MissingParameter {
-                path: missing.info.path.clone(),
-            });
+            let path = missing.info.path.clone();
+            return Err(OptimError::MissingParameter { path }.into());
         }
+        self.parts = Parts::default();
         if let Some(reason) = self.pending {
             if reason == Reason::First && self.selector.signal() == Signal::GradNorm {
-                module = self.sweep(module, &mut gradients_of);
+                module = self.sweep(module, mode, &mut backward)?;
             }
             self.select(&module, reason)?;
             self.pending = None;
         }
-        self.probes = if self.config.inactive.is_some() {
-            self.unselected()
-        } else {
-            self.selector.probes()?
-        };
-        let trainable = self
-            .trained_params()
+        self.choose_unselected()?;
+        let ids = self
+            .params_with_gradients()
             .into_iter()
-            .chain(self.params_of(&self.probes));
-        Ok(set_trainable(
-            module,
-            &trainable.map(|param| self.parameters[param].id).collect(),
-        ))
-    }
-
-    /// Updates the trained entries. `gradients` are those of the loss whose forward ran on the prepared module,
-    /// averaged over the micro-batches if there are several.
-    ///
-    /// # Errors
-    /// When nothing was prepared, a trained parameter has no gradient, or the device fails; the module is lost
-    /// then, as it is the caller's only copy.
-    pub fn step<M: Module>(
-        &mut self,
-        module: M,
-        gradients: GradientsParams,
-        learning_rate: f64,
-    ) -> Result<Step<M>, OptimError> {
-        if self.selector.selected().is_empty() {
-            return Err(OptimError::NotPrepared);
-        }
-        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
-        let trained = self.trained_params();
-        if let Some(param) = trained.iter().find(|param| !found.contains(param)) {
-            return Err(OptimError::MissingGradient {
-                path: self.parameters[*param].info.path.clone(),
-            });
-        }
-        if self.unmasked || self.config.refresh == MaskRefresh::EachStep {
-            self.make_masks(&module, &gradients)?;
-            self.unmasked = false;
-        }
-        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
-        let step = self.selector.step() + 1;
-        for block in self.selector.selected().to_vec().iter().chain(&self.probes) {
-            self.selector.note_measured(*block, step);
-        }
-        let inactive = match self.config.inactive {
-            Some(rule) => (self.params_of(&self.probes).collect(), rule.scale * learning_rate),
-            None => (BTreeSet::new(), 0.0),
-        };
-        let mut updater = Updater {
-            inactive,
-            rule: self.config.update.rule(),
-            learning_rate,
-            clip,
-            gradients,
-            index: &self.index,
-            states: &mut self.states,
-        };
-        Ok(Step {
-            model: module.map(&mut updater),
-            grad_norm,
-        })
+            .map(|param| self.parameters[param].id);
+        Ok(set_trainable(module, &ids.collect()))
     }
 
     /// Tells the loss of the step (mean over the micro-batches); returns the reason if it makes the next
@@ -234,24 +211,21 @@ impl BlockOptimizer {
         self.event.take()
     }
 
-    fn sweep<M: Module>(&mut self, module: M, gradients_of: &mut impl FnMut(&M) -> GradientsParams) -> M {
+    fn sweep<M: Module, E: From<OptimError>>(
+        &mut self,
+        module: M,
+        mode: SweepMode,
+        backward: &mut impl FnMut(M, &mut TakeGradients<'_, M>) -> Result<M, E>,
+    ) -> Result<M, E> {
         let ids: Vec<_> = self.parameters.iter().map(|parameter| parameter.id).collect();
         let candidates = self.selector.candidates();
         let blocks = self.selector.blocks();
-        let (module, sums) = sweep(
-            module,
-            self.config.sweep,
-            blocks,
-            &candidates,
-            &ids,
-            &self.index,
-            gradients_of,
-        );
+        let (module, sums) = sweep(module, mode, blocks, &candidates, &ids, &self.index, backward)?;
         self.sums = sums;
         for block in candidates {
             self.selector.note_measured(block, self.selector.step());
         }
-        module
+        Ok(module)
     }
 
     fn select<M: Module>(&mut self, module: &M, reason: Reason) -> Result<(), OptimError> {
@@ -310,19 +284,52 @@ impl BlockOptimizer {
         }
     }
 
-    /// Makes the masks of the selection from the step's gradients, and the state of what is trained.
-    fn make_masks<M: Module>(&mut self, module: &M, gradients: &GradientsParams) -> Result<(), OptimError> {
-        let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
-        let mut flat = flat_gradients(module, gradients, &self.index);
-        flat.retain(|param, _| selected.contains(param));
-        let plan = MaskPlan {
-            keep: self.keep,
-            scope: self.config.mask,
-            threshold: self.config.threshold,
-            seed: self.config.seed.wrapping_add(self.selector.step()),
-        };
-        self.states
-            .make(flat, plan, self.config.update.rule(), &self.parameters)
+    /// Chooses which blocks outside the selection move, and which are only measured.
+    fn choose_unselected(&mut self) -> Result<(), OptimError> {
+        let reach = self.config.inactive.map(|rule| rule.reach);
+        self.inactive = Vec::new();
+        self.probes = Vec::new();
+        if reach == Some(Reach::All) {
+            // They are all measured.
+            self.inactive = self.unselected();
+            return Ok(());
+        }
+        self.probes = self.selector.probes()?;
+        let above = self.unselected_above_the_lowest();
+        if reach == Some(Reach::Above) {
+            self.probes.retain(|probe| !above.contains(probe));
+            self.inactive = above;
+        } else if self.config.measured == Measured::Passed {
+            self.probes.retain(|probe| !above.contains(probe));
+            self.probes.extend(above);
+        }
+        Ok(())
+    }
+
+    /// Blocks of `C \ S` that begin behind the first parameter of all that is trained or probed.
+    fn unselected_above_the_lowest(&self) -> Vec<BlockId> {
+        let lowest = self
+            .params_with_gradients()
+            .first()
+            .copied()
+            .unwrap_or(usize::MAX);
+        let mut blocks = self.unselected();
+        blocks.retain(|id| {
+            self.selector
+                .block(*id)
+                .params
+                .iter()
+                .all(|param| *param > lowest)
+        });
+        blocks
+    }
+
+    /// Parameters whose gradients exist in this step: `S`, `P`, `A`, and what moves by the inactive rule.
+    fn params_with_gradients(&self) -> BTreeSet<usize> {
+        let mut params = self.trained_params();
+        params.extend(self.params_of(&self.probes));
+        params.extend(self.params_of(&self.inactive));
+        params
     }
 
     /// `C \ S`, in block order.

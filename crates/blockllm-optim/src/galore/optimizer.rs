@@ -5,6 +5,7 @@ use super::projector::Projector;
 use super::updater::Updater;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::{Layouts, matches};
+use crate::parts::Parts;
 use crate::{OptimError, Parameter, Step, parameters, set_trainable};
 use blockllm_policy::Reason;
 use burn::module::{Module, ParamId};
@@ -39,6 +40,8 @@ pub struct GaLoreOptimizer {
     index: BTreeMap<ParamId, usize>,
     pub(super) states: BTreeMap<usize, ParameterState>,
     sums: SumsOfSquares,
+    /// The gradients of the step that is being made.
+    parts: Parts,
     /// Steps done.
     pub(super) steps: u64,
 }
@@ -76,6 +79,7 @@ impl GaLoreOptimizer {
             index: grad_norm::positions(&parameters),
             config,
             sums: SumsOfSquares::new(parameters.len()),
+            parts: Parts::default(),
             parameters,
             states,
             steps: 0,
@@ -100,7 +104,44 @@ impl GaLoreOptimizer {
         set_trainable(module, &ids.collect())
     }
 
-    /// Updates every trained parameter. `gradients` are averaged over the micro-batches if there are several.
+    /// Takes a part of the step's gradients, such as a layer's, from a backward pass that goes layer by layer;
+    /// [`step`](Self::step) then takes the last part, or none, and ends the step.
+    ///
+    /// Without a global clip a part is used and dropped at once, but for the steps that refresh by
+    /// [`SvdMethod::Exact`], which first look whether all are finite. Otherwise it waits for the end of the step.
+    ///
+    /// # Errors
+    /// When a parameter's gradient is given twice; the module is lost then.
+    pub fn take<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<M, OptimError> {
+        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
+        self.parts.note(&found, &self.parameters)?;
+        let (trained, none) = (self.states.keys().copied().collect(), BTreeSet::new());
+        let (wait, now) = if self.uses_parts_at_once() {
+            (&none, &trained)
+        } else {
+            (&trained, &none)
+        };
+        let gradients = self.parts.sort(&module, gradients, &self.index, wait, now);
+        Ok(self.update(module, gradients, learning_rate, None))
+    }
+
+    /// Whether a part's gradients are used and dropped as they come.
+    pub fn uses_parts_at_once(&self) -> bool {
+        self.config.max_grad_norm.is_none() && !self.looks_for_finite()
+    }
+
+    /// Bytes of the gradients that wait for the end of the step.
+    pub fn waiting_gradient_bytes(&self) -> u64 {
+        self.parts.waiting_bytes()
+    }
+
+    /// Updates every trained parameter. `gradients` are averaged over the micro-batches if there are several; or what
+    /// [`take`](Self::take) was not given yet of them.
     ///
     /// Reads nothing back, but for the steps that refresh by [`SvdMethod::Exact`].
     ///
@@ -113,30 +154,47 @@ impl GaLoreOptimizer {
         gradients: GradientsParams,
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
-        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
+        let module = self.take(module, gradients, learning_rate)?;
         let trained: BTreeSet<_> = self.states.keys().copied().collect();
-        if let Some(param) = trained.iter().find(|param| !found.contains(param)) {
+        if let Some(param) = trained.difference(self.parts.given()).next() {
             return Err(OptimError::MissingGradient {
                 path: self.parameters[*param].info.path.clone(),
             });
         }
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
-        if self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap) {
+        if self.looks_for_finite() {
             self.check_finite(&grad_norm)?;
         }
+        let gradients = self.parts.finish();
+        let model = self.update(module, gradients, learning_rate, clip);
         self.steps += 1;
-        let mut updater = Updater {
+        Ok(Step { model, grad_norm })
+    }
+
+    /// Whether this step refreshes by a host SVD, which cannot end on numbers that are not finite.
+    fn looks_for_finite(&self) -> bool {
+        self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap)
+    }
+
+    /// Moves whatever has a gradient, as part of the step after those done.
+    fn update<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+        clip: Option<Tensor<1>>,
+    ) -> M {
+        if gradients.is_empty() {
+            return module;
+        }
+        module.map(&mut Updater {
             config: &self.config,
             learning_rate,
-            step: self.steps,
+            step: self.steps + 1,
             clip,
             gradients,
             index: &self.index,
             states: &mut self.states,
-        };
-        Ok(Step {
-            model: module.map(&mut updater),
-            grad_norm,
         })
     }
 
@@ -204,7 +262,7 @@ impl GaLoreOptimizer {
             .collect()
     }
 
-    /// The host SVD cannot end on numbers that are not finite.
+    /// Fails when the norm of all gradients is not finite.
     fn check_finite(&self, grad_norm: &Tensor<1>) -> Result<(), OptimError> {
         let data = grad_norm
             .clone()

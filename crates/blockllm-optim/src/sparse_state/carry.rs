@@ -76,7 +76,11 @@ impl SparseState {
     }
 
     fn scattered(&self, indices: &Tensor<1, Int>, values: Tensor<1>) -> Tensor<1> {
-        let zeros = Tensor::<1>::zeros([self.estimate.numel as usize], (&values.device(), DType::F32));
+        let zeros = Tensor::<1>::full(
+            [self.estimate.numel as usize],
+            0.0,
+            (&values.device(), DType::F32),
+        );
         with_values_at(zeros, indices.clone(), values)
     }
 }

@@ -61,7 +61,8 @@ impl SparseState {
             trained: mask.kept(settings.numel),
             ..settings
         };
-        let zeros = |len: u64| Tensor::<1>::zeros([len as usize], (device, DType::F32));
+        // `Tensor::zeros` of flex copies what it has made: for a moment there would be two.
+        let zeros = |len: u64| Tensor::<1>::full([len as usize], 0.0, (device, DType::F32));
         // Zeros are coded alike whether an array may be negative or not, and the first update codes them anew.
         let store = |values| Moments::store(values, estimate.array_precision(), Coding::nearest(false));
         let (form, first, rest) = match (estimate.layout(), mask) {

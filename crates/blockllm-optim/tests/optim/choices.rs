@@ -254,7 +254,10 @@ fn the_processed_norm_of_fresh_adam_moments_is_the_root_of_the_trained_entries()
 fn the_inactive_rule_moves_other_blocks_by_the_sign_and_keeps_no_state() {
     for (name, device) in devices() {
         let mut config = BlockOptimizerConfig::new(0.8).with_roles(roles(&[], &["fc2.bias"]));
-        config.inactive = Some(SignSgd { scale: 0.5 });
+        config.inactive = Some(SignSgd {
+            scale: 0.5,
+            ..SignSgd::default()
+        });
         let mut run = Run::new(&device, config, blockllm(NEVER));
         run.prepare(&batch(0)).unwrap();
         let selected: Vec<String> = run

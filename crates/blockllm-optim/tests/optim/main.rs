@@ -15,6 +15,7 @@ mod gradients;
 mod launches;
 mod masked;
 mod matrix;
+mod parts;
 mod precision;
 mod precision_table;
 mod reference;

@@ -1,7 +1,7 @@
 //! Settings of the methods that train blocks of parameters.
 use crate::{TrainConfig, TrainError};
 use blockllm_optim::{
-    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold,
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskScope, MaskThreshold, Measured,
     MomentPrecision, NormKind, SignSgd, SweepMode, Update,
 };
 use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Role, Roles, VisitSmoothing};
@@ -26,6 +26,9 @@ pub struct BlockMethod {
     pub norm: NormKind,
     /// Probes per step.
     pub probes: usize,
+    /// Whose norms are measured beside those of what is trained.
+    #[serde(default)]
+    pub measured: Measured,
     /// How the first norms are measured.
     pub sweep: SweepMode,
     /// How visits become a frequency.
@@ -57,6 +60,7 @@ impl BlockMethod {
             never: vec![],
             norm: NormKind::default(),
             probes: 2,
+            measured: Measured::default(),
             sweep: SweepMode::Grouped(4),
             visit_smoothing: VisitSmoothing::default(),
             mask: MaskScope::default(),
@@ -136,6 +140,7 @@ impl BlockMethod {
             },
             norm: self.norm,
             probes: self.probes,
+            measured: self.measured,
             sweep: self.sweep,
             visit_smoothing: self.visit_smoothing,
             mask: self.mask,

@@ -166,7 +166,13 @@ mod tests {
         );
         assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
         assert_eq!(blocks.update, Update::from(Lion::default()));
-        assert_eq!(blocks.inactive, Some(SignSgd { scale: 0.5 }));
+        assert_eq!(
+            blocks.inactive,
+            Some(SignSgd {
+                scale: 0.5,
+                ..SignSgd::default()
+            })
+        );
         assert_eq!(blocks.threshold, MaskThreshold::Sampled(4096));
     }
 

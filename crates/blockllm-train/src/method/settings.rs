@@ -15,6 +15,8 @@ Settings of methods that train blocks (blockllm and the other policies, badam, l
   smoothing=add-one|clamp-one                  how visits become a frequency
   patience=N                                   steps without a falling loss, or steps between selections
   probes=N                                     blocks outside the selection measured at each step
+  measured=probes|passed                       the probes, or also every block that the backward pass goes through
+                                               anyway (for --backward layer-wise)
   sweep=N|full                                 blocks per backward pass of the first measurement
   mask=global|per-parameter                    over what the mask's threshold is taken
   threshold=exact|N                            exact top k, or the quantile of N sampled gradients
@@ -22,6 +24,8 @@ Settings of methods that train blocks (blockllm and the other policies, badam, l
   moments=reset|carried-over                   what a new selection does to the moments of what stays
   state=f32|int8                               in what the moments are kept; int8 is a quarter of the bytes
   inactive=none|SCALE                          sign-SGD at SCALE times the learning rate on all other blocks
+  reach=all|above                              the inactive rule moves all of them, or those above the lowest that is
+                                               trained or probed
   rule=adamw|sgd|lion                          how trained entries are updated
 Settings of galore: svd=exact|randomized, gap=N, scale=X. Settings of lora: alpha=X.";
 
@@ -46,6 +50,7 @@ impl BlockMethod {
             "smoothing" => self.visit_smoothing = named(key, value)?,
             "patience" => *self = self.clone().with_patience(number(key, value)?),
             "probes" => self.probes = number(key, value)?,
+            "measured" => self.measured = named(key, value)?,
             "sweep" if value == "full" => self.sweep = SweepMode::Full,
             "sweep" => self.sweep = SweepMode::Grouped(number(key, value)?),
             "mask" => self.mask = named(key, value)?,
@@ -58,13 +63,20 @@ impl BlockMethod {
             "inactive" => {
                 self.inactive = Some(SignSgd {
                     scale: number(key, value)?,
+                    ..self.inactive.unwrap_or_default()
                 });
+            }
+            "reach" => {
+                let inactive = self.inactive.as_mut();
+                inactive
+                    .ok_or("reach is of the inactive rule: name inactive=SCALE before it")?
+                    .reach = named(key, value)?;
             }
             "rule" => self.update = rule(value)?,
             _ => {
                 return Err(unknown(
                     key,
-                    "partition, always, never, norm, smoothing, patience, probes, sweep, mask, threshold, refresh, moments, state, inactive, rule",
+                    "partition, always, never, norm, smoothing, patience, probes, measured, sweep, mask, threshold, refresh, moments, state, inactive, reach, rule",
                 ));
             }
         }

@@ -4,11 +4,10 @@ use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
 use crate::{
-    BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver, StepRecord,
-    TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
+    Backward, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record, RunObserver,
+    StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
-use blockllm_model::seed_dropout;
-use blockllm_optim::{OptimError, Parameter};
+use blockllm_optim::{GradientsParams, OptimError, Parameter, Step};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -18,7 +17,7 @@ use std::time::Instant;
 struct Tally {
     tokens_seen: u64,
     step_ms: Vec<f64>,
-    gradient_entries: u64,
+    gradient_bytes: u64,
     trained_entries: u64,
     state: StateBytes,
 }
@@ -29,6 +28,8 @@ pub(super) struct Run<'a, O> {
     learning_rate: f64,
     device: &'a Device,
     optimizer: TrainingOptimizer,
+    /// Whether the backward pass goes layer by layer.
+    by_layers: bool,
     meter: MemoryMeter,
     tally: Tally,
 }
@@ -53,6 +54,7 @@ impl<'a, O: Objective> Run<'a, O> {
             learning_rate: method.learning_rate.unwrap_or(config.learning_rate),
             device,
             optimizer: method.optimizer(model, config)?,
+            by_layers: config.backward == Backward::LayerWise,
             meter,
             tally: Tally::default(),
         })
@@ -100,22 +102,18 @@ impl<'a, O: Objective> Run<'a, O> {
         let started = Instant::now();
         // Dropout's masks follow from the step, and so does what else is drawn on the device: a resumed run draws the same.
         let seed = step_seed(self.config.seed, step);
-        seed_dropout(seed);
         self.device.seed(seed);
         let learning_rate = self.learning_rate * self.config.schedule.factor(step, self.config.steps);
-        let micro_batches = MicroBatches::new(self.objective, self.device, batches)?;
+        let micro_batches = MicroBatches::new(self.objective, self.device, batches, seed)?;
         self.meter.begin_step(step);
-        let meter = &mut self.meter;
-        let model = self
-            .optimizer
-            .prepare_with(model, |model| micro_batches.backward(model, meter).1)?;
+        let model = self.prepare(model, &micro_batches)?;
         if let Some(event) = self.optimizer.take_selection_event() {
             // Norms were just read back, so nothing is waited for, and a sweep may well have been the peak.
             self.meter.sample_now();
             observer.record(&Record::Selection(event))?;
         }
-        let (loss, gradients) = micro_batches.backward(&model, &mut self.meter);
-        let stepped = self.optimizer.step(model, gradients, learning_rate)?;
+        let (loss, stepped) = self.backward_and_step(model, &micro_batches, learning_rate)?;
+        self.tally.gradient_bytes = self.tally.gradient_bytes.max(micro_batches.gradient_bytes());
         let (loss, grad_norm) = read_back(loss, stepped.grad_norm)?;
         device_log::check()?;
         self.meter.sample();
@@ -141,6 +139,48 @@ impl<'a, O: Objective> Run<'a, O> {
         Ok(stepped.model)
     }
 
+    /// Selects if it is time, and unfreezes what the step needs.
+    fn prepare(
+        &mut self,
+        model: O::Model,
+        micro_batches: &MicroBatches<'_, O>,
+    ) -> Result<O::Model, TrainError> {
+        let meter = &mut self.meter;
+        if !self.by_layers {
+            return Ok(self
+                .optimizer
+                .prepare_with(model, |model| micro_batches.backward(model, meter).1)?);
+        }
+        self.optimizer.prepare_in_parts(model, |model, take| {
+            let take = |model, part| Ok::<_, TrainError>(take(model, part)?);
+            let (model, _) = micro_batches.backward_by_layers(model, meter, true, take)?;
+            Ok(model)
+        })
+    }
+
+    /// The loss, and the model after the step.
+    fn backward_and_step(
+        &mut self,
+        model: O::Model,
+        micro_batches: &MicroBatches<'_, O>,
+        learning_rate: f64,
+    ) -> Result<(Tensor<1>, Step<O::Model>), TrainError> {
+        let (meter, optimizer) = (&mut self.meter, &mut self.optimizer);
+        if !self.by_layers {
+            let (loss, gradients) = micro_batches.backward(&model, meter);
+            return Ok((loss, optimizer.step(model, gradients, learning_rate)?));
+        }
+        let at_once = optimizer.uses_parts_at_once();
+        let take = |model, part| {
+            let model = optimizer.take(model, part, learning_rate)?;
+            micro_batches.note_held(optimizer.waiting_gradient_bytes());
+            Ok::<_, TrainError>(model)
+        };
+        let (model, loss) = micro_batches.backward_by_layers(model, meter, at_once, take)?;
+        let stepped = optimizer.step(model, GradientsParams::new(), learning_rate)?;
+        Ok((loss, stepped))
+    }
+
     fn count(&mut self, batches: &[O::Batch], started: Instant) {
         let tally = &mut self.tally;
         tally.tokens_seen += batches
@@ -148,7 +188,6 @@ impl<'a, O: Objective> Run<'a, O> {
             .map(|batch| self.objective.tokens(batch))
             .sum::<u64>();
         tally.step_ms.push(started.elapsed().as_secs_f64() * 1e3);
-        tally.gradient_entries = tally.gradient_entries.max(self.optimizer.gradient_entries());
         tally.trained_entries = tally.trained_entries.max(self.optimizer.trained_entries());
         let measured = self.optimizer.state_bytes();
         if measured > tally.state.measured {
@@ -177,8 +216,6 @@ impl<'a, O: Objective> Run<'a, O> {
         let of = |bytes: fn(&Parameter) -> u64| self.optimizer.parameters().iter().map(bytes).sum::<u64>();
         let parameters = of(|parameter| parameter.info.numel);
         let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
-        // Gradients have the type of their weights.
-        let gradients_bytes = self.tally.gradient_entries * weights_bytes / parameters.max(1);
         let tally = self.tally;
         let seconds = tally.step_ms.iter().sum::<f64>() / 1e3;
         Trained {
@@ -193,7 +230,9 @@ impl<'a, O: Objective> Run<'a, O> {
             trained_entries: tally.trained_entries,
             selections: self.optimizer.selections(),
             blocks: self.optimizer.block_names(),
-            memory: self.meter.report(weights_bytes, gradients_bytes, tally.state),
+            memory: self
+                .meter
+                .report(weights_bytes, tally.gradient_bytes, tally.state),
             self_check: None,
         }
     }

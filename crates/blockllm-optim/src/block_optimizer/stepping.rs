@@ -1,0 +1,137 @@
+//! A step of the block optimizer: gradients are taken whole or layer by layer, then the trained entries are updated.
+use super::BlockOptimizer;
+use crate::grad_norm;
+use crate::states::MaskPlan;
+use crate::step::{Step, Updater, flat_gradients};
+use crate::{MaskRefresh, OptimError};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::collections::BTreeSet;
+
+impl BlockOptimizer {
+    /// Takes a part of the step's gradients, such as a layer's, from a backward pass that goes layer by layer;
+    /// [`step`](Self::step) then takes the last part, or none, and ends the step.
+    ///
+    /// The norm of every gradient is measured. Gradients of trained parameters wait for the end of the step where that
+    /// needs all of them: while there is a global clip, and where masks are made. Otherwise they are used at once. Blocks
+    /// outside the selection move at once by the `inactive` rule. All that is not waiting is dropped.
+    ///
+    /// # Errors
+    /// When nothing was prepared, or a parameter's gradient is given twice; the module is lost then.
+    pub fn take<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<M, OptimError> {
+        if self.selector.selected().is_empty() {
+            return Err(OptimError::NotPrepared);
+        }
+        let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
+        self.parts.note(&found, &self.parameters)?;
+        let trained = self.trained_params();
+        let inactive: BTreeSet<_> = self.params_of(&self.inactive).collect();
+        let (wait, now) = if self.waits_for_all() {
+            (trained, inactive.clone())
+        } else {
+            (BTreeSet::new(), trained.union(&inactive).copied().collect())
+        };
+        let gradients = self.parts.sort(&module, gradients, &self.index, &wait, &now);
+        Ok(self.update(module, gradients, learning_rate, None, &inactive))
+    }
+
+    /// Whether a part's gradients are used and dropped as they come: then a backward pass over several micro-batches should
+    /// go through all of them layer by layer. Else the gradients of what is trained exist until the end of the step.
+    pub fn uses_parts_at_once(&self) -> bool {
+        self.config.inactive.is_some() || !self.waits_for_all()
+    }
+
+    /// Bytes of the gradients that wait for the end of the step.
+    pub fn waiting_gradient_bytes(&self) -> u64 {
+        self.parts.waiting_bytes()
+    }
+
+    /// Updates the trained entries. `gradients` are those of the loss whose forward ran on the prepared module,
+    /// averaged over the micro-batches if there are several; or what [`take`](Self::take) was not given yet of them.
+    ///
+    /// # Errors
+    /// When nothing was prepared, a trained parameter has no gradient, or the device fails; the module is lost
+    /// then, as it is the caller's only copy.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<Step<M>, OptimError> {
+        let module = self.take(module, gradients, learning_rate)?;
+        let trained = self.trained_params();
+        if let Some(param) = trained.difference(self.parts.given()).next() {
+            return Err(OptimError::MissingGradient {
+                path: self.parameters[*param].info.path.clone(),
+            });
+        }
+        let gradients = self.parts.finish();
+        if self.makes_masks() {
+            self.make_masks(&module, &gradients)?;
+            self.unmasked = false;
+        }
+        let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
+        let step = self.selector.step() + 1;
+        let measured = [self.selector.selected(), &self.probes, &self.inactive].concat();
+        for block in measured {
+            self.selector.note_measured(block, step);
+        }
+        let model = self.update(module, gradients, learning_rate, clip, &BTreeSet::new());
+        Ok(Step { model, grad_norm })
+    }
+
+    /// Whether this step makes masks, from the gradients of the whole selection.
+    fn makes_masks(&self) -> bool {
+        self.unmasked || self.config.refresh == MaskRefresh::EachStep
+    }
+
+    /// Whether no trained entry can move before all gradients are there.
+    fn waits_for_all(&self) -> bool {
+        self.makes_masks() || self.config.max_grad_norm.is_some()
+    }
+
+    /// Moves whatever has a gradient: trained entries by the update rule, parameters in `inactive` by their sign.
+    fn update<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+        clip: Option<Tensor<1>>,
+        inactive: &BTreeSet<usize>,
+    ) -> M {
+        if gradients.is_empty() {
+            return module;
+        }
+        let scale = self.config.inactive.map_or(0.0, |rule| rule.scale);
+        module.map(&mut Updater {
+            inactive: (inactive, scale * learning_rate),
+            rule: self.config.update.rule(),
+            learning_rate,
+            clip,
+            gradients,
+            index: &self.index,
+            states: &mut self.states,
+        })
+    }
+
+    /// Makes the masks of the selection from the step's gradients, and the state of what is trained.
+    fn make_masks<M: Module>(&mut self, module: &M, gradients: &GradientsParams) -> Result<(), OptimError> {
+        let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
+        let mut flat = flat_gradients(module, gradients, &self.index);
+        flat.retain(|param, _| selected.contains(param));
+        let plan = MaskPlan {
+            keep: self.keep,
+            scope: self.config.mask,
+            threshold: self.config.threshold,
+            seed: self.config.seed.wrapping_add(self.selector.step()),
+        };
+        self.states
+            .make(flat, plan, self.config.update.rule(), &self.parameters)
+    }
+}
