@@ -37,5 +37,8 @@ fn main() {
         useful += loader.next_batch().unwrap().input_tokens();
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{useful} useful tokens in {seconds:.2} s: {:.0} a second", useful as f64 / seconds);
+    println!(
+        "{useful} useful tokens in {seconds:.2} s: {:.0} a second",
+        useful as f64 / seconds
+    );
 }

@@ -41,7 +41,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
 pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     use std::io::ErrorKind::{InvalidInput, Unsupported};
     let here = Path::new(".");
-    let folder = if folder.as_os_str().is_empty() { here } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        here
+    } else {
+        folder
+    };
     match File::open(folder).and_then(|opened| opened.sync_all()) {
         Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
         synced => synced,

@@ -41,7 +41,14 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(bounded(&path, 5).unwrap(), b"12345");
         let refused = bounded(&path, 4);
-        assert!(matches!(refused, Err(DataError::FileTooLarge { found: 5, expected: 4, .. })));
+        assert!(matches!(
+            refused,
+            Err(DataError::FileTooLarge {
+                found: 5,
+                expected: 4,
+                ..
+            })
+        ));
     }
 
     #[cfg(unix)]

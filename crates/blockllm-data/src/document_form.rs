@@ -19,7 +19,9 @@ impl DocumentForm {
     /// # Errors
     /// [`DataError::Config`] when it has room for none.
     pub fn room(&self, seq_len: usize) -> Result<usize, DataError> {
-        let room = seq_len.checked_sub(self.before.len() + 1).filter(|&room| room > 0);
+        let room = seq_len
+            .checked_sub(self.before.len() + 1)
+            .filter(|&room| room > 0);
         room.ok_or_else(|| DataError::Config {
             field: "seq_len",
             found: seq_len.to_string(),

@@ -355,7 +355,10 @@ mod tests {
         };
         for missing in [
             DocumentPlace { taken: 3, ..end },
-            DocumentPlace { taken: u64::MAX, ..end },
+            DocumentPlace {
+                taken: u64::MAX,
+                ..end
+            },
             shard(0, 51),
             shard(0, u64::MAX),
             shard(1, 1),
@@ -383,6 +386,9 @@ mod tests {
     fn a_corpus_without_documents_is_an_error_and_not_an_endless_loop() {
         let mut empty = stream(0, 1);
         assert!(matches!(empty.next_document(), Err(DataError::EmptySplit { .. })));
-        assert!(matches!(empty.next_document(), Err(DataError::LoaderStopped { .. })));
+        assert!(matches!(
+            empty.next_document(),
+            Err(DataError::LoaderStopped { .. })
+        ));
     }
 }

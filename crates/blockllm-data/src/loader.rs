@@ -49,7 +49,10 @@ impl Loader {
         cursor: Cursor,
     ) -> Result<Self, DataError> {
         let prefetch = config.prefetch;
-        Ok(Self::of(BatchStream::resume(corpus, tokenizer, config, cursor)?, prefetch))
+        Ok(Self::of(
+            BatchStream::resume(corpus, tokenizer, config, cursor)?,
+            prefetch,
+        ))
     }
 
     fn of(stream: BatchStream, prefetch: usize) -> Self {

@@ -107,7 +107,9 @@ impl DataManifest {
         memory: Option<&Path>,
         progress: &mut dyn FnMut(HashProgress),
     ) -> Result<Self, DataError> {
-        let Some(shards) = corpus.shards() else { return Ok(self) };
+        let Some(shards) = corpus.shards() else {
+            return Ok(self);
+        };
         let hashes = corpus.hashes();
         if let Some(memory) = memory {
             hashes.remember(memory)?;

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, DocumentForm};
 use crate::batch::{IGNORE_INDEX, PADDING_SEGMENT};
+use crate::{DataError, DocumentForm};
 
 /// How documents become rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

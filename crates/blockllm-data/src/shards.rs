@@ -291,7 +291,10 @@ mod tests {
             names(&shards.train),
             ["contest.jsonl", "train-test-split.jsonl", "train.jsonl"]
         );
-        assert_eq!(names(&shards.validation), ["books-Validation.jsonl.gz", "dev.json.gz"]);
+        assert_eq!(
+            names(&shards.validation),
+            ["books-Validation.jsonl.gz", "dev.json.gz"]
+        );
         assert_eq!(names(&shards.left_out), ["news_test.jsonl"]);
         assert_eq!(
             shards.describe(),

@@ -79,7 +79,12 @@ mod tests {
     fn the_order_differs_by_seed_epoch_and_block_and_repeats_for_the_same() {
         let order = block(100, 7, 0, 0);
         assert_eq!(order, block(100, 7, 0, 0));
-        for other in [block(100, 8, 0, 0), block(100, 7, 1, 0), block(100, 7, 0, 1), of(100, 7, 0)] {
+        for other in [
+            block(100, 8, 0, 0),
+            block(100, 7, 1, 0),
+            block(100, 7, 0, 1),
+            of(100, 7, 0),
+        ] {
             assert_ne!(order, other);
         }
         assert_ne!(of(100, 7, 0), of(100, 7, 1));

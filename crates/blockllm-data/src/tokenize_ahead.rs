@@ -190,8 +190,7 @@ impl<M> TokenizeAhead<M> {
         let mut tokens = tokens.into_iter();
         for (meta, known) in chunk.documents {
             let tokens = known.map(Ok).or_else(|| tokens.next());
-            self.ready
-                .extend(tokens.map(|tokens| (meta, tokens)));
+            self.ready.extend(tokens.map(|tokens| (meta, tokens)));
         }
         Ok(())
     }

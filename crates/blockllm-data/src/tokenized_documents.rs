@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::tokenize_ahead::{TokenizeAhead, Work};
 use crate::{
-    BadDocuments, Corpus, DataError, DocumentId, DocumentPlace, DocumentStream, Layout, LoaderConfig, Skipped,
-    TokenStore, Tokenizer, UnfinishedDocument,
+    BadDocuments, Corpus, DataError, DocumentId, DocumentPlace, DocumentStream, Layout, LoaderConfig,
+    Skipped, TokenStore, Tokenizer, UnfinishedDocument,
 };
 
 /// Tokens of a text take about so many bytes of it; a corpus that is larger than the store could hold is not stored.
@@ -98,7 +98,10 @@ impl TokenizedDocuments {
                     skipped: documents.skipped(),
                     is_stored: known.is_some(),
                 };
-                Ok(Some((taken, known.map_or(Work::Text(document.text), Work::Tokens))))
+                Ok(Some((
+                    taken,
+                    known.map_or(Work::Text(document.text), Work::Tokens),
+                )))
             };
             let next = self.ahead.next(&mut work)?;
             let (taken, tokens) = next.ok_or(DataError::LoaderStopped {
@@ -124,12 +127,17 @@ impl TokenizedDocuments {
     /// # Errors
     /// What reading or tokenizing fails with, and [`DataError::CursorPlace`] when there is no such document.
     pub fn unfinished(&self, unfinished: &[UnfinishedDocument]) -> Result<Vec<Vec<u32>>, DataError> {
-        let documents = self.corpus.documents_at(unfinished.iter().map(|one| one.document))?;
+        let documents = self
+            .corpus
+            .documents_at(unfinished.iter().map(|one| one.document))?;
         unfinished
             .iter()
             .map(|one| {
-                let text = documents.get(&one.document).map(|document| document.text.as_str());
-                self.tokenizer.encode_beginning(text.unwrap_or_default(), self.needed)
+                let text = documents
+                    .get(&one.document)
+                    .map(|document| document.text.as_str());
+                self.tokenizer
+                    .encode_beginning(text.unwrap_or_default(), self.needed)
             })
             .collect()
     }

@@ -64,7 +64,9 @@ fn validation_rows(
     let mut rows = Vec::new();
     let mut label_tokens = 0;
     while label_tokens < max_tokens {
-        let Some(row) = packer.next_row(&mut next)? else { break };
+        let Some(row) = packer.next_row(&mut next)? else {
+            break;
+        };
         label_tokens += row.label_tokens();
         rows.push(row);
     }

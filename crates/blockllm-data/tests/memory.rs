@@ -94,6 +94,9 @@ fn a_thousand_shards_take_no_more_memory_than_ten() {
     let (few, many) = (peak(10, &tokenizer), peak(1000, &tokenizer));
     println!("10 shards: {few} bytes, 1000 shards: {many} bytes");
     // A shard's path and hash are all that may be kept of it.
-    assert!(many < few + 990 * 700, "10 shards: {few} bytes, 1000 shards: {many} bytes");
+    assert!(
+        many < few + 990 * 700,
+        "10 shards: {few} bytes, 1000 shards: {many} bytes"
+    );
     assert!(few < 16 << 20, "{few} bytes");
 }

@@ -99,20 +99,38 @@ fn check_size(path: &Path, metadata: &ParquetMetaData) -> Result<(), DataError> 
     if (0..=MAX_ROWS).contains(&rows) && bytes <= MAX_BYTES {
         return Ok(());
     }
-    Err(broken(path, &format!("it says that it has {rows} rows in {bytes} bytes")))
+    Err(broken(
+        path,
+        &format!("it says that it has {rows} rows in {bytes} bytes"),
+    ))
 }
 
 /// The columns that the task needs; others may hold what the row reader cannot read.
-fn columns(path: &Path, metadata: &ParquetMetaData, task: GlueTask, labelled: bool) -> Result<Type, DataError> {
+fn columns(
+    path: &Path,
+    metadata: &ParquetMetaData,
+    task: GlueTask,
+    labelled: bool,
+) -> Result<Type, DataError> {
     let schema = metadata.file_metadata().schema();
     let all = schema.get_fields();
-    let wanted = task.hub_columns().iter().copied().chain(labelled.then_some("label"));
+    let wanted = task
+        .hub_columns()
+        .iter()
+        .copied()
+        .chain(labelled.then_some("label"));
     let find = |wanted: &'static str| {
-        let found = all.iter().find(|field| field.name() == wanted && field.is_primitive());
+        let found = all
+            .iter()
+            .find(|field| field.name() == wanted && field.is_primitive());
         found.cloned().ok_or_else(|| DataError::MissingColumn {
             path: path.to_owned(),
             column: wanted,
-            found: all.iter().map(|field| field.name()).collect::<Vec<_>>().join(", "),
+            found: all
+                .iter()
+                .map(|field| field.name())
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     };
     let fields = wanted.map(find).collect::<Result<Vec<Arc<Type>>, _>>()?;

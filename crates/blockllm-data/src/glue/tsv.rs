@@ -158,7 +158,10 @@ mod tests {
 
     /// Every field that a broken row is refused for is quoted, but never a whole file.
     fn is_told(found: Result<Rows, DataError>) -> bool {
-        found.map_or_else(|error| error.to_string().len() < 2000, |rows| !rows.examples.is_empty())
+        found.map_or_else(
+            |error| error.to_string().len() < 2000,
+            |rows| !rows.examples.is_empty(),
+        )
     }
 
     proptest! {

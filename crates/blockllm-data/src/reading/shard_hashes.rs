@@ -99,7 +99,10 @@ impl ShardHashes {
         paths: &[PathBuf],
         progress: &mut dyn FnMut(HashProgress),
     ) -> Result<Vec<String>, DataError> {
-        let files = paths.iter().map(|path| appearance(path)).collect::<Result<Vec<_>, _>>()?;
+        let files = paths
+            .iter()
+            .map(|path| appearance(path))
+            .collect::<Result<Vec<_>, _>>()?;
         let unknown = files.iter().filter(|file| self.get(file).is_none());
         let mut told = HashProgress {
             done_bytes: 0,
@@ -251,7 +254,9 @@ mod tests {
         let second = Arc::new(ShardHashes::default());
         second.remember(&memory).unwrap();
         let mut total = 0;
-        let found = second.of(&paths, &mut |progress| total = progress.total_bytes).unwrap();
+        let found = second
+            .of(&paths, &mut |progress| total = progress.total_bytes)
+            .unwrap();
         assert_eq!(found, [sha256_hex(b"a"), sha256_hex(b"another")]);
         assert_eq!(total, 7, "only the changed file is hashed");
     }

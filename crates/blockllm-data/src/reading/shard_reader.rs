@@ -185,7 +185,10 @@ mod tests {
 
     #[test]
     fn a_plain_and_a_gzip_shard_give_the_same_texts_and_all_gzip_members_are_read() {
-        let (one, two) = ("\u{feff}{\"text\":\"a\\nb\",\"url\":\"u\"}\n\n", "{\"text\":\"c\"}");
+        let (one, two) = (
+            "\u{feff}{\"text\":\"a\\nb\",\"url\":\"u\"}\n\n",
+            "{\"text\":\"c\"}",
+        );
         let members = [gzip(one), gzip(two), vec![0; 512]].concat();
         for texts in [
             read("s.jsonl", format!("{one}{two}").as_bytes()),
@@ -226,7 +229,12 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_by_its_number_and_the_lines_behind_it_can_be_read() {
-        for (bad, is_json) in [("{\"text\":\"b", false), ("[\"a\"]", false), ("{\"content\":\"b\"}", true), ("{\"text\":3}", true)] {
+        for (bad, is_json) in [
+            ("{\"text\":\"b", false),
+            ("[\"a\"]", false),
+            ("{\"content\":\"b\"}", true),
+            ("{\"text\":3}", true),
+        ] {
             let text = format!("{{\"text\":\"a\"}}\n{bad}\n{{\"text\":\"c\"}}\n");
             let mut found = read("s.jsonl", text.as_bytes());
             assert_eq!(found.len(), 3, "{bad}");
@@ -257,7 +265,17 @@ mod tests {
         let (_folder, mut reader) = reader("s.json.gz", &gzip(&text));
         reader.config.max_line_bytes = 1000;
         let error = reader.next().unwrap().unwrap_err();
-        assert!(matches!(error, DataError::LineTooLong { line: 1, expected: 1000, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                DataError::LineTooLong {
+                    line: 1,
+                    expected: 1000,
+                    ..
+                }
+            ),
+            "{error}"
+        );
         assert_eq!(reader.next().unwrap().unwrap(), "b");
     }
 

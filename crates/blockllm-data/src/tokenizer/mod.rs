@@ -81,7 +81,11 @@ impl Tokenizer {
         }
         let label = "trained here";
         let json = trained::learn(documents, vocab_size).map_err(|error| library_error(label, &*error))?;
-        Self::from_json(json.to_string().as_bytes(), label.to_owned(), &Declared::default())
+        Self::from_json(
+            json.to_string().as_bytes(),
+            label.to_owned(),
+            &Declared::default(),
+        )
     }
 
     fn from_json(bytes: &[u8], label: String, declared: &Declared) -> Result<Self, DataError> {
@@ -130,7 +134,11 @@ impl Tokenizer {
         json["post_processor"] = json!({
             "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
         });
-        Self::from_json(json.to_string().as_bytes(), self.label.clone(), &Declared::default())
+        Self::from_json(
+            json.to_string().as_bytes(),
+            self.label.clone(),
+            &Declared::default(),
+        )
     }
 
     /// The library's own tokenizer.
@@ -268,7 +276,9 @@ impl Tokenizer {
     pub fn fitted(mut self, model_vocab_size: usize) -> Result<Self, DataError> {
         let added = self.inner.get_added_vocabulary().get_vocab();
         let words = self.inner.get_vocab(false).into_iter();
-        let words = words.filter(|(word, _)| !added.contains_key(word)).map(|(_, id)| id);
+        let words = words
+            .filter(|(word, _)| !added.contains_key(word))
+            .map(|(_, id)| id);
         let around = [&self.special.before, &self.special.behind].into_iter().flatten();
         let found = words.chain(around.copied()).max().map_or(0, |id| id as usize + 1);
         if found > model_vocab_size {

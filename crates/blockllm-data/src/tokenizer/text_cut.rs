@@ -102,7 +102,8 @@ fn no_token_crosses(json: &Value) -> bool {
 
 fn crosses(token: &str, spaces: &[char]) -> bool {
     // Runs of spaces, tabs and line ends are often tokens; the last three are byte-level BPE's letters for them.
-    let is_space = |letter: char| spaces.contains(&letter) || letter.is_whitespace() || "ĊĉčĠ▁".contains(letter);
+    let is_space =
+        |letter: char| spaces.contains(&letter) || letter.is_whitespace() || "ĊĉčĠ▁".contains(letter);
     let mut pairs = token.chars().zip(token.chars().skip(1));
     pairs.any(|(left, right)| !is_space(left) && spaces.contains(&right))
 }
@@ -151,9 +152,13 @@ mod tests {
         assert!(with("normalizer", replace(json!({ "Regex": " {2,}" }), " ")));
         assert!(!with("normalizer", replace(json!({ "String": " " }), "")));
         assert!(!with("normalizer", replace(json!({ "Regex": "\\s" }), "x")));
-        let sequence = json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }, { "type": "Reversed" }] });
+        let sequence =
+            json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }, { "type": "Reversed" }] });
         assert!(!with("normalizer", sequence));
-        assert!(!with("pre_tokenizer", json!({ "type": "FixedLength", "length": 5 })));
+        assert!(!with(
+            "pre_tokenizer",
+            json!({ "type": "FixedLength", "length": 5 })
+        ));
     }
 
     #[test]
@@ -163,7 +168,8 @@ mod tests {
         assert!(!can_cut(&json));
         json["pre_tokenizer"] = json!({ "type": "Sequence", "pretokenizers": [{ "type": "Punctuation" }] });
         assert!(!can_cut(&json));
-        json["pre_tokenizer"] = json!({ "type": "Sequence", "pretokenizers": [{ "type": "WhitespaceSplit" }] });
+        json["pre_tokenizer"] =
+            json!({ "type": "Sequence", "pretokenizers": [{ "type": "WhitespaceSplit" }] });
         assert!(can_cut(&json));
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use blockllm_data::{
-    BadDocuments, Corpus, DataError, Layout, LmBatch, Loader, LoaderConfig, ReadingConfig, Skipped, Tokenizer,
-    validation_batches,
+    BadDocuments, Corpus, DataError, Layout, LmBatch, Loader, LoaderConfig, ReadingConfig, Skipped,
+    Tokenizer, validation_batches,
 };
 use tempfile::TempDir;
 
@@ -41,7 +41,13 @@ fn folder(lines: &[String]) -> TempDir {
 
 /// Good documents, and the same with a bad line before every fifth and behind the last.
 fn lines() -> (Vec<String>, Vec<String>) {
-    let bad = ["{\"content\":\"x\"}", "[]", "{\"text\":\"a\",\"text\":\"b\"}", "no json", "{\"text\":\"cut"];
+    let bad = [
+        "{\"content\":\"x\"}",
+        "[]",
+        "{\"text\":\"a\",\"text\":\"b\"}",
+        "no json",
+        "{\"text\":\"cut",
+    ];
     let good: Vec<String> = texts(40).iter().map(|text| line(text)).collect();
     let mut mixed = Vec::new();
     for (index, good) in good.iter().enumerate() {
@@ -58,13 +64,18 @@ fn open(folder: &Path, reading: ReadingConfig) -> Corpus {
     Corpus::from_folder(folder).unwrap().with_reading(reading)
 }
 
-fn run(corpus: Corpus, tokenizer: &Arc<Tokenizer>) -> Result<(Vec<LmBatch>, Vec<Loader>), DataError> {
+fn run(corpus: &Corpus, tokenizer: &Arc<Tokenizer>) -> Result<(Vec<LmBatch>, Vec<Loader>), DataError> {
     let mut loader = Loader::new(corpus.clone(), tokenizer.clone(), config())?;
     let (mut batches, mut resumed) = (Vec::new(), Vec::new());
     while loader.cursor().next.epoch < 2 {
         batches.push(loader.next_batch()?);
         let cursor = loader.cursor().clone();
-        resumed.push(Loader::resume(corpus.clone(), tokenizer.clone(), config(), cursor)?);
+        resumed.push(Loader::resume(
+            corpus.clone(),
+            tokenizer.clone(),
+            config(),
+            cursor,
+        )?);
     }
     Ok((batches, resumed))
 }
@@ -73,9 +84,16 @@ fn run(corpus: Corpus, tokenizer: &Arc<Tokenizer>) -> Result<(Vec<LmBatch>, Vec<
 fn a_bad_line_ends_the_run_by_default_and_is_named() {
     let (_, mixed) = lines();
     let folder = folder(&mixed[1..]);
-    let error = run(open(folder.path(), ReadingConfig::default()), &Arc::new(tokenizer())).unwrap_err();
+    let error = run(
+        &open(folder.path(), ReadingConfig::default()),
+        &Arc::new(tokenizer()),
+    )
+    .unwrap_err();
     let message = error.to_string();
-    assert!(message.contains("train.jsonl, line 6") && message.contains("`[]`"), "{message}");
+    assert!(
+        message.contains("train.jsonl, line 6") && message.contains("`[]`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -83,8 +101,8 @@ fn skipped_documents_leave_the_batches_of_the_good_ones_and_are_counted_also_whe
     let (good, mixed) = lines();
     let (good, mixed) = (folder(&good), folder(&mixed));
     let tokenizer = Arc::new(tokenizer());
-    let (expected, _) = run(open(good.path(), ReadingConfig::default()), &tokenizer).unwrap();
-    let (found, resumed) = run(open(mixed.path(), SKIP), &tokenizer).unwrap();
+    let (expected, _) = run(&open(good.path(), ReadingConfig::default()), &tokenizer).unwrap();
+    let (found, resumed) = run(&open(mixed.path(), SKIP), &tokenizer).unwrap();
     assert_eq!(found, expected);
     let counts: Vec<Skipped> = resumed.iter().map(Loader::skipped).collect();
     assert!(counts.is_sorted_by_key(|skipped| skipped.documents));
@@ -96,7 +114,10 @@ fn skipped_documents_leave_the_batches_of_the_good_ones_and_are_counted_also_whe
     }
     // Nine a pass, and those of the block that the third has begun with.
     let last = counts.last().unwrap();
-    assert!((19..=20).contains(&last.documents) && last.shards == 0, "{last:?}");
+    assert!(
+        (19..=20).contains(&last.documents) && last.shards == 0,
+        "{last:?}"
+    );
 }
 
 #[test]
@@ -111,9 +132,9 @@ fn a_text_that_the_tokenizer_refuses_is_a_bad_document_too() {
     json["added_tokens"].as_array_mut().unwrap().push(far);
     fs::write(&path, json.to_string()).unwrap();
     let tokenizer = Arc::new(Tokenizer::from_file(&path).unwrap().fitted(280).unwrap());
-    let error = run(open(folder.path(), ReadingConfig::default()), &tokenizer).unwrap_err();
+    let error = run(&open(folder.path(), ReadingConfig::default()), &tokenizer).unwrap_err();
     assert!(error.to_string().contains("`<far>` (id 280)"), "{error}");
-    let (_, resumed) = run(open(folder.path(), SKIP), &tokenizer).unwrap();
+    let (_, resumed) = run(&open(folder.path(), SKIP), &tokenizer).unwrap();
     let last = resumed.last().unwrap().skipped().documents;
     assert!((2..=4).contains(&last), "{last}");
 }
@@ -132,8 +153,16 @@ fn an_empty_shard_and_a_torn_one_are_skipped_and_counted_as_shards() {
     let mut documents = open(folder.path(), SKIP).documents(blockllm_data::Split::Train);
     let read = documents.by_ref().map(Result::unwrap).count();
     assert!((20..60).contains(&read), "{read}");
-    assert_eq!(documents.skipped(), Skipped { documents: 0, shards: 2 });
-    let stopped: Result<Vec<_>, _> = open(folder.path(), ReadingConfig::default()).train_documents().collect();
+    assert_eq!(
+        documents.skipped(),
+        Skipped {
+            documents: 0,
+            shards: 2
+        }
+    );
+    let stopped: Result<Vec<_>, _> = open(folder.path(), ReadingConfig::default())
+        .train_documents()
+        .collect();
     assert!(matches!(stopped, Err(DataError::EmptyShard { .. })));
 }
 
@@ -146,6 +175,12 @@ fn validation_skips_as_training_does() {
         fs::write(folder.path().join("validation.jsonl"), lines.join("\n")).unwrap();
         validation_batches(&open(folder.path(), reading), &tokenizer, &config(), usize::MAX)
     };
-    assert_eq!(rows(&mixed, SKIP).unwrap(), rows(&good, ReadingConfig::default()).unwrap());
-    assert!(matches!(rows(&mixed, ReadingConfig::default()), Err(DataError::NoText { line: 1, .. })));
+    assert_eq!(
+        rows(&mixed, SKIP).unwrap(),
+        rows(&good, ReadingConfig::default()).unwrap()
+    );
+    assert!(matches!(
+        rows(&mixed, ReadingConfig::default()),
+        Err(DataError::NoText { line: 1, .. })
+    ));
 }

@@ -12,7 +12,10 @@ fn write(dir: &Path, name: &str, text: &str) {
 }
 
 /// A task with these files below a folder of its own, and its test rows.
-fn opened_all(task: GlueTask, files: &[(&str, &str)]) -> Result<(GlueData, Result<Vec<GlueExample>, String>), String> {
+fn opened_all(
+    task: GlueTask,
+    files: &[(&str, &str)],
+) -> Result<(GlueData, Result<Vec<GlueExample>, String>), String> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         write(dir.path(), &format!("{}/{name}", task.name()), text);
@@ -56,7 +59,10 @@ fn the_oddities_of_the_files_are_read_as_glue_means_them() {
         ("Rode sailors the.", Some(GlueLabel::Class(0)))
     );
     let test = test.unwrap();
-    assert_eq!((test[0].sentence.as_str(), test[0].label), ("Bill coughed.", None));
+    assert_eq!(
+        (test[0].sentence.as_str(), test[0].label),
+        ("Bill coughed.", None)
+    );
     // MRPC begins with a byte-order mark, and its first column is the label.
     let mrpc = "\u{feff}Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tA\tB\n";
     let data = opened(GlueTask::Mrpc, &[("train.tsv", mrpc), ("dev.tsv", mrpc)]).unwrap();
@@ -293,9 +299,18 @@ fn a_prediction_that_the_task_does_not_have_is_no_submission() {
         (GlueTask::StsB, GlueLabel::Class(0)),
         (GlueTask::StsB, GlueLabel::Score(f32::NAN)),
     ] {
-        let right = if task.is_regression() { GlueLabel::Score(1.0) } else { GlueLabel::Class(0) };
-        let error = write_submission(dir.path(), task, false, &[right, prediction]).unwrap_err().to_string();
-        assert!(error.contains("prediction 1 of") && error.contains(task.name()), "{error}");
+        let right = if task.is_regression() {
+            GlueLabel::Score(1.0)
+        } else {
+            GlueLabel::Class(0)
+        };
+        let error = write_submission(dir.path(), task, false, &[right, prediction])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("prediction 1 of") && error.contains(task.name()),
+            "{error}"
+        );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

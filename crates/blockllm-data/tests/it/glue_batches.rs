@@ -1,8 +1,8 @@
 //! Pairs as token ids and batches of them; the hub's parquet files; the generated stand-in.
 use blockllm_data::Tokenizer;
 use blockllm_data::glue::{
-    ClassificationBatch, EncodedExample, EncodedExamples, EpochBatches, EpochConfig, GlueData, GlueExample, GlueLabel,
-    GlueTask, PairEncoder, evaluation_batches,
+    ClassificationBatch, EncodedExample, EncodedExamples, EpochBatches, EpochConfig, GlueData, GlueExample,
+    GlueLabel, GlueTask, PairEncoder, evaluation_batches,
 };
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
 use parquet::file::properties::WriterProperties;
@@ -232,7 +232,12 @@ fn the_stand_in_has_the_form_of_its_task() {
                 GlueLabel::Score(score) => assert!(task.is_regression() && (0.0..=5.0).contains(&score)),
             }
         }
-        assert!(data.test(false).unwrap().iter().all(|example| example.label.is_none()));
+        assert!(
+            data.test(false)
+                .unwrap()
+                .iter()
+                .all(|example| example.label.is_none())
+        );
     }
 }
 

@@ -68,7 +68,7 @@ fn odd_value() -> impl Strategy<Value = Value> {
 }
 
 /// Puts `odd` in place of one of the values in `json`, however deep.
-fn replace_one(json: &mut Value, at: Index, odd: Value) {
+fn replace_one(json: &mut Value, at: Index, odd: &Value) {
     fn count(json: &Value) -> usize {
         1 + match json {
             Value::Array(values) => values.iter().map(count).sum(),
@@ -96,7 +96,7 @@ fn replace_one(json: &mut Value, at: Index, odd: Value) {
         }
     }
     let place = at.index(count(json));
-    replace(json, place, &odd);
+    replace(json, place, odd);
 }
 
 proptest! {
@@ -139,7 +139,10 @@ fn corpus() -> (Corpus, LoaderConfig) {
         threads: 1,
         ..LoaderConfig::default()
     };
-    (Corpus::from_documents("hostile", texts(30), vec!["held out".to_owned()]), config)
+    (
+        Corpus::from_documents("hostile", texts(30), vec!["held out".to_owned()]),
+        config,
+    )
 }
 
 /// Small numbers that may be right, and numbers that cannot be.
@@ -184,7 +187,7 @@ proptest! {
         let mut stream = BatchStream::new(corpus.clone(), TOKENIZER.clone(), config.clone()).unwrap();
         stream.next_batch().unwrap();
         let mut json = serde_json::to_value(stream.cursor()).unwrap();
-        replace_one(&mut json, at, odd);
+        replace_one(&mut json, at, &odd);
         if let Ok(cursor) = serde_json::from_value(json)
             && let Ok(mut stream) = BatchStream::resume(corpus, TOKENIZER.clone(), config, cursor)
         {
@@ -201,10 +204,12 @@ fn use_tokenizer(path: &Path) -> Result<(), DataError> {
     assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
     tokenizer.decode(&ids)?;
     let form = tokenizer.document_form();
-    form.and_then(|form| form.room(16)).map(drop).or_else(|error| match error {
-        DataError::NoEndToken { .. } | DataError::Config { .. } => Ok(()),
-        error => Err(error),
-    })?;
+    form.and_then(|form| form.room(16))
+        .map(drop)
+        .or_else(|error| match error {
+            DataError::NoEndToken { .. } | DataError::Config { .. } => Ok(()),
+            error => Err(error),
+        })?;
     let vocab_size = tokenizer.vocab_size();
     let encoder = PairEncoder::new(tokenizer, 24)?.fitted(vocab_size)?;
     let example = GlueExample {
@@ -217,10 +222,19 @@ fn use_tokenizer(path: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-const TOKENIZERS: [&str; 3] = ["bert_tokenizer.json", "t5_tokenizer.json", "llama_3_tokenizer.json"];
+const TOKENIZERS: [&str; 3] = [
+    "bert_tokenizer.json",
+    "t5_tokenizer.json",
+    "llama_3_tokenizer.json",
+];
 
 fn fixture(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+    fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(name),
+    )
+    .unwrap()
 }
 
 proptest! {
@@ -243,7 +257,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         let mut json: Value = serde_json::from_slice(&fixture(name)).unwrap();
-        replace_one(&mut json, at, odd);
+        replace_one(&mut json, at, &odd);
         fs::write(&path, json.to_string()).unwrap();
         let _ = use_tokenizer(&path);
     }

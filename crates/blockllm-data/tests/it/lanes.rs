@@ -229,15 +229,24 @@ fn a_cursor_to_a_place_that_the_run_does_not_have_is_refused() {
     };
     refused(&|_, unfinished| unfinished.row = 2, "row 2");
     for offset in [500, u64::MAX] {
-        refused(&|_, unfinished| unfinished.token_offset = offset, &format!("token {offset}"));
+        refused(
+            &|_, unfinished| unfinished.token_offset = offset,
+            &format!("token {offset}"),
+        );
     }
-    refused(&|_, unfinished| unfinished.document.index = 7, "document 7 of shard 0");
+    refused(
+        &|_, unfinished| unfinished.document.index = 7,
+        "document 7 of shard 0",
+    );
     refused(&|_, unfinished| unfinished.document.shard = 9, "of shard 9");
     let beyond = DocumentPlace {
         taken: 7,
         ..cursor.next
     };
-    refused(&|cursor, _| cursor.next = beyond, "document 7 of block 0 of epoch 0");
+    refused(
+        &|cursor, _| cursor.next = beyond,
+        "document 7 of block 0 of epoch 0",
+    );
     let json = serde_json::to_string(&cursor).unwrap();
     for place in ["{\"batches\"", "{\"row\"", "{\"epoch\""] {
         let json = json.replacen(place, &place.replace('{', "{\"other\":0,"), 1);
@@ -256,7 +265,10 @@ fn packed_validation_rows_are_the_documents_end_to_end_for_every_batch_size() {
         expected.extend(TOKENIZER.encode(text).unwrap().iter().map(|&id| id as i32));
         expected.push(TOKENIZER.eos_id().unwrap() as i32);
     }
-    expected.resize(expected.len().next_multiple_of(8), TOKENIZER.pad_id().unwrap() as i32);
+    expected.resize(
+        expected.len().next_multiple_of(8),
+        TOKENIZER.pad_id().unwrap() as i32,
+    );
     for batch_size in [1, 3, 100] {
         let batches = validation_batches(&corpus, &TOKENIZER, &config(batch_size, 8), usize::MAX).unwrap();
         let rows: Vec<i32> = batches.iter().flat_map(|batch| batch.input_ids.clone()).collect();

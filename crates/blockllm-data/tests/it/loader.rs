@@ -215,7 +215,8 @@ fn validation_rows_are_the_same_for_every_batch_size_and_stop_at_the_bound() {
 #[test]
 fn a_corpus_too_small_to_hold_documents_out_says_so() {
     let corpus = Corpus::from_documents("tiny", vec!["a text".to_owned()], vec![]);
-    let error = validation_batches(&corpus, &Arc::new(tokenizer()), &config(Layout::Packed), 100).unwrap_err();
+    let error =
+        validation_batches(&corpus, &Arc::new(tokenizer()), &config(Layout::Packed), 100).unwrap_err();
     assert!(
         error.to_string().contains("validation documents of tiny"),
         "{error}"

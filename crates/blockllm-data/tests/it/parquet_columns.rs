@@ -66,7 +66,10 @@ pub fn write(path: &Path, columns: &[(&str, Column)], compression: &str) {
             }
             Column::Longs(values) => out.typed::<Int64Type>().write_batch(values, None, None),
             Column::Ints(_, values) => out.typed::<Int32Type>().write_batch(values, None, None),
-            Column::Int96s(count) => out.typed::<Int96Type>().write_batch(&vec![Int96::new(); *count], None, None),
+            Column::Int96s(count) => {
+                out.typed::<Int96Type>()
+                    .write_batch(&vec![Int96::new(); *count], None, None)
+            }
             Column::Bools(values) => out.typed::<BoolType>().write_batch(values, None, None),
         };
         written.unwrap();
@@ -79,10 +82,17 @@ pub fn write(path: &Path, columns: &[(&str, Column)], compression: &str) {
 /// RTE with these labels, further columns and compression.
 fn rte(label: Column, more: &[(&str, Column)], compression: &str) -> Result<GlueData, String> {
     let dir = tempfile::tempdir().unwrap();
-    let texts = [("sentence1", Column::Texts(&["A", "C"])), ("sentence2", Column::Bytes(&[b"B", b"\xc3\xa4"]))];
+    let texts = [
+        ("sentence1", Column::Texts(&["A", "C"])),
+        ("sentence2", Column::Bytes(&[b"B", b"\xc3\xa4"])),
+    ];
     let columns = [more, &texts, &[("label", label)]].concat();
     for split in ["train", "validation"] {
-        write(&dir.path().join(format!("rte/{split}-0-of-1.parquet")), &columns, compression);
+        write(
+            &dir.path().join(format!("rte/{split}-0-of-1.parquet")),
+            &columns,
+            compression,
+        );
     }
     GlueData::open(dir.path(), GlueTask::Rte).map_err(|error| error.to_string())
 }
@@ -124,7 +134,10 @@ fn columns_that_are_not_needed_are_not_read() {
 #[test]
 fn a_column_of_another_type_than_its_values_should_have_is_named() {
     let error = rte(Column::Bools(&[true, false]), &[], "").unwrap_err();
-    assert!(error.contains("line 1") && error.contains("found true"), "{error}");
+    assert!(
+        error.contains("line 1") && error.contains("found true"),
+        "{error}"
+    );
     let error = rte(Column::Int96s(2), &[], "").unwrap_err();
     assert!(error.contains("line 1"), "{error}");
 }

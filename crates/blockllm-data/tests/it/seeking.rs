@@ -24,13 +24,20 @@ fn config(layout: Layout) -> LoaderConfig {
 fn a_resume_needs_no_shard_that_was_read_before_its_block() {
     let folder = tempfile::tempdir().unwrap();
     let shards: Vec<_> = (0..SHARDS)
-        .map(|number| folder.path().join(format!("c4-train.0000{number}-of-00006.json.gz")))
+        .map(|number| {
+            folder
+                .path()
+                .join(format!("c4-train.0000{number}-of-00006.json.gz"))
+        })
         .collect();
     let texts = texts(SHARDS * 30 + 2);
     for (shard, texts) in shards.iter().zip(texts.chunks(30)) {
         write_shard(shard, texts);
     }
-    write_shard(&folder.path().join("c4-validation.0.json.gz"), &texts[SHARDS * 30..]);
+    write_shard(
+        &folder.path().join("c4-validation.0.json.gz"),
+        &texts[SHARDS * 30..],
+    );
     let tokenizer = Arc::new(tokenizer());
     for layout in [Layout::TruncateAndPad, Layout::Packed] {
         let corpus = Corpus::from_folder(folder.path()).unwrap();
@@ -49,10 +56,14 @@ fn a_resume_needs_no_shard_that_was_read_before_its_block() {
         let oldest: Vec<_> = unfinished.map(|shard| &shards[shard]).collect();
         let again = Corpus::from_folder(folder.path()).unwrap();
         let kept: Vec<_> = shards.iter().map(|shard| fs::read(shard).unwrap()).collect();
-        let mut resumed = Loader::resume(again.clone(), tokenizer.clone(), config(layout), cursor.clone()).unwrap();
+        let mut resumed =
+            Loader::resume(again.clone(), tokenizer.clone(), config(layout), cursor.clone()).unwrap();
         let needed = again.hashes().opened();
         let not_needed: Vec<_> = read.iter().filter(|path| !needed.contains(*path)).collect();
-        assert!(not_needed.len() >= 2, "{layout:?}: {needed:?} of {read:?}, unfinished in {oldest:?}");
+        assert!(
+            not_needed.len() >= 2,
+            "{layout:?}: {needed:?} of {read:?}, unfinished in {oldest:?}"
+        );
         drop(resumed);
         for path in not_needed {
             fs::write(path, "gone").unwrap();

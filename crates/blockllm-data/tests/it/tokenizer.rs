@@ -23,7 +23,12 @@ fn the_same_documents_give_the_same_tokenizer_byte_for_byte() {
 fn a_trained_tokenizer_numbers_padding_and_end_first_and_survives_saving() {
     let trained = tokenizer();
     assert_eq!(
-        (trained.pad_id(), trained.eos_id(), trained.bos_id(), trained.vocab_size()),
+        (
+            trained.pad_id(),
+            trained.eos_id(),
+            trained.bos_id(),
+            trained.vocab_size()
+        ),
         (Some(0), Some(1), None, 280)
     );
     let folder = tempfile::tempdir().unwrap();

@@ -26,16 +26,23 @@ fn row(tokenizer: &Tokenizer, text: &str, seq_len: usize) -> Option<Vec<i32>> {
     let room = form.room(seq_len).unwrap();
     let mut document = Some(tokenizer.encode_beginning(text, room).unwrap());
     let mut packer = Packer::new(Layout::TruncateAndPad, seq_len, form);
-    packer.next_row(|| Ok(document.take())).unwrap().map(|row| row.input_ids)
+    packer
+        .next_row(|| Ok(document.take()))
+        .unwrap()
+        .map(|row| row.input_ids)
 }
 
 #[test]
 fn a_padded_row_is_that_of_transformers_with_its_beginning_and_its_end() {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("../fixtures/truncation_reference.json")).unwrap();
+    let cases: Vec<Case> =
+        serde_json::from_str(include_str!("../fixtures/truncation_reference.json")).unwrap();
     assert_eq!(cases.len(), 45);
     for case in cases {
         let tokenizer = fixture(&case.tokenizer);
-        let (end, pad) = (tokenizer.eos_id().unwrap() as i32, tokenizer.pad_id().unwrap() as i32);
+        let (end, pad) = (
+            tokenizer.eos_id().unwrap() as i32,
+            tokenizer.pad_id().unwrap() as i32,
+        );
         // An empty document gives no row here.
         let Some(found) = row(&tokenizer, &case.text, case.max_length) else {
             assert!(case.text.is_empty());
@@ -46,15 +53,33 @@ fn a_padded_row_is_that_of_transformers_with_its_beginning_and_its_end() {
             // Its form has no end; ours ends every document, in place of the last token where there is no room.
             let used = expected.iter().rposition(|&id| id != pad).unwrap() + 1;
             expected[used.min(case.max_length - 1)] = end;
-            assert_eq!(tokenizer.document_form().unwrap().before, [tokenizer.bos_id().unwrap()]);
+            assert_eq!(
+                tokenizer.document_form().unwrap().before,
+                [tokenizer.bos_id().unwrap()]
+            );
         }
-        assert_eq!(found, expected, "{} at {}: {}", case.tokenizer, case.max_length, case.text);
+        assert_eq!(
+            found, expected,
+            "{} at {}: {}",
+            case.tokenizer, case.max_length, case.text
+        );
     }
 }
 
 /// Words, numbers, punctuation, runs of spaces, other scripts, in any order.
 fn text() -> impl Strategy<Value = String> {
-    const SPACES: [&str; 10] = [" ", "  ", "\n", "\n\n ", "\t", ". ", "'s ", "\u{a0}", "\u{3000}", "\u{200b} "];
+    const SPACES: [&str; 10] = [
+        " ",
+        "  ",
+        "\n",
+        "\n\n ",
+        "\t",
+        ". ",
+        "'s ",
+        "\u{a0}",
+        "\u{3000}",
+        "\u{200b} ",
+    ];
     const OTHERS: [&str; 8] = ["Über ", "東京都", "é", "e\u{301} ", "🦀 ", "</s>", "<s> ", "ﬁ "];
     let one_of = |pieces: &'static [&str]| prop::sample::select(pieces).prop_map(str::to_owned);
     let piece = prop_oneof![
