@@ -1,4 +1,5 @@
 //! C4 pretraining (BlockLLM, section 4; `GaLore`'s set-up): a Llama from random weights, method beside method.
+mod data;
 mod page;
 mod plan;
 mod run;
@@ -18,6 +19,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let plan = Plan::new(cli)?;
     eprintln!("{}", plan.describe());
     let runs = run::all(cli, &plan)?;
+    data::record(&plan, &cli.out)?;
     let page: Page = page::build(&plan, &runs)?;
     page.write(&cli.out)?;
     let report = cli.out.join("report.md");

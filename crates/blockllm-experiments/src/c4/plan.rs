@@ -116,6 +116,7 @@ impl Plan {
         // An unknown model is told before the corpus is read.
         let preset = LlamaConfig::preset(&settings.model)?;
         let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?;
+        super::data::remember(&corpus, &cli.out)?;
         let tokenizer = match &cli.tokenizer {
             Some(path) => {
                 let tokenizer = Tokenizer::from_file(path)?;
