@@ -117,6 +117,14 @@ impl TextBatches {
     }
 }
 
+impl TextBatches {
+    /// What prepares the batches: it knows how long it was waited for, and what was left out. Another one after a
+    /// resumption.
+    pub fn loader(&self) -> &Loader {
+        &self.loader
+    }
+}
+
 impl BatchSource<LmBatch> for TextBatches {
     fn next_batch(&mut self) -> Result<LmBatch, TrainError> {
         Ok(self.loader.next_batch()?)
