@@ -265,6 +265,28 @@ impl Tokenizer {
         write_atomically(path, self.json.as_bytes())
     }
 
+    /// Writes the `tokenizer_config.json` that goes with [`save`](Self::save): which tokens begin and end a text and fill a
+    /// row, for transformers and for [`from_file`](Self::from_file).
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when it cannot be written.
+    pub fn save_config(&self, path: &Path) -> Result<(), DataError> {
+        let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
+        let begins = self
+            .bos_id()
+            .is_some_and(|bos| self.special.before.contains(&bos));
+        let config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": name(self.bos_id()),
+            "eos_token": name(self.eos_id()),
+            "pad_token": name(self.pad_id()),
+            "add_bos_token": begins,
+            "clean_up_tokenization_spaces": false,
+        });
+        let text = serde_json::to_string_pretty(&config).expect("the keys are strings");
+        write_atomically(path, text.as_bytes())
+    }
+
     /// The same tokenizer for a model of `model_vocab_size` embeddings: no id that it gives is larger.
     ///
     /// Added tokens beyond the embeddings (T5's sentinels, a padding token) do no harm while no text has them: a text that

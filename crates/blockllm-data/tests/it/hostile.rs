@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::fixtures::{texts, write_shard};
+use crate::fixtures::{cases, texts, write_shard};
 use crate::parquet_columns::{Column, write};
 
 /// Changes to the bytes of a file: some are overwritten, then it is cut or made longer.
@@ -100,7 +100,7 @@ fn replace_one(json: &mut Value, at: Index, odd: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn a_damaged_shard_gives_documents_and_then_perhaps_an_error(damage in Damage::any(), is_gzip: bool) {
@@ -151,7 +151,7 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn a_cursor_of_any_numbers_is_refused_or_goes_on(
@@ -238,7 +238,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn a_damaged_tokenizer_is_refused_or_works(

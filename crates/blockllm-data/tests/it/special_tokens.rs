@@ -160,6 +160,24 @@ fn a_tokenizer_without_a_known_end_still_encodes_sentences() {
 }
 
 #[test]
+fn what_is_written_beside_a_saved_tokenizer_says_the_same() {
+    let added = ["<s>", "</s>", "<end>", "<fill>"];
+    let config =
+        json!({ "bos_token": "<s>", "eos_token": "<end>", "pad_token": "<fill>", "add_bos_token": true });
+    let one = read(&folder(&added, Value::Null, &[("tokenizer_config.json", config)]));
+    let saved = tempfile::tempdir().unwrap();
+    one.save(&saved.path().join("tokenizer.json")).unwrap();
+    one.save_config(&saved.path().join("tokenizer_config.json"))
+        .unwrap();
+    let other = read(&saved);
+    assert_eq!(other.document_form().unwrap(), one.document_form().unwrap());
+    assert_eq!(
+        (other.bos_id(), other.eos_id(), other.pad_id()),
+        (Some(280), Some(282), Some(283))
+    );
+}
+
+#[test]
 fn a_byte_order_mark_before_a_file_is_no_part_of_it() {
     let folder = folder(
         &["</s>", "<end>"],

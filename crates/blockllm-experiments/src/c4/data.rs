@@ -23,11 +23,18 @@ pub(super) fn remember(corpus: &Corpus, out: &Path) -> Result<()> {
 /// read; only the rest of a shard that was not read to its end is read here.
 pub(super) fn record(plan: &Plan, out: &Path) -> Result<()> {
     let mut told = Instant::now();
-    let mut progress = |HashProgress { done_bytes, total_bytes }: HashProgress| {
+    let mut progress = |HashProgress {
+                            done_bytes,
+                            total_bytes,
+                        }: HashProgress| {
         if told.elapsed() > PATIENCE {
             told = Instant::now();
             let mib = |bytes: u64| bytes >> 20;
-            eprintln!("hashing the data that was read: {} of {} MiB", mib(done_bytes), mib(total_bytes));
+            eprintln!(
+                "hashing the data that was read: {} of {} MiB",
+                mib(done_bytes),
+                mib(total_bytes)
+            );
         }
     };
     let manifest = plan.manifest.clone();
