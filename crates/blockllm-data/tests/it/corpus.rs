@@ -20,6 +20,19 @@ fn a_folder_of_c4_gives_its_train_and_validation_documents_in_order() {
 }
 
 #[test]
+fn a_corpus_says_what_it_is_validated_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| std::fs::write(folder.path().join(name), "{\"text\":\"a\"}\n").unwrap();
+    let describe = || Corpus::from_folder(folder.path()).unwrap().describe().to_owned();
+    write("train.jsonl");
+    assert!(describe().ends_with("; one document in 20 is held out by its hash"));
+    write("dev.jsonl");
+    write("test.jsonl");
+    let shards = "1 train shard, 1 validation shard, 1 test file left out";
+    assert_eq!(describe(), format!("JSON lines (local, {shards})"));
+}
+
+#[test]
 fn a_folder_without_shards_is_an_error_and_no_silent_default() {
     let folder = tempfile::tempdir().unwrap();
     let error = Corpus::open(Some(folder.path()), &workspace()).unwrap_err();
