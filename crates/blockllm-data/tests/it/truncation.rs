@@ -110,18 +110,60 @@ fn the_beginning_of_a_text_has_the_tokens_of_the_whole() {
     }
 }
 
-#[test]
-fn of_a_long_document_only_the_beginning_is_looked_at() {
-    // No tokenizer has a token for this letter, and this one none for the unknown: whoever looks at it fails.
-    let json = serde_json::json!({
-        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
-        "model": { "type": "WordLevel", "vocab": { "word": 0, "</s>": 1 }, "unk_token": "missing" },
-    });
+fn read(json: &serde_json::Value) -> Tokenizer {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     std::fs::write(&path, json.to_string()).unwrap();
-    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    Tokenizer::from_file(&path).unwrap()
+}
+
+#[test]
+fn of_a_long_document_only_the_beginning_is_looked_at() {
+    // No tokenizer has a token for this word, and this one none for the unknown: whoever looks at it fails.
+    let tokenizer = read(&serde_json::json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": { "type": "WordLevel", "vocab": { "word": 0, "</s>": 1 }, "unk_token": "missing" },
+    }));
     let text = "word ".repeat(1000) + "unknown";
     assert_eq!(tokenizer.encode_beginning(&text, 100).unwrap(), [0; 100]);
     assert!(tokenizer.encode(&text).is_err());
+}
+
+#[test]
+fn a_text_is_not_cut_where_its_end_may_change_its_beginning() {
+    let tokenizer = read(&serde_json::json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "normalizer": { "type": "Replace", "pattern": { "Regex": "^.*end$" }, "content": "x" },
+        "model": { "type": "WordLevel", "vocab": { "word": 0, "x": 1 }, "unk_token": "x" },
+    }));
+    assert_eq!(
+        tokenizer
+            .encode_beginning(&("word ".repeat(1000) + "end"), 100)
+            .unwrap(),
+        [1]
+    );
+    assert_eq!(
+        tokenizer.encode_beginning(&"word ".repeat(1000), 100).unwrap(),
+        [0; 100]
+    );
+}
+
+#[test]
+fn the_last_tokens_before_a_cut_are_not_relied_on() {
+    // A word is a token if another one follows it, else its letters are.
+    let split = serde_json::json!({
+        "type": "Split", "behavior": "Isolated", "invert": false,
+        "pattern": { "Regex": " ?[a-z]+(?= [a-z])|[a-z]| " },
+    });
+    let tokenizer = read(&serde_json::json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": split,
+        "model": { "type": "BPE", "ignore_merges": true, "merges": [],
+            "vocab": { " abcd": 0, "abcd": 1, "a": 2, "b": 3, "c": 4, "d": 5, " ": 6 } },
+    }));
+    let text = "abcd".to_owned() + &" abcd".repeat(999);
+    let whole = tokenizer.encode(&text).unwrap();
+    assert_eq!(whole[998..], [0, 6, 2, 3, 4, 5]);
+    for count in 1..200 {
+        assert_eq!(tokenizer.encode_beginning(&text, count).unwrap(), whole[..count]);
+    }
 }
