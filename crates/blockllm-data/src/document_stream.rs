@@ -95,8 +95,6 @@ struct Block {
     bytes: usize,
     is_whole: bool,
     skipped: Skipped,
-    /// Why it cannot be read on; told when the documents before it have been given.
-    failure: Option<DataError>,
 }
 
 impl Block {
@@ -108,28 +106,24 @@ impl Block {
             bytes: 0,
             is_whole: false,
             skipped: Skipped::default(),
-            failure: None,
         }
     }
 }
 
 impl Reading {
-    /// Reads one document of the coming block, if it is to have more.
-    fn read_one(&mut self) {
+    /// Reads one document of the coming block, if it is to have more. What cannot be read is told at once, and not when
+    /// training gets there.
+    fn read_one(&mut self) -> Result<(), DataError> {
         let block = &mut self.coming;
         if block.is_whole {
-            return;
+            return Ok(());
         }
         let before = self.documents.skipped();
-        match self.documents.next() {
-            Some(Ok(document)) => {
+        match self.documents.next().transpose()? {
+            Some(document) => {
                 block.bytes += document.text.len();
                 block.documents.push(document);
                 block.is_whole = block.documents.len() >= self.block_documents || block.bytes >= BLOCK_BYTES;
-            }
-            Some(Err(error)) => {
-                block.failure = Some(error);
-                block.is_whole = true;
             }
             None => block.is_whole = true,
         }
@@ -138,20 +132,16 @@ impl Reading {
             documents: after.documents - before.documents,
             shards: after.shards - before.shards,
         };
+        Ok(())
     }
 
     /// Reads the rest of the coming block and takes it; after it the next one comes.
-    fn take_block(&mut self) -> Block {
+    fn take_block(&mut self) -> Result<Block, DataError> {
         while !self.coming.is_whole {
-            self.read_one();
+            self.read_one()?;
         }
         let next = Block::new(self.coming.number.saturating_add(1), self.documents.place());
-        let mut block = std::mem::replace(&mut self.coming, next);
-        if !block.documents.is_empty() {
-            self.coming.failure = block.failure.take();
-            self.coming.is_whole = self.coming.failure.is_some();
-        }
-        block
+        Ok(std::mem::replace(&mut self.coming, next))
     }
 }
 
@@ -188,10 +178,7 @@ impl DocumentStream {
     pub fn seek(&mut self, place: DocumentPlace, skipped: Skipped) -> Result<(), DataError> {
         let mut reading = self.open(place.epoch, place.block, place.block_start);
         let is_there = reading.documents.seek(place.block_start)?;
-        let block = reading.take_block();
-        if let Some(error) = block.failure {
-            return Err(error);
-        }
+        let block = reading.take_block()?;
         let taken = usize::try_from(place.taken).unwrap_or(usize::MAX);
         let Some(kept) = block.documents.len().checked_sub(taken).filter(|_| is_there) else {
             return Err(self.corpus.no_such_place(place.to_string()));
@@ -204,7 +191,7 @@ impl DocumentStream {
         self.present.truncate(kept);
         // In the run that was here before, the next block had been read as far.
         for _ in 0..taken {
-            reading.read_one();
+            reading.read_one()?;
         }
         self.reading = Some(reading);
         self.position = place;
@@ -218,27 +205,31 @@ impl DocumentStream {
     /// What reading fails with, and [`DataError::EmptySplit`] when an epoch has no document; after that
     /// [`DataError::LoaderStopped`].
     pub fn next_document(&mut self) -> Result<Document, DataError> {
+        if self.is_over {
+            return Err(DataError::LoaderStopped {
+                found: "an earlier error ended the documents",
+            });
+        }
+        let next = self.try_next();
+        self.is_over = next.is_err();
+        next
+    }
+
+    fn try_next(&mut self) -> Result<Document, DataError> {
         let first_epoch = self.position.epoch;
         loop {
             if let Some(document) = self.present.pop() {
                 self.position.document = self.position.document.saturating_add(1);
                 self.position.taken += 1;
                 if let Some(reading) = &mut self.reading {
-                    reading.read_one();
+                    reading.read_one()?;
                 }
                 return Ok(document);
             }
-            if self.is_over {
-                return Err(DataError::LoaderStopped {
-                    found: "an earlier error ended the documents",
-                });
+            match self.position.epoch.checked_sub(first_epoch) {
+                Some(0 | 1) => self.next_block()?,
+                _ => return Err(self.empty()),
             }
-            let next = match self.position.epoch.checked_sub(first_epoch) {
-                Some(0 | 1) => self.next_block(),
-                _ => Err(self.empty()),
-            };
-            self.is_over = next.is_err();
-            next?;
         }
     }
 
@@ -266,11 +257,8 @@ impl DocumentStream {
             Some(reading) => reading,
             None => self.open(epoch, 0, ReadPlace::START),
         };
-        let block = reading.take_block();
+        let block = reading.take_block()?;
         self.skipped += block.skipped;
-        if let Some(error) = block.failure {
-            return Err(error);
-        }
         if block.documents.is_empty() {
             self.position = DocumentPlace::start_of(epoch.saturating_add(1));
             return Ok(());

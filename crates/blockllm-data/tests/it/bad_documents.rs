@@ -64,18 +64,21 @@ fn open(folder: &Path, reading: ReadingConfig) -> Corpus {
     Corpus::from_folder(folder).unwrap().with_reading(reading)
 }
 
+/// The batches of two epochs, and loaders that were resumed before the first of them and after each.
 fn run(corpus: &Corpus, tokenizer: &Arc<Tokenizer>) -> Result<(Vec<LmBatch>, Vec<Loader>), DataError> {
     let mut loader = Loader::new(corpus.clone(), tokenizer.clone(), config())?;
-    let (mut batches, mut resumed) = (Vec::new(), Vec::new());
-    while loader.cursor().next.epoch < 2 {
-        batches.push(loader.next_batch()?);
-        let cursor = loader.cursor().clone();
-        resumed.push(Loader::resume(
+    let resume = |loader: &Loader| {
+        Loader::resume(
             corpus.clone(),
             tokenizer.clone(),
             config(),
-            cursor,
-        )?);
+            loader.cursor().clone(),
+        )
+    };
+    let (mut batches, mut resumed) = (Vec::new(), vec![resume(&loader)?]);
+    while loader.cursor().next.epoch < 2 {
+        batches.push(loader.next_batch()?);
+        resumed.push(resume(&loader)?);
     }
     Ok((batches, resumed))
 }
@@ -107,9 +110,9 @@ fn skipped_documents_leave_the_batches_of_the_good_ones_and_are_counted_also_whe
     let counts: Vec<Skipped> = resumed.iter().map(Loader::skipped).collect();
     assert!(counts.is_sorted_by_key(|skipped| skipped.documents));
     for (at, mut resumed) in resumed.into_iter().enumerate() {
-        for (expected, skipped) in expected.iter().zip(&counts).skip(at + 1) {
+        for (expected, skipped) in expected.iter().zip(&counts[1..]).skip(at) {
             assert_eq!(&resumed.next_batch().unwrap(), expected);
-            assert_eq!(resumed.skipped(), *skipped, "resumed after {} batches", at + 1);
+            assert_eq!(resumed.skipped(), *skipped, "resumed after {at} batches");
         }
     }
     // Nine a pass, and those of the block that the third has begun with.
