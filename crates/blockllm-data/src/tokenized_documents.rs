@@ -175,3 +175,33 @@ pub(crate) fn needed_tokens(tokenizer: &Tokenizer, config: &LoaderConfig) -> Res
         Layout::Packed => usize::MAX,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents(cache_tokens: usize) -> TokenizedDocuments {
+        let texts: Vec<String> = (0..40).map(|i| format!("{i}{i}{i}")).collect();
+        let tokenizer = Tokenizer::train_byte_level_bpe(vec!["x".to_owned()], 258).unwrap();
+        let config = LoaderConfig {
+            cache_tokens,
+            threads: 1,
+            ..LoaderConfig::default()
+        };
+        let corpus = Corpus::from_documents("test", texts, vec!["held out".into()]);
+        TokenizedDocuments::new(corpus, Arc::new(tokenizer), &config).unwrap()
+    }
+
+    #[test]
+    fn a_corpus_is_kept_whole_or_not_at_all() {
+        // A byte is a token here, and 210 of them were taken for 52.
+        for (cache_tokens, is_begun, is_kept) in [(10, false, false), (100, true, false), (300, true, true)] {
+            let mut documents = documents(cache_tokens);
+            assert_eq!(documents.store.is_some(), is_begun);
+            for _ in 0..40 {
+                documents.next_document().unwrap();
+            }
+            assert_eq!(documents.store.is_some(), is_kept, "{cache_tokens}");
+        }
+    }
+}
