@@ -158,11 +158,11 @@ fn the_last_tokens_before_a_cut_are_not_relied_on() {
     let tokenizer = read(&serde_json::json!({
         "version": "1.0", "added_tokens": [], "pre_tokenizer": split,
         "model": { "type": "BPE", "ignore_merges": true, "merges": [],
-            "vocab": { " abcd": 0, "abcd": 1, "a": 2, "b": 3, "c": 4, "d": 5, " ": 6 } },
+            "vocab": { " abcde": 0, "abcde": 1, "a": 2, "b": 3, "c": 4, "d": 5, "e": 6, " ": 7 } },
     }));
-    let text = "abcd".to_owned() + &" abcd".repeat(999);
+    let text = "abcde".to_owned() + &" abcde".repeat(999);
     let whole = tokenizer.encode(&text).unwrap();
-    assert_eq!(whole[998..], [0, 6, 2, 3, 4, 5]);
+    assert_eq!(whole[998..], [0, 7, 2, 3, 4, 5, 6]);
     for count in 1..200 {
         assert_eq!(tokenizer.encode_beginning(&text, count).unwrap(), whole[..count]);
     }
