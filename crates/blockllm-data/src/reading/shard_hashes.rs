@@ -61,7 +61,7 @@ impl ShardHashes {
     /// [`DataError::Io`] when the file is there and cannot be read.
     pub fn remember(&self, path: &Path) -> Result<(), DataError> {
         let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_missing(&error) => return Ok(()),
             bytes => bytes.map_err(DataError::io("read", path))?,
         };
         let remembered: Vec<Remembered> = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -192,6 +192,14 @@ impl Read for HashedFile {
     }
 }
 
+/// Nothing is there, nor could it be: a part of the path may be a file.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
 fn appearance(path: &Path) -> Result<Appearance, DataError> {
     let canonical = path.canonicalize().map_err(DataError::io("open", path))?;
     let metadata = canonical.metadata().map_err(DataError::io("read", path))?;
@@ -266,6 +274,7 @@ mod tests {
         let (folder, paths) = folder();
         let hashes = Arc::new(ShardHashes::default());
         hashes.remember(&folder.path().join("missing")).unwrap();
+        hashes.remember(&paths[0].join("below a file")).unwrap();
         hashes.remember(&paths[0]).unwrap();
         assert_eq!(hashes.of(&paths, &mut |_| {}).unwrap().len(), 2);
     }

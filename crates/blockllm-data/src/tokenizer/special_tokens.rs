@@ -143,7 +143,15 @@ impl SpecialTokens {
         let eos = known(&declared.eos)
             .or(behind.last().copied())
             .or_else(|| named(tokenizer, &EOS_NAMES));
-        let by_names = known(&declared.pad).or_else(|| named(tokenizer, &PAD_NAMES));
+        // A model's `pad_token_id` comes last: whoever compares it with the tokenizer's own token needs the latter.
+        let (ids, texts): (Vec<Name>, Vec<Name>) = declared
+            .pad
+            .iter()
+            .cloned()
+            .partition(|name| matches!(name, Name::Id(_)));
+        let by_names = known(&texts)
+            .or_else(|| named(tokenizer, &PAD_NAMES))
+            .or_else(|| known(&ids));
         // transformers pools the last token that is no padding: a token that ends texts cannot be padding.
         let ends = |id: &u32| behind.contains(id);
         let others = [eos, known(&declared.unk), tokenizer.token_to_id("<unk>"), bos];

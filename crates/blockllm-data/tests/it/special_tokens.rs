@@ -140,6 +140,9 @@ fn a_row_is_never_filled_with_a_token_that_ends_texts() {
     assert_eq!(read(&folder(&added[..2], ends.clone(), &[])).pad_id(), Some(280));
     let declared = [("config.json", json!({ "pad_token_id": 7 }))];
     assert_eq!(read(&folder(&added, ends, &declared)).pad_id(), Some(7));
+    // A model's config may be of another tokenizer, so the tokenizer's own padding token comes before it.
+    let own = read(&folder(&["</s>", "<pad>"], Value::Null, &declared));
+    assert_eq!(own.pad_id(), Some(281));
     // Where texts do not end with it, it may fill rows.
     let begins = form(Some(("<s>", 280)), None);
     assert_eq!(read(&folder(&added, begins, &[])).pad_id(), Some(281));
