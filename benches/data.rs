@@ -1,5 +1,5 @@
 //! The text pipeline: tokenizing, packing, and a whole batch from the loader's thread.
-use blockllm::data::{Corpus, Layout, Loader, LoaderConfig, Packer, Tokenizer};
+use blockllm::data::{Corpus, DocumentForm, Layout, Loader, LoaderConfig, Packer, Tokenizer};
 use blockllm_benches::{few_samples, texts};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -35,6 +35,11 @@ fn pack(criterion: &mut Criterion) {
     let documents: Vec<Vec<u32>> = (0..200)
         .map(|length| (2..100 + length * 7 % 900).collect())
         .collect();
+    let form = DocumentForm {
+        before: Vec::new(),
+        end: 1,
+        pad: 0,
+    };
     let mut group = criterion.benchmark_group("data");
     group.throughput(Throughput::Elements(documents.len() as u64));
     for (name, layout) in [
@@ -43,7 +48,7 @@ fn pack(criterion: &mut Criterion) {
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let mut packer = Packer::new(layout, SEQ_LEN, 1, 0);
+                let mut packer = Packer::new(layout, SEQ_LEN, form.clone());
                 let mut rest = documents.iter().cloned();
                 while let Some(row) = packer
                     .next_row(|| Ok(rest.next()))

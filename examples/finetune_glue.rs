@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use blockllm::data::Tokenizer;
 use blockllm::data::glue::{
-    EpochConfig, GlueData, GlueExample, GlueLabel, GlueTask, PairEncoder, evaluation_batches,
+    EncodedExamples, EpochConfig, GlueData, GlueExample, GlueLabel, GlueTask, PairEncoder, evaluation_batches,
 };
 use blockllm::model::Labels;
 use blockllm::model::encoder::{
@@ -67,7 +67,7 @@ fn fine_tune(start: Start, out: &Path, meter: MemoryMeter, device: &Device) -> R
         seed: 0,
         pad_id,
     };
-    let examples = Arc::new(start.encoder.encode_all(&start.data.train)?);
+    let examples = Arc::new(EncodedExamples::new(start.encoder.encode_all(&start.data.train)?));
     let batches = ExampleBatches::new(examples, epochs)?;
     let validation = evaluation_batches(&start.encoder.encode_all(&start.data.validation)?, 32, pad_id);
     let per_epoch = batches.batches_per_epoch();
@@ -154,7 +154,7 @@ fn pretrained(model: &str, glue: &str, task: &str, device: &Device) -> Result<St
     println!("drawn afresh: {}", loaded.fresh.join(", "));
     let max_length = MAX_LENGTH.min(loaded.config.max_length());
     let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), max_length)?;
-    encoder.tokenizer().check_fits(loaded.config.vocab_size)?;
+    let encoder = encoder.fitted(loaded.config.vocab_size)?;
     Ok(Start {
         model: loaded.model,
         config: loaded.config.with_labels(labels(task)),

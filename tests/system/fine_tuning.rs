@@ -1,6 +1,6 @@
 //! Fine-tuning: the best epoch beside the last, early stop, and `transformers`' losses on real MRPC.
 use blockllm::data::glue::{
-    ClassificationBatch, EpochConfig, GlueData, GlueTask, PairEncoder, evaluation_batches,
+    ClassificationBatch, EncodedExamples, EpochConfig, GlueData, GlueTask, PairEncoder, evaluation_batches,
 };
 use blockllm::model::encoder::{EncoderForSequenceClassification, load_for_sequence_classification};
 use blockllm::train::{
@@ -165,7 +165,7 @@ fn assert_mrpc_losses(device: &Device) {
     let data = GlueData::open(&glue, GlueTask::Mrpc).unwrap();
     let encoder = PairEncoder::from_file(&folder.join("tokenizer.json"), 128).unwrap();
     let rows: Vec<_> = data.train.iter().take(16 * expected.len()).cloned().collect();
-    let examples = Arc::new(encoder.encode_all(&rows).unwrap());
+    let examples = Arc::new(EncodedExamples::new(encoder.encode_all(&rows).unwrap()));
     let epochs = EpochConfig {
         batch_size: 16,
         shuffle: false,

@@ -1,4 +1,4 @@
-//! Writing a file so that a reader sees the old content or the new, never a part.
+//! Writing a file so that a reader sees the old content or the new, never a part, also after the power failed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 
-/// Writes `bytes` to a temporary name beside `path`, syncs it, and renames it; missing folders are made.
+/// Writes `bytes` to a temporary name beside `path`, syncs it, renames it and syncs the folder; missing folders are made.
 ///
 /// # Errors
 /// [`DataError::Io`] when the folder cannot be made or the file cannot be written, synced or renamed.
@@ -21,7 +21,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     });
     written
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))))
+        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new(""))))
         .map_err(|source| {
             // The half-written file is of no use to anybody; the error that matters is the first one.
             fs::remove_file(&temporary).ok();
@@ -33,21 +33,32 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
         })
 }
 
-/// Makes the names in `folder` last: without it a power loss may undo a rename. Where folders cannot be opened
-/// (Windows), the file system sees to it.
+/// Makes a rename in `folder` outlast a power failure. Only Unix can; a file system that cannot is no error.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
+#[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
+    use std::io::ErrorKind::{InvalidInput, Unsupported};
+    let here = Path::new(".");
     let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
+        here
     } else {
         folder
     };
-    File::open(folder)?.sync_all()
+    match File::open(folder).and_then(|opened| opened.sync_all()) {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Elsewhere folders cannot be opened.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn sync_folder(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Beside the target, since a rename is atomic only within one file system.
@@ -69,5 +80,14 @@ mod tests {
         write_atomically(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_can_be_synced_by_every_path_to_it_and_a_missing_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        sync_folder(folder.path()).unwrap();
+        sync_folder(Path::new("")).unwrap();
+        assert!(sync_folder(&folder.path().join("missing")).is_err());
     }
 }

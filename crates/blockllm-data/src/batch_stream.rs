@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::lane::Lane;
 use crate::tokenized_documents::TokenizedDocuments;
-use crate::{Corpus, Cursor, DataError, LmBatch, LoaderConfig, Packer, Tokenizer};
+use crate::{Corpus, Cursor, DataError, LmBatch, LoaderConfig, Packer, Tokenizer, UnfinishedDocument};
 
 /// An endless stream of train batches.
 pub struct BatchStream {
@@ -19,20 +19,16 @@ impl BatchStream {
     /// The stream from its first batch.
     ///
     /// # Errors
-    /// [`DataError::Config`] when a setting is out of range.
+    /// [`DataError::Config`] when a setting is out of range; [`DataError::NoEndToken`] when it is not known what ends a
+    /// document.
     pub fn new(corpus: Corpus, tokenizer: Arc<Tokenizer>, config: LoaderConfig) -> Result<Self, DataError> {
         config.validate()?;
         let cursor = Cursor::start(config.fingerprint(&corpus, &tokenizer));
-        let packer = Packer::new(
-            config.layout,
-            config.seq_len,
-            tokenizer.eos_id(),
-            tokenizer.pad_id(),
-        );
+        let packer = Packer::new(config.layout, config.seq_len, tokenizer.document_form()?);
         let lanes = (0..config.batch_size).map(|_| Lane::new(packer.clone()));
         Ok(Self {
             lanes: lanes.collect(),
-            documents: TokenizedDocuments::new(corpus, tokenizer, &config),
+            documents: TokenizedDocuments::new(corpus, tokenizer, &config)?,
             config,
             cursor,
         })
@@ -62,16 +58,20 @@ impl BatchStream {
 
     /// Hands each lane the document that it was in, then goes to the first document that none has taken.
     fn seek(&mut self, cursor: &Cursor) -> Result<(), DataError> {
-        let mut unfinished: Vec<_> = cursor.unfinished.iter().collect();
-        // In the order of the stream, so that each epoch is entered once.
-        unfinished.sort_by_key(|unfinished| unfinished.document);
-        for unfinished in unfinished {
-            match self.lanes.get_mut(unfinished.row) {
-                Some(lane) => lane.continue_document(unfinished, &mut self.documents)?,
-                None => return Err(self.documents.no_such_place(format!("row {}", unfinished.row))),
+        let all_tokens = self.documents.unfinished(&cursor.unfinished)?;
+        for (unfinished, tokens) in cursor.unfinished.iter().zip(all_tokens) {
+            let UnfinishedDocument {
+                row,
+                document,
+                token_offset,
+            } = unfinished;
+            let lane = self.lanes.get_mut(*row);
+            if !lane.is_some_and(|lane| lane.continue_document(unfinished, &tokens)) {
+                let place = format!("row {row} at token {token_offset} of {document:?}");
+                return Err(self.documents.no_such_place(place));
             }
         }
-        self.documents.seek(cursor.next)
+        self.documents.seek(cursor.next, cursor.skipped)
     }
 
     /// The place before the next batch.
@@ -94,8 +94,9 @@ impl BatchStream {
 
     fn advance_cursor(&mut self) {
         let lanes = self.lanes.iter().enumerate();
-        self.cursor.batches += 1;
+        self.cursor.batches = self.cursor.batches.saturating_add(1);
         self.cursor.next = self.documents.position();
+        self.cursor.skipped = self.documents.skipped();
         self.cursor.unfinished = lanes.filter_map(|(row, lane)| lane.unfinished(row)).collect();
     }
 }

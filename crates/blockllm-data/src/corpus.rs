@@ -1,20 +1,20 @@
 //! A corpus: where documents come from, and which of them are held out for validation.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dependency_docs::{self, DependencyDocsConfig, PackageText};
-use crate::documents::{Document, DocumentId, Documents, Split};
+pub use crate::documents::HOLD_OUT_ONE_IN;
+use crate::documents::{Document, DocumentId, Documents, ReadPlace, Split, Texts};
 use crate::hashing::{sha256_hex, stable_hash};
-use crate::shard_reader::ShardReader;
+use crate::reading::ReadingConfig;
+use crate::reading::shard_hashes::ShardHashes;
 use crate::shards::ShardSet;
 use crate::shuffle::{Purpose, epoch_rng, permutation};
 use crate::{DataError, Tokenizer};
-
-/// Where a corpus has no validation documents of its own, one document in this many is held out of training.
-pub const HOLD_OUT_ONE_IN: u64 = 20;
 
 /// What a corpus is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,20 +36,13 @@ pub struct Corpus {
     kind: CorpusKind,
     description: String,
     identity: String,
-    source: Source,
-}
-
-#[derive(Debug, Clone)]
-enum Source {
-    Shards(Arc<ShardSet>),
-    Memory(Arc<MemorySource>),
-}
-
-#[derive(Debug)]
-struct MemorySource {
-    train: Vec<String>,
-    validation: Vec<String>,
-    packages: Vec<PackageText>,
+    train: Texts,
+    /// `None`: a part of the train documents is held out.
+    validation: Option<Texts>,
+    shards: Option<Arc<ShardSet>>,
+    hashes: Arc<ShardHashes>,
+    packages: Arc<[PackageText]>,
+    reading: ReadingConfig,
 }
 
 impl Corpus {
@@ -57,8 +50,8 @@ impl Corpus {
     /// `workspace_dir`'s `Cargo.lock` pins.
     ///
     /// # Errors
-    /// [`DataError::NoShards`] when the folder has no shard; [`DataError::CargoMetadata`] when cargo cannot
-    /// name the dependencies; [`DataError::Io`] when a file cannot be read.
+    /// [`DataError::NoShards`] when the folder has no shard; [`DataError::NoWorkspace`] and
+    /// [`DataError::CargoMetadata`] when the dependencies cannot be named; [`DataError::Io`] when a file cannot be read.
     pub fn open(data_dir: Option<&Path>, workspace_dir: &Path) -> Result<Self, DataError> {
         match data_dir {
             Some(folder) => Self::from_folder(folder),
@@ -69,13 +62,15 @@ impl Corpus {
     /// The shards that [`ShardSet::find`] finds in a folder.
     ///
     /// # Errors
-    /// As [`ShardSet::find`]; [`DataError::Io`] when a shard's size cannot be read.
+    /// As [`ShardSet::find`]; [`DataError::Io`] when a shard cannot be read.
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
         let shards = ShardSet::find(folder)?;
-        let mut sizes = Vec::new();
-        for path in shards.train.iter().chain(&shards.validation) {
-            let bytes = path.metadata().map_err(DataError::io("read", path))?.len();
-            sizes.push(format!("{} {bytes}", shards.relative(path)));
+        let hashes = Arc::<ShardHashes>::default();
+        let texts = |paths: &[_]| Texts::Shards(paths.into(), Arc::clone(&hashes));
+        let validation = (!shards.validation.is_empty()).then(|| texts(&shards.validation));
+        let mut description = shards.describe();
+        if validation.is_none() {
+            description.push_str(&held_out_words());
         }
         Ok(Self {
             kind: if shards.is_c4 {
@@ -83,9 +78,14 @@ impl Corpus {
             } else {
                 CorpusKind::JsonLines
             },
-            description: shards.describe(),
-            identity: sha256_hex(sizes.join("\n").as_bytes()),
-            source: Source::Shards(Arc::new(shards)),
+            description,
+            identity: shards.identity()?,
+            train: texts(&shards.train),
+            validation,
+            shards: Some(Arc::new(shards)),
+            hashes,
+            packages: Arc::default(),
+            reading: ReadingConfig::default(),
         })
     }
 
@@ -98,43 +98,47 @@ impl Corpus {
         config: &DependencyDocsConfig,
     ) -> Result<Self, DataError> {
         let docs = dependency_docs::collect(workspace_dir, config)?;
-        let memory = MemorySource {
-            train: docs.documents,
-            validation: Vec::new(),
-            packages: docs.packages,
-        };
         let description = "documentation of the locked dependencies (embedded default)";
-        Ok(Self::in_memory(
-            CorpusKind::DependencyDocs,
-            description.to_owned(),
-            memory,
-        ))
+        let kind = CorpusKind::DependencyDocs;
+        let mut corpus = Self::in_memory(kind, description, docs.documents, Vec::new());
+        corpus.packages = docs.packages.into();
+        Ok(corpus)
     }
 
     /// Documents that are in memory already. With no validation documents, a part of `train` is held out.
     pub fn from_documents(description: &str, train: Vec<String>, validation: Vec<String>) -> Self {
-        let memory = MemorySource {
-            train,
-            validation,
-            packages: Vec::new(),
-        };
-        Self::in_memory(CorpusKind::InMemory, description.to_owned(), memory)
+        Self::in_memory(CorpusKind::InMemory, description, train, validation)
     }
 
-    fn in_memory(kind: CorpusKind, description: String, memory: MemorySource) -> Self {
-        let hashes: Vec<u8> = memory
-            .train
+    fn in_memory(kind: CorpusKind, description: &str, train: Vec<String>, validation: Vec<String>) -> Self {
+        let hashes: Vec<u8> = train
             .iter()
-            .chain(&memory.validation)
+            .chain(&validation)
             .flat_map(|text| stable_hash(text.as_bytes()).to_be_bytes())
             .collect();
-        let source = Source::Memory(Arc::new(memory));
         Self {
             kind,
-            description,
+            description: description.to_owned(),
             identity: sha256_hex(&hashes),
-            source,
+            train: Texts::Memory(train.into()),
+            validation: (!validation.is_empty()).then(|| Texts::Memory(validation.into())),
+            shards: None,
+            hashes: Arc::default(),
+            packages: Arc::default(),
+            reading: ReadingConfig::default(),
         }
+    }
+
+    /// The same corpus, read as `reading` says.
+    #[must_use]
+    pub fn with_reading(mut self, reading: ReadingConfig) -> Self {
+        self.reading = reading;
+        self
+    }
+
+    /// How it is read.
+    pub fn reading(&self) -> ReadingConfig {
+        self.reading
     }
 
     /// What the corpus is made of.
@@ -157,33 +161,40 @@ impl Corpus {
         &self.description
     }
 
-    /// A hash that tells this corpus from others without reading it all: shard names and sizes, or all texts
-    /// in memory.
+    /// A hash that tells this corpus from others without reading it all: of shards the names, sizes, beginnings and ends
+    /// (where gzip keeps a checksum), wherever their folder lies; of documents in memory all texts.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
     /// The shards, where the corpus lies on disk.
     pub fn shards(&self) -> Option<&ShardSet> {
-        match &self.source {
-            Source::Shards(shards) => Some(shards),
-            Source::Memory(_) => None,
-        }
+        self.shards.as_deref()
+    }
+
+    /// The hashes of the shards, as far as they have been read.
+    pub fn hashes(&self) -> &Arc<ShardHashes> {
+        &self.hashes
     }
 
     /// What each package gave to the embedded default corpus; empty for other corpora.
     pub fn packages(&self) -> &[PackageText] {
-        match &self.source {
-            Source::Shards(_) => &[],
-            Source::Memory(memory) => &memory.packages,
-        }
+        &self.packages
     }
 
     /// Whether the validation documents are held out of the train documents.
     pub fn holds_out(&self) -> bool {
-        match &self.source {
-            Source::Shards(shards) => shards.validation.is_empty(),
-            Source::Memory(memory) => memory.validation.is_empty(),
+        self.validation.is_none()
+    }
+
+    /// Bytes of the train documents as they lie on disk or in memory.
+    pub(crate) fn train_bytes(&self) -> u64 {
+        match &self.train {
+            Texts::Shards(paths, _) => {
+                let sizes = paths.iter().filter_map(|path| path.metadata().ok());
+                sizes.map(|metadata| metadata.len()).sum()
+            }
+            Texts::Memory(texts) => texts.iter().map(|text| text.len() as u64).sum(),
         }
     }
 
@@ -234,64 +245,54 @@ impl Corpus {
         failure.map_or(tokenizer, Err)
     }
 
+    /// The train documents of these places, each shard that has one read once.
+    ///
+    /// # Errors
+    /// What reading fails with, and [`DataError::CursorPlace`] for a place that holds no document.
+    pub(crate) fn documents_at(
+        &self,
+        ids: impl IntoIterator<Item = DocumentId>,
+    ) -> Result<BTreeMap<DocumentId, Document>, DataError> {
+        let mut wanted: Vec<DocumentId> = ids.into_iter().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = BTreeMap::new();
+        let mut documents = self.documents(Split::Train);
+        for id in wanted {
+            let place = ReadPlace {
+                shard: u64::from(id.shard),
+                document: id.index,
+            };
+            let document = documents.advance(place)?.then(|| documents.next()).flatten();
+            match document.transpose()? {
+                Some(document) if document.id == id => drop(found.insert(id, document)),
+                _ => {
+                    let place = format!("document {} of shard {}", id.index, id.shard);
+                    return Err(self.no_such_place(place));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The error that says that a cursor points to what this corpus does not have.
+    pub(crate) fn no_such_place(&self, place: String) -> DataError {
+        DataError::CursorPlace {
+            place,
+            corpus: self.description.clone(),
+        }
+    }
+
     fn in_shard_order(&self, split: Split, order: impl FnOnce(usize) -> Vec<usize>) -> Documents {
-        let held_out = self.holds_out().then_some(split);
-        match &self.source {
-            Source::Shards(shards) => {
-                let own = if split == Split::Validation && held_out.is_none() {
-                    &shards.validation
-                } else {
-                    &shards.train
-                };
-                let paths: Vec<(usize, PathBuf)> = order(own.len())
-                    .into_iter()
-                    .map(|shard| (shard, own[shard].clone()))
-                    .collect();
-                let documents = paths.into_iter().flat_map(|(shard, path)| {
-                    ShardReader::new(path)
-                        .enumerate()
-                        .map(move |(index, text)| text.map(|text| document(shard, index, text)))
-                });
-                Box::new(documents.filter(move |document| keeps(held_out, document)))
-            }
-            Source::Memory(memory) => {
-                let memory = Arc::clone(memory);
-                let own_validation = split == Split::Validation && held_out.is_none();
-                let mut index = 0;
-                let documents = std::iter::from_fn(move || {
-                    let texts = if own_validation {
-                        &memory.validation
-                    } else {
-                        &memory.train
-                    };
-                    let text = texts.get(index)?.clone();
-                    index += 1;
-                    Some(Ok(document(0, index - 1, text)))
-                });
-                Box::new(documents.filter(move |document| keeps(held_out, document)))
-            }
-        }
+        let (texts, held_out) = match (split, &self.validation) {
+            (Split::Validation, Some(own)) => (own, None),
+            (Split::Train, Some(_)) => (&self.train, None),
+            (_, None) => (&self.train, Some(split)),
+        };
+        Documents::new(texts.clone(), order(texts.shards()), held_out, self.reading)
     }
 }
 
-fn document(shard: usize, index: usize, text: String) -> Document {
-    Document {
-        id: DocumentId {
-            shard: shard as u32,
-            index: index as u32,
-        },
-        text,
-    }
-}
-
-/// Where a split is cut out of the train documents, a text's hash says which side it is on; equal texts stay
-/// together.
-fn keeps(held_out: Option<Split>, document: &Result<Document, DataError>) -> bool {
-    match (held_out, document) {
-        (Some(split), Ok(document)) => {
-            let validates = stable_hash(document.text.as_bytes()).is_multiple_of(HOLD_OUT_ONE_IN);
-            validates == (split == Split::Validation)
-        }
-        _ => true,
-    }
+fn held_out_words() -> String {
+    format!("; one document in {HOLD_OUT_ONE_IN} is held out by its hash")
 }

@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::DocumentPlace;
+use crate::{DocumentId, DocumentPlace, Skipped};
 
-/// Where the next batch starts. A loader resumed here gives the batches that a never-stopped one would have
-/// given.
+/// Where the next batch starts. A loader resumed here gives the batches that a never-stopped one would have given.
 ///
-/// The place is kept in documents, so that resuming reads earlier documents but tokenizes only the unfinished
-/// ones.
+/// It names places on disk, so that resuming opens the shards of the block and of the unfinished documents only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
     /// Batches handed out so far.
     pub batches: u64,
-    /// The first document that no row has taken; just behind an epoch's last document where that was the last
-    /// taken.
+    /// Behind the last document that a row has taken.
     pub next: DocumentPlace,
-    /// The documents that rows were in the midst of, in the order of rows (`Packed` only); every other row
-    /// ended with its document.
+    /// The documents that rows were in the midst of, in the order of rows (`Packed` only); every other row ended with
+    /// its document.
     pub unfinished: Vec<UnfinishedDocument>,
+    /// What was left out so far; documents that could not be read count when the block that they are in begins.
+    #[serde(default)]
+    pub skipped: Skipped,
     /// Names the corpus, tokenizer and settings that this order of batches belongs to.
     pub fingerprint: String,
 }
@@ -31,8 +31,8 @@ pub struct UnfinishedDocument {
     /// The row, from 0 to below the batch size.
     pub row: usize,
     /// The document.
-    pub document: DocumentPlace,
-    /// Its tokens that are already used.
+    pub document: DocumentId,
+    /// Its tokens that are already used, those around its text counted.
     pub token_offset: u64,
 }
 
@@ -43,6 +43,7 @@ impl Cursor {
             batches: 0,
             next: DocumentPlace::START,
             unfinished: Vec::new(),
+            skipped: Skipped::default(),
             fingerprint,
         }
     }

@@ -1,107 +1,236 @@
-//! The train documents, epoch after epoch without end, shuffled anew in each.
+//! The train documents, epoch after epoch without end, shuffled anew in each, from any place on.
+//!
+//! An epoch reads its shards in an order of its own and is cut into blocks of documents as they are read; each block is
+//! given in an order of its own. While a block is given, the next one is read, document for document, so that there are
+//! never more documents in memory than one block has. A place is the beginning of a block and how much of it was given,
+//! so going there reads one shard up to that block, and the block: nothing of what was before.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{Document, Documents};
-use crate::shuffle::{Purpose, Shuffled, epoch_rng};
+use crate::documents::{Document, Documents, ReadPlace};
+use crate::reading::Skipped;
+use crate::shuffle::{block_rng, shuffle};
 use crate::{Corpus, DataError};
 
-/// A document's number in the stream of train documents.
+/// A block ends here even if it has fewer documents, so that books fit into memory as web pages do.
+const BLOCK_BYTES: usize = 256 << 20;
+
+/// A place between two documents of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentPlace {
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The document in the shuffled order of that epoch, from 0.
+    /// The documents before it in this epoch.
     pub document: u64,
+    /// The block, from 0 in the epoch.
+    pub block: u64,
+    /// Where the block begins.
+    pub block_start: ReadPlace,
+    /// The documents before it in its block.
+    pub taken: u64,
 }
 
 impl DocumentPlace {
-    /// The very first document.
-    pub const START: Self = Self {
-        epoch: 0,
-        document: 0,
-    };
+    /// Before the very first document.
+    pub const START: Self = Self::start_of(0);
+
+    const fn start_of(epoch: u64) -> Self {
+        Self {
+            epoch,
+            document: 0,
+            block: 0,
+            block_start: ReadPlace::START,
+            taken: 0,
+        }
+    }
 }
 
 impl fmt::Display for DocumentPlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "document {} of epoch {}", self.document, self.epoch)
+        let Self {
+            epoch,
+            block,
+            taken,
+            block_start: ReadPlace { shard, document },
+            ..
+        } = self;
+        write!(
+            formatter,
+            "document {taken} of block {block} of epoch {epoch}, which begins at document {document} of the shard read as \
+             number {shard}"
+        )
     }
 }
 
-/// An endless stream of train documents.
-///
-/// Each epoch is shuffled from (seed, epoch) alone, so an epoch can be entered without running those before
-/// it.
+/// An endless stream of train documents. Nothing is read before the first is asked for.
 pub struct DocumentStream {
     corpus: Corpus,
-    shuffle_buffer: usize,
+    block_documents: usize,
     seed: u64,
     position: DocumentPlace,
-    documents: Shuffled<Documents, Document>,
+    /// Documents left out up to the end of the present block.
+    skipped: Skipped,
+    /// The rest of the present block, its next document last.
+    present: Vec<Document>,
+    /// `None` until the epoch's first block is asked for.
+    reading: Option<Reading>,
+    is_over: bool,
+}
+
+/// An epoch while it is read.
+struct Reading {
+    documents: Documents,
+    coming: Block,
+    block_documents: usize,
+}
+
+/// A block while it is read.
+struct Block {
+    number: u64,
+    start: ReadPlace,
+    documents: Vec<Document>,
+    bytes: usize,
+    is_whole: bool,
+    skipped: Skipped,
+}
+
+impl Block {
+    fn new(number: u64, start: ReadPlace) -> Self {
+        Self {
+            number,
+            start,
+            documents: Vec::new(),
+            bytes: 0,
+            is_whole: false,
+            skipped: Skipped::default(),
+        }
+    }
+}
+
+impl Reading {
+    /// Reads one document of the coming block, if it is to have more. What cannot be read is told at once, and not when
+    /// training gets there.
+    fn read_one(&mut self) -> Result<(), DataError> {
+        let block = &mut self.coming;
+        if block.is_whole {
+            return Ok(());
+        }
+        let before = self.documents.skipped();
+        match self.documents.next().transpose()? {
+            Some(document) => {
+                block.bytes += document.text.len();
+                block.documents.push(document);
+                block.is_whole = block.documents.len() >= self.block_documents || block.bytes >= BLOCK_BYTES;
+            }
+            None => block.is_whole = true,
+        }
+        let after = self.documents.skipped();
+        block.skipped += Skipped {
+            documents: after.documents - before.documents,
+            shards: after.shards - before.shards,
+        };
+        Ok(())
+    }
+
+    /// Reads the rest of the coming block and takes it; after it the next one comes.
+    fn take_block(&mut self) -> Result<Block, DataError> {
+        while !self.coming.is_whole {
+            self.read_one()?;
+        }
+        let next = Block::new(self.coming.number.saturating_add(1), self.documents.place());
+        Ok(std::mem::replace(&mut self.coming, next))
+    }
 }
 
 impl DocumentStream {
-    /// The stream from its beginning. `shuffle_buffer` is in documents; 0 or 1 keeps the corpus's order.
-    pub fn new(corpus: Corpus, shuffle_buffer: usize, seed: u64) -> Self {
-        let position = DocumentPlace::START;
-        let documents = open_epoch(&corpus, shuffle_buffer, seed, position.epoch);
+    /// The stream from its beginning. `block_documents` are shuffled together; 0 or 1 keeps the corpus's order.
+    pub fn new(corpus: Corpus, block_documents: usize, seed: u64) -> Self {
         Self {
             corpus,
-            shuffle_buffer,
+            block_documents: block_documents.max(1),
             seed,
-            position,
-            documents,
+            position: DocumentPlace::START,
+            skipped: Skipped::default(),
+            present: Vec::new(),
+            reading: None,
+            is_over: false,
         }
     }
 
-    /// The place after the last document, still in that document's epoch.
+    /// The place after the last document, still in that document's block.
     pub fn position(&self) -> DocumentPlace {
         self.position
     }
 
-    /// Goes to `place`; reads the documents before it that lie in the same epoch and after the present
-    /// position, but nobody tokenizes them.
+    /// What was left out up to the end of the present block.
+    pub fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    /// Goes to `place`, where `skipped` was left out already. Reads the block that it is in, and passes over what is
+    /// before that block in its shard.
     ///
     /// # Errors
-    /// What reading fails with, and [`DataError::CursorPlace`] when the epoch has fewer documents.
-    pub fn seek(&mut self, place: DocumentPlace) -> Result<(), DataError> {
-        if place.epoch != self.position.epoch || place < self.position {
-            self.enter(place.epoch);
+    /// What reading fails with, and [`DataError::CursorPlace`] when the corpus has no such place.
+    pub fn seek(&mut self, place: DocumentPlace, skipped: Skipped) -> Result<(), DataError> {
+        let mut reading = self.open(place.epoch, place.block, place.block_start);
+        let is_there = reading.documents.seek(place.block_start)?;
+        let block = reading.take_block()?;
+        let taken = usize::try_from(place.taken).unwrap_or(usize::MAX);
+        let Some(kept) = block.documents.len().checked_sub(taken).filter(|_| is_there) else {
+            return Err(self.corpus.no_such_place(place.to_string()));
+        };
+        self.skipped = skipped;
+        if taken == 0 {
+            self.skipped += block.skipped;
         }
-        while self.position < place {
-            self.next_of_epoch()?
-                .ok_or_else(|| self.no_such_place(place.to_string()))?;
+        self.present = self.in_order(block.documents, place);
+        self.present.truncate(kept);
+        // In the run that was here before, the next block had been read as far.
+        for _ in 0..taken {
+            reading.read_one()?;
         }
+        self.reading = Some(reading);
+        self.position = place;
+        self.is_over = false;
         Ok(())
     }
 
-    /// The document at `place`; the stream goes on after it.
+    /// The next document; at the end of an epoch the first of the next.
     ///
     /// # Errors
-    /// As [`DocumentStream::seek`].
-    pub fn document_at(&mut self, place: DocumentPlace) -> Result<Document, DataError> {
-        self.seek(place)?;
-        self.next_of_epoch()?
-            .ok_or_else(|| self.no_such_place(place.to_string()))
+    /// What reading fails with, and [`DataError::EmptySplit`] when an epoch has no document; after that
+    /// [`DataError::LoaderStopped`].
+    pub fn next_document(&mut self) -> Result<Document, DataError> {
+        if self.is_over {
+            return Err(DataError::LoaderStopped {
+                found: "an earlier error ended the documents",
+            });
+        }
+        let next = self.try_next();
+        self.is_over = next.is_err();
+        next
     }
 
-    /// The next document and its place; at the end of an epoch the first of the next.
-    ///
-    /// # Errors
-    /// What reading fails with, and [`DataError::EmptySplit`] when an epoch has no document.
-    pub fn next_document(&mut self) -> Result<(DocumentPlace, Document), DataError> {
-        let place = self.position;
-        if let Some(document) = self.next_of_epoch()? {
-            return Ok((place, document));
+    fn try_next(&mut self) -> Result<Document, DataError> {
+        let first_epoch = self.position.epoch;
+        loop {
+            if let Some(document) = self.present.pop() {
+                self.position.document = self.position.document.saturating_add(1);
+                self.position.taken += 1;
+                if let Some(reading) = &mut self.reading {
+                    reading.read_one()?;
+                }
+                return Ok(document);
+            }
+            match self.position.epoch.checked_sub(first_epoch) {
+                Some(0 | 1) => self.next_block()?,
+                _ => return Err(self.empty()),
+            }
         }
-        self.enter(place.epoch + 1);
-        let place = self.position;
-        let document = self.next_of_epoch()?.ok_or_else(|| self.empty())?;
-        Ok((place, document))
     }
 
     /// The error that says that the train split is empty.
@@ -113,34 +242,46 @@ impl DocumentStream {
         }
     }
 
-    /// The error that says that a cursor points to what this run does not have.
-    pub(crate) fn no_such_place(&self, place: String) -> DataError {
-        DataError::CursorPlace {
-            place,
-            corpus: self.corpus.describe().to_owned(),
+    fn open(&self, epoch: u64, block: u64, start: ReadPlace) -> Reading {
+        Reading {
+            documents: self.corpus.epoch_documents(self.seed, epoch),
+            coming: Block::new(block, start),
+            block_documents: self.block_documents,
         }
     }
 
-    fn next_of_epoch(&mut self) -> Result<Option<Document>, DataError> {
-        let document = self.documents.next().transpose()?;
-        self.position.document += u64::from(document.is_some());
-        Ok(document)
+    /// Makes the coming block the present one; behind the last one goes to the next epoch.
+    fn next_block(&mut self) -> Result<(), DataError> {
+        let epoch = self.position.epoch;
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => self.open(epoch, 0, ReadPlace::START),
+        };
+        let block = reading.take_block()?;
+        self.skipped += block.skipped;
+        if block.documents.is_empty() {
+            self.position = DocumentPlace::start_of(epoch.saturating_add(1));
+            return Ok(());
+        }
+        self.reading = Some(reading);
+        self.position = DocumentPlace {
+            block: block.number,
+            block_start: block.start,
+            taken: 0,
+            ..self.position
+        };
+        self.present = self.in_order(block.documents, self.position);
+        Ok(())
     }
 
-    fn enter(&mut self, epoch: u64) {
-        self.documents = open_epoch(&self.corpus, self.shuffle_buffer, self.seed, epoch);
-        self.position = DocumentPlace { epoch, document: 0 };
+    /// The documents of the block of `place`, the first to be given last.
+    fn in_order(&self, mut documents: Vec<Document>, place: DocumentPlace) -> Vec<Document> {
+        if self.block_documents > 1 {
+            shuffle(&mut documents, block_rng(self.seed, place.epoch, place.block));
+        }
+        documents.reverse();
+        documents
     }
-}
-
-fn open_epoch(
-    corpus: &Corpus,
-    shuffle_buffer: usize,
-    seed: u64,
-    epoch: u64,
-) -> Shuffled<Documents, Document> {
-    let documents = corpus.epoch_documents(seed, epoch);
-    Shuffled::new(documents, shuffle_buffer, epoch_rng(seed, epoch, Purpose::Buffer))
 }
 
 #[cfg(test)]
@@ -158,18 +299,15 @@ mod tests {
     }
 
     fn take(stream: &mut DocumentStream, n: usize) -> Vec<String> {
-        (0..n).map(|_| stream.next_document().unwrap().1.text).collect()
+        (0..n).map(|_| stream.next_document().unwrap().text).collect()
     }
 
     #[test]
     fn every_epoch_is_another_permutation_of_the_same_documents() {
         let mut stream = stream(50, 1);
         let (first, second) = (take(&mut stream, 50), take(&mut stream, 50));
-        let end = DocumentPlace {
-            epoch: 1,
-            document: 50,
-        };
-        assert_eq!(stream.position(), end);
+        let end = stream.position();
+        assert_eq!((end.epoch, end.document, end.block, end.taken), (1, 50, 3, 2));
         assert_ne!(first, second);
         let sorted = |mut texts: Vec<String>| {
             texts.sort();
@@ -181,24 +319,42 @@ mod tests {
     #[test]
     fn seeking_onwards_and_back_gives_the_documents_that_running_gives() {
         let (mut run, mut sought) = (stream(50, 1), stream(50, 1));
-        let all: Vec<_> = (0..170).map(|_| run.next_document().unwrap()).collect();
-        for at in [63, 70, 64, 64, 0, 49, 50, 150, 99] {
-            let (place, document) = &all[at];
-            assert_eq!(&sought.document_at(*place).unwrap(), document);
-            sought.seek(*place).unwrap();
-            for expected in &all[at..at + 20] {
+        let mut all = Vec::new();
+        for _ in 0..170 {
+            all.push((run.position(), run.next_document().unwrap()));
+        }
+        for at in [63, 70, 64, 64, 0, 49, 50, 150, 99, 16, 32, 100] {
+            sought.seek(all[at].0, Skipped::default()).unwrap();
+            for (place, expected) in &all[at..at + 20] {
+                assert_eq!(sought.position(), *place);
                 assert_eq!(&sought.next_document().unwrap(), expected);
             }
         }
     }
 
     #[test]
-    fn a_place_behind_the_last_document_of_an_epoch_can_be_sought_but_holds_no_document() {
-        let place = |document| DocumentPlace { epoch: 0, document };
-        let mut stream = stream(50, 1);
-        stream.seek(place(50)).unwrap();
-        for missing in [stream.document_at(place(50)).err(), stream.seek(place(51)).err()] {
-            assert!(matches!(missing, Some(DataError::CursorPlace { .. })));
+    fn places_that_the_corpus_does_not_have_are_refused() {
+        let mut run = stream(50, 1);
+        take(&mut run, 50);
+        let end = run.position();
+        let shard = |shard, document| DocumentPlace {
+            block_start: ReadPlace { shard, document },
+            ..end
+        };
+        for missing in [
+            DocumentPlace { taken: 3, ..end },
+            DocumentPlace {
+                taken: u64::MAX,
+                ..end
+            },
+            shard(0, 51),
+            shard(0, u64::MAX),
+            shard(1, 1),
+            shard(7, 0),
+            shard(u64::MAX, u64::MAX),
+        ] {
+            let refused = stream(50, 1).seek(missing, Skipped::default());
+            assert!(matches!(refused, Err(DataError::CursorPlace { .. })), "{missing}");
         }
     }
 
@@ -216,9 +372,11 @@ mod tests {
 
     #[test]
     fn a_corpus_without_documents_is_an_error_and_not_an_endless_loop() {
+        let mut empty = stream(0, 1);
+        assert!(matches!(empty.next_document(), Err(DataError::EmptySplit { .. })));
         assert!(matches!(
-            stream(0, 1).next_document(),
-            Err(DataError::EmptySplit { .. })
+            empty.next_document(),
+            Err(DataError::LoaderStopped { .. })
         ));
     }
 }

@@ -85,6 +85,32 @@ pub enum DataError {
         found: String,
     },
 
+    /// A line of a shard is longer than a document may be.
+    #[error(
+        "{}, line {line}: expected a line of at most {expected} bytes, found a longer one. Is it one JSON object a line? \
+         Then raise `max_line_bytes`",
+        path.display()
+    )]
+    LineTooLong {
+        /// The shard.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The bound, in bytes.
+        expected: usize,
+    },
+
+    /// A file is larger than files of its kind are.
+    #[error("{} has {found} bytes: expected at most {expected}. Is it the right file?", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+
     /// A split has no document that gives a token.
     #[error(
         "the {split} documents of {corpus} give no token: expected at least one document with text. {mend}"
@@ -96,6 +122,18 @@ pub enum DataError {
         corpus: String,
         /// What to do.
         mend: &'static str,
+    },
+
+    /// The embedded default corpus is read from the workspace's dependencies, and there is no workspace.
+    #[error(
+        "the embedded default text is the documentation of the dependencies that {} locks, and there is no such file: \
+         a program that was copied to another machine does not have it. Give a folder of text, or start it in a \
+         checkout after `cargo fetch --locked`",
+        path.join("Cargo.lock").display()
+    )]
+    NoWorkspace {
+        /// Where the workspace should be.
+        path: PathBuf,
     },
 
     /// `cargo metadata` did not give the folders of the locked dependencies.
@@ -122,16 +160,42 @@ pub enum DataError {
         found: String,
     },
 
-    /// A tokenizer has no token that ends a document.
+    /// It is not known which token of a tokenizer ends a document.
     #[error(
-        "tokenizer {tokenizer} has no end-of-document token: expected one of {expected}. \
-         Add one of them to `added_tokens` in the tokenizer's file"
+        "tokenizer {tokenizer} does not say which token ends a document: expected `eos_token` in the \
+         `tokenizer_config.json` beside it, or a token of one of the names {expected}. Write the former"
     )]
     NoEndToken {
         /// The tokenizer's path, or how it was made.
         tokenizer: String,
         /// The names that were looked for.
         expected: String,
+    },
+
+    /// A tokenizer has no token that could fill rows.
+    #[error(
+        "tokenizer {tokenizer} does not say which token fills a row, and has none that never ends a text: expected \
+         `pad_token` in the `tokenizer_config.json` beside it. Write it there"
+    )]
+    NoPadToken {
+        /// The tokenizer's path, or how it was made.
+        tokenizer: String,
+    },
+
+    /// A text has a token that the model has no embedding for.
+    #[error(
+        "tokenizer {tokenizer} gave the token `{token}` (id {id}) for a text, but the model has {expected} embeddings. \
+         Leave the text out, or set the model's `vocab_size` to the tokenizer's"
+    )]
+    TokenOutOfRange {
+        /// The tokenizer's path, or how it was made.
+        tokenizer: String,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The model's embeddings.
+        expected: usize,
     },
 
     /// A tokenizer can produce ids that the model has no embedding for.
@@ -144,7 +208,7 @@ pub enum DataError {
         tokenizer: String,
         /// The model's vocabulary.
         expected: usize,
-        /// The tokenizer's vocabulary: its largest id + 1.
+        /// The embeddings that it needs: the largest id of a word + 1.
         found: usize,
     },
 
@@ -247,6 +311,21 @@ pub enum DataError {
         found: String,
     },
 
+    /// A prediction is none of the task's.
+    #[error(
+        "prediction {row} of {task} is {found}: expected {expected}. Were the predictions made with this task's labels?"
+    )]
+    Prediction {
+        /// The task.
+        task: &'static str,
+        /// The prediction, counted from 0.
+        row: usize,
+        /// What a prediction may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+
     /// The thread that prepares batches is gone.
     #[error(
         "the data thread has stopped ({found}): no further batch can come. Start a new loader from the last cursor"
@@ -258,6 +337,26 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether one document is at fault, and the next one can be had.
+    pub(crate) fn is_about_a_document(&self) -> bool {
+        matches!(
+            self,
+            Self::NotJson { .. }
+                | Self::NoText { .. }
+                | Self::LineTooLong { .. }
+                | Self::Tokenizer { .. }
+                | Self::TokenOutOfRange { .. }
+        )
+    }
+
+    /// Whether a shard is at fault, and the next one can be had.
+    pub(crate) fn is_about_a_shard(&self) -> bool {
+        matches!(
+            self,
+            Self::EmptyShard { .. } | Self::TruncatedShard { .. } | Self::CorruptShard { .. }
+        )
+    }
+
     /// Wraps an I/O error with what was being done and where.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

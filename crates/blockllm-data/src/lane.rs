@@ -5,12 +5,12 @@
 
 use crate::cursor::UnfinishedDocument;
 use crate::tokenized_documents::TokenizedDocuments;
-use crate::{DataError, DocumentPlace, Packer, Row};
+use crate::{DataError, DocumentId, Packer, Row};
 
 /// A packer, and which document it is in.
 pub(crate) struct Lane {
     packer: Packer,
-    document: DocumentPlace,
+    document: DocumentId,
 }
 
 impl Lane {
@@ -18,7 +18,7 @@ impl Lane {
     pub fn new(packer: Packer) -> Self {
         Self {
             packer,
-            document: DocumentPlace::START,
+            document: DocumentId { shard: 0, index: 0 },
         }
     }
 
@@ -28,8 +28,8 @@ impl Lane {
     /// As [`TokenizedDocuments::next_document`].
     pub fn next_row(&mut self, documents: &mut TokenizedDocuments) -> Result<Row, DataError> {
         let row = self.packer.next_row(|| {
-            let (place, tokens) = documents.next_document()?;
-            self.document = place;
+            let (document, tokens) = documents.next_document()?;
+            self.document = document;
             Ok(Some(tokens))
         })?;
         Ok(row.expect("the stream of documents has no end, so there is always a row"))
@@ -45,24 +45,9 @@ impl Lane {
         })
     }
 
-    /// Goes on with a document as [`Lane::unfinished`] gave it.
-    ///
-    /// # Errors
-    /// As [`TokenizedDocuments::document_at`], and [`DataError::CursorPlace`] when the document is shorter.
-    pub fn continue_document(
-        &mut self,
-        unfinished: &UnfinishedDocument,
-        documents: &mut TokenizedDocuments,
-    ) -> Result<(), DataError> {
-        let tokens = documents.document_at(unfinished.document)?;
-        let offset = unfinished.token_offset;
-        // At the document's length there is still its EOS.
-        if offset > tokens.len() as u64 {
-            let place = format!("token {offset} of {}", unfinished.document);
-            return Err(documents.no_such_place(place));
-        }
-        self.packer.continue_document(&tokens, offset as usize);
+    /// Goes on with a document as [`Lane::unfinished`] gave it; `tokens` are its text's. `false` when it has fewer.
+    pub fn continue_document(&mut self, unfinished: &UnfinishedDocument, tokens: &[u32]) -> bool {
         self.document = unfinished.document;
-        Ok(())
+        self.packer.continue_document(tokens, unfinished.token_offset)
     }
 }

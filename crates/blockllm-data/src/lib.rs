@@ -1,9 +1,9 @@
 //! Text pipelines for language-model training: corpora, tokenizers, packing, shuffling and prefetched
 //! batches.
 //!
-//! The way of the data: [`Corpus`] (C4 shards, or the embedded default) -> [`DocumentStream`] (epochs,
-//! shuffled) -> [`Tokenizer`] (memoized by a [`TokenStore`]) -> [`Packer`] (rows, a lane each) -> [`LmBatch`] ->
-//! [`Loader`] (a thread beside training). Everything here lives on the host: this crate knows no tensor
+//! The way of the data: [`Corpus`] (C4 shards, or the embedded default) -> [`DocumentStream`] (epochs, shuffled in
+//! blocks) -> [`Tokenizer`] (on all cores, in order; memoized by a [`TokenStore`]) -> [`Packer`] (rows, a lane each) ->
+//! [`LmBatch`] -> [`Loader`] (a thread beside training). Everything here lives on the host: this crate knows no tensor
 //! library.
 //!
 //! The order of batches is a function of (corpus, tokenizer, [`LoaderConfig`]) alone, and a [`Cursor`]
@@ -26,11 +26,13 @@
 pub mod atomic_file;
 pub mod batch;
 pub mod batch_stream;
+mod bounded_file;
 pub mod bpe;
 pub mod corpus;
 pub mod cursor;
 mod data_threads;
 pub mod dependency_docs;
+pub mod document_form;
 pub mod document_stream;
 pub mod documents;
 pub mod error;
@@ -41,10 +43,11 @@ pub mod loader;
 pub mod loader_config;
 pub mod manifest;
 pub mod packing;
-pub mod shard_reader;
+pub mod reading;
 pub mod shards;
 pub mod shuffle;
 pub mod token_store;
+mod tokenize_ahead;
 mod tokenized_documents;
 pub mod tokenizer;
 pub mod validation;
@@ -55,13 +58,16 @@ pub use corpus::{Corpus, CorpusKind};
 pub use cursor::{Cursor, UnfinishedDocument};
 pub use data_threads::at_start_of_data_threads;
 pub use dependency_docs::DependencyDocsConfig;
+pub use document_form::DocumentForm;
 pub use document_stream::{DocumentPlace, DocumentStream};
-pub use documents::{Document, DocumentId, Documents, Split};
+pub use documents::{Document, DocumentId, Documents, HOLD_OUT_ONE_IN, ReadPlace, Split};
 pub use error::DataError;
 pub use loader::Loader;
 pub use loader_config::LoaderConfig;
 pub use manifest::DataManifest;
 pub use packing::{Layout, Packer, Row};
+pub use reading::shard_hashes::{HashProgress, ShardHashes};
+pub use reading::{BadDocuments, ReadingConfig, Skipped};
 pub use shards::ShardSet;
 pub use token_store::TokenStore;
 pub use tokenizer::Tokenizer;

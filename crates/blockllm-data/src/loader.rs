@@ -4,35 +4,46 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crate::{BatchStream, Corpus, Cursor, DataError, LmBatch, LoaderConfig, Tokenizer, data_threads};
+use crate::{
+    BatchStream, Corpus, Cursor, DataError, LmBatch, LoaderConfig, Skipped, Tokenizer, data_threads,
+};
 
 type Prepared = Result<(LmBatch, Cursor), DataError>;
 
 /// Train batches without end, `prefetch` of them ready ahead.
 ///
-/// Dropping the loader ends its thread after at most the batch in the making.
+/// Nothing is read before the first batch is asked for. Dropping the loader ends its thread after at most the batch in the
+/// making.
 pub struct Loader {
-    prepared: Option<Receiver<Prepared>>,
-    thread: Option<JoinHandle<()>>,
+    state: State,
+    prefetch: usize,
     cursor: Cursor,
+    waited: Duration,
+}
+
+enum State {
+    /// Not begun.
+    Waiting(Box<BatchStream>),
+    Running(Receiver<Prepared>, JoinHandle<()>),
+    Stopped,
 }
 
 impl Loader {
     /// A loader that starts with the first batch.
     ///
     /// # Errors
-    /// [`DataError::Config`] when a setting is out of range; [`DataError::LoaderStopped`] when the system
-    /// starts no thread.
+    /// As [`BatchStream::new`].
     pub fn new(corpus: Corpus, tokenizer: Arc<Tokenizer>, config: LoaderConfig) -> Result<Self, DataError> {
         let prefetch = config.prefetch;
-        Self::start(BatchStream::new(corpus, tokenizer, config)?, prefetch)
+        Ok(Self::of(BatchStream::new(corpus, tokenizer, config)?, prefetch))
     }
 
     /// A loader that starts with the batch after `cursor`, as [`Loader::cursor`] gave it.
     ///
     /// # Errors
-    /// As [`BatchStream::resume`] and [`Loader::new`].
+    /// As [`BatchStream::resume`].
     pub fn resume(
         corpus: Corpus,
         tokenizer: Arc<Tokenizer>,
@@ -40,26 +51,43 @@ impl Loader {
         cursor: Cursor,
     ) -> Result<Self, DataError> {
         let prefetch = config.prefetch;
-        Self::start(BatchStream::resume(corpus, tokenizer, config, cursor)?, prefetch)
+        Ok(Self::of(
+            BatchStream::resume(corpus, tokenizer, config, cursor)?,
+            prefetch,
+        ))
     }
 
-    fn start(stream: BatchStream, prefetch: usize) -> Result<Self, DataError> {
-        let cursor = stream.cursor().clone();
-        let (sender, prepared) = sync_channel(prefetch);
-        let thread = Builder::new()
-            .name("blockllm-data".to_owned())
-            .spawn(move || {
-                data_threads::started();
-                prepare(stream, &sender);
-            })
-            .map_err(|_| DataError::LoaderStopped {
-                found: "the system could not start a thread",
-            })?;
-        Ok(Self {
-            prepared: Some(prepared),
-            thread: Some(thread),
-            cursor,
-        })
+    fn of(stream: BatchStream, prefetch: usize) -> Self {
+        Self {
+            cursor: stream.cursor().clone(),
+            state: State::Waiting(Box::new(stream)),
+            prefetch,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Begins to prepare batches; the first [`Loader::next_batch`] does it else.
+    ///
+    /// # Errors
+    /// [`DataError::LoaderStopped`] when the system starts no thread.
+    pub fn start(&mut self) -> Result<(), DataError> {
+        self.state = match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Waiting(stream) => {
+                let (sender, prepared) = sync_channel(self.prefetch);
+                let thread = Builder::new()
+                    .name("blockllm-data".to_owned())
+                    .spawn(move || {
+                        data_threads::started();
+                        prepare(*stream, &sender);
+                    })
+                    .map_err(|_| DataError::LoaderStopped {
+                        found: "the system could not start a thread",
+                    })?;
+                State::Running(prepared, thread)
+            }
+            begun => begun,
+        };
+        Ok(())
     }
 
     /// The next batch; waits for the thread where none is ready.
@@ -67,13 +95,28 @@ impl Loader {
     /// # Errors
     /// What the thread failed with; after that, [`DataError::LoaderStopped`].
     pub fn next_batch(&mut self) -> Result<LmBatch, DataError> {
-        let stopped = DataError::LoaderStopped {
-            found: "an earlier error or a panic ended it",
+        let asked = Instant::now();
+        self.start()?;
+        let prepared = match &self.state {
+            State::Running(prepared, _) => prepared.recv().ok(),
+            _ => None,
         };
-        let prepared = self.prepared.as_ref().and_then(|prepared| prepared.recv().ok());
-        let (batch, cursor) = prepared.ok_or(stopped)??;
+        self.waited += asked.elapsed();
+        let (batch, cursor) = prepared.ok_or(DataError::LoaderStopped {
+            found: "an earlier error or a panic ended it",
+        })??;
         self.cursor = cursor;
         Ok(batch)
+    }
+
+    /// How long [`Loader::next_batch`] has waited for batches, over all calls: time in which training stood still.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// What was left out of the batches so far, over all resumptions.
+    pub fn skipped(&self) -> Skipped {
+        self.cursor.skipped
     }
 
     /// Drops the next `batches` batches.
@@ -101,9 +144,9 @@ impl fmt::Debug for Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // The thread's next send fails once nobody receives.
-        self.prepared = None;
-        if let Some(thread) = self.thread.take() {
+        if let State::Running(prepared, thread) = std::mem::replace(&mut self.state, State::Stopped) {
+            // The thread's next send fails once nobody receives.
+            drop(prepared);
             // A panic of the thread has been reported by its own message, and by `next_batch`.
             thread.join().ok();
         }

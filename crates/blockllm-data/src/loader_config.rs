@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::hashing::sha256_hex;
 use crate::{Corpus, DataError, Layout, Tokenizer};
 
+/// The way from settings to batches; another one gives other batches, and cursors that do not fit.
+const STREAM_FORMAT: u32 = 2;
+
 /// How batches are made. Together with corpus and tokenizer it determines every batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,14 +18,17 @@ pub struct LoaderConfig {
     pub seq_len: usize,
     /// How documents become rows.
     pub layout: Layout,
-    /// Documents in the shuffle buffer; 0 or 1 keeps the corpus's order.
+    /// Documents that are in memory and shuffled together; 0 or 1 keeps the corpus's order.
     pub shuffle_buffer: usize,
     /// The seed of the order.
     pub seed: u64,
     /// Batches prepared ahead of training. Changes no batch.
     pub prefetch: usize,
-    /// Tokens kept in memory for the epochs after the first (2 or 4 bytes each). Changes no batch.
+    /// Tokens kept in memory for the epochs after the first (2 or 4 bytes each), if all of the corpus fits: of a larger
+    /// one none are kept. Changes no batch.
     pub cache_tokens: usize,
+    /// Threads that tokenize beside training; 0 for one a core. Changes no batch.
+    pub threads: usize,
 }
 
 impl Default for LoaderConfig {
@@ -34,7 +40,8 @@ impl Default for LoaderConfig {
             shuffle_buffer: 10_000,
             seed: 0,
             prefetch: 4,
-            cache_tokens: 1 << 26,
+            cache_tokens: 1 << 24,
+            threads: 0,
         }
     }
 }
@@ -66,11 +73,13 @@ impl LoaderConfig {
             seed,
             prefetch: _,
             cache_tokens: _,
+            threads: _,
         } = self;
         let parts = format!(
-            "{}|{}|{batch_size}|{seq_len}|{layout:?}|{shuffle_buffer}|{seed}",
+            "{STREAM_FORMAT}|{}|{}|{:?}|{batch_size}|{seq_len}|{layout:?}|{shuffle_buffer}|{seed}",
             corpus.identity(),
-            tokenizer.sha256()
+            tokenizer.sha256(),
+            tokenizer.document_form().ok()
         );
         sha256_hex(parts.as_bytes())[..16].to_owned()
     }

@@ -1,12 +1,12 @@
 //! A record of the exact data of a run: files, hashes, counts.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::documents::Split;
-use crate::hashing::sha256_file;
-use crate::{Corpus, CorpusKind, DataError, Tokenizer};
+use crate::shards::ends_sha256;
+use crate::{Corpus, CorpusKind, DataError, HashProgress, Tokenizer};
 
 /// Pins the data of a run: two runs of one config, seed and manifest see the same batches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +40,13 @@ pub struct FileEntry {
     pub path: String,
     /// Size of the file, or of the package's prose, in bytes.
     pub bytes: u64,
-    /// SHA-256 of the same bytes, in hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of its first and last 4 KiB, in hexadecimal; of gzip files the last bytes hold a checksum of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_sha256: Option<String>,
+    /// SHA-256 of the whole, in hexadecimal: of a package always, of a shard once it was read
+    /// ([`DataManifest::hashed`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// How a corpus is split.
@@ -50,7 +55,7 @@ pub struct FileEntry {
 pub enum ValidationSplit {
     /// Validation documents of its own.
     Own,
-    /// One train document in [`crate::corpus::HOLD_OUT_ONE_IN`] is held out by its text's hash.
+    /// One train document in [`crate::HOLD_OUT_ONE_IN`] is held out by its text's hash.
     HeldOutByHash,
 }
 
@@ -65,8 +70,8 @@ pub struct SplitCount {
 }
 
 impl DataManifest {
-    /// Names and hashes the files, streaming them; counts nothing, since C4 is too large to be tokenized for
-    /// a count.
+    /// Names the files and looks at their ends, 8 KiB each; hashes and counts nothing, since C4 has 330 GB. The same data
+    /// give the same manifest, whatever was read of them.
     ///
     /// # Errors
     /// [`DataError::Io`] when a shard cannot be read.
@@ -89,6 +94,39 @@ impl DataManifest {
         })
     }
 
+    /// The same with the hashes of all shards that this process has read. Most were taken of the bytes while they were read;
+    /// the rest of a shard that was not read to its end is read now, and `progress` is told.
+    ///
+    /// `memory` is a file in which hashes are kept for other runs by path, size and time of the shards; it may be missing.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when a shard or `memory` cannot be read, or `memory` not be written.
+    pub fn hashed(
+        mut self,
+        corpus: &Corpus,
+        memory: Option<&Path>,
+        progress: &mut dyn FnMut(HashProgress),
+    ) -> Result<Self, DataError> {
+        let Some(shards) = corpus.shards() else {
+            return Ok(self);
+        };
+        let hashes = corpus.hashes();
+        if let Some(memory) = memory {
+            hashes.remember(memory)?;
+        }
+        let read: Vec<_> = hashes.opened().into_iter().collect();
+        let found = hashes.of(&read, progress)?;
+        for (path, hash) in read.iter().zip(found) {
+            let name = shards.relative(path);
+            let entries = self.files.iter_mut().filter(|file| file.path == name);
+            entries.for_each(|file| file.sha256 = Some(hash.clone()));
+        }
+        if let Some(memory) = memory {
+            hashes.save(memory)?;
+        }
+        Ok(self)
+    }
+
     /// The same with documents and tokens counted, by reading and tokenizing all of the corpus: for small
     /// corpora.
     ///
@@ -106,19 +144,21 @@ fn files(corpus: &Corpus) -> Result<Vec<FileEntry>, DataError> {
         let entry = |package: &crate::dependency_docs::PackageText| FileEntry {
             path: format!("{}-{}", package.name, package.version),
             bytes: package.bytes,
-            sha256: package.sha256.clone(),
+            ends_sha256: None,
+            sha256: Some(package.sha256.clone()),
         };
         return Ok(corpus.packages().iter().map(entry).collect());
     };
-    let entry = |path: &PathBuf| {
-        let (bytes, sha256) = sha256_file(path)?;
+    let entry = |path| {
+        let (bytes, ends) = ends_sha256(path)?;
         Ok(FileEntry {
             path: shards.relative(path),
             bytes,
-            sha256,
+            ends_sha256: Some(ends),
+            sha256: None,
         })
     };
-    shards.train.iter().chain(&shards.validation).map(entry).collect()
+    shards.all().map(|path| entry(path)).collect()
 }
 
 fn count(corpus: &Corpus, tokenizer: &Tokenizer, split: Split) -> Result<SplitCount, DataError> {

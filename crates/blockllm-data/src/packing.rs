@@ -1,21 +1,22 @@
 //! Rows of a fixed length out of documents of any length: truncated and padded, or packed without padding.
 //!
-//! `TruncateAndPad` is how `GaLore` and the paper's C4 runs read C4 (one document a row). `Packed` wastes no
+//! `TruncateAndPad` is how `GaLore` and the paper's C4 runs read C4: one document a row, cut so that its end token fits, as
+//! `tokenizer(text, max_length=256, truncation=True, padding="max_length")` of transformers has it. `Packed` wastes no
 //! position.
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::batch::{IGNORE_INDEX, PADDING_SEGMENT};
+use crate::{DataError, DocumentForm};
 
 /// How documents become rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// One document a row: cut after `seq_len` tokens, or ended by EOS where that fits, then padded.
+    /// One document a row: cut to the room beside its end token (and beginning token, where there is one), then padded.
     #[default]
     TruncateAndPad,
-    /// Documents, an EOS after each, laid end to end and cut into windows of `seq_len`; no token is lost.
+    /// Documents with the tokens around them, laid end to end and cut into windows of `seq_len`; no token is lost.
     ///
     /// In training each row of a batch goes on where the same row of the batch before ended, and takes the
     /// next document of the shuffled stream where its own ends: a batch mixes `batch_size` documents.
@@ -45,39 +46,42 @@ impl Row {
 pub struct Packer {
     layout: Layout,
     seq_len: usize,
-    eos_id: i32,
-    pad_id: i32,
+    form: DocumentForm,
     pending: Vec<i32>,
     offset: usize,
 }
 
 impl Packer {
-    /// A packer without any rest. `seq_len` is in tokens.
-    pub fn new(layout: Layout, seq_len: usize, eos_id: u32, pad_id: u32) -> Self {
+    /// A packer without any rest. `seq_len` is in tokens, and has room for one beside those of `form`.
+    pub fn new(layout: Layout, seq_len: usize, form: DocumentForm) -> Self {
         Self {
             layout,
             seq_len,
-            eos_id: eos_id as i32,
-            pad_id: pad_id as i32,
+            form,
             pending: Vec::new(),
             offset: 0,
         }
     }
 
-    /// Tokens already used of the document that the last row ended in, its EOS counted; `None` when it ended
+    /// Tokens already used of the document that the last row ended in, those around it counted; `None` when it ended
     /// with it.
     pub fn pending_offset(&self) -> Option<usize> {
         (self.offset < self.pending.len()).then_some(self.offset)
     }
 
-    /// Continues `document` (without EOS) after its first `offset` tokens, as [`Packer::pending_offset`]
-    /// counted them.
-    pub fn continue_document(&mut self, document: &[u32], offset: usize) {
+    /// Continues `document` (its text's tokens) after the first `offset` tokens, as [`Packer::pending_offset`] counted
+    /// them; `false` when it has fewer.
+    pub fn continue_document(&mut self, document: &[u32], offset: u64) -> bool {
         self.load(document);
-        self.offset = offset;
+        match usize::try_from(offset) {
+            Ok(offset) if offset < self.pending.len() => self.offset = offset,
+            _ => return false,
+        }
+        true
     }
 
-    /// The next row, out of as many documents as it takes; `next_document` gives tokens without EOS.
+    /// The next row, out of as many documents as it takes; `next_document` gives the tokens of
+    /// a text.
     ///
     /// `Ok(None)` when the documents end and nothing is left. In `Packed` the very last row may end in
     /// padding.
@@ -100,14 +104,13 @@ impl Packer {
         }
     }
 
-    fn padded_row(&self, document: &[u32]) -> Row {
-        let mut input_ids: Vec<i32> = document.iter().take(self.seq_len).map(|&id| id as i32).collect();
-        if input_ids.len() < self.seq_len {
-            input_ids.push(self.eos_id);
-        }
+    fn padded_row(&mut self, document: &[u32]) -> Row {
+        let room = self.seq_len.saturating_sub(self.form.before.len() + 1);
+        self.load(&document[..room.min(document.len())]);
+        let mut input_ids = std::mem::take(&mut self.pending);
         let mut labels = input_ids[1..].to_vec();
         labels.resize(self.seq_len, IGNORE_INDEX);
-        input_ids.resize(self.seq_len, self.pad_id);
+        input_ids.resize(self.seq_len, self.form.pad as i32);
         Row {
             input_ids,
             labels,
@@ -145,7 +148,7 @@ impl Packer {
         if input_ids.is_empty() {
             return Ok(None);
         }
-        input_ids.resize(self.seq_len, self.pad_id);
+        input_ids.resize(self.seq_len, self.form.pad as i32);
         labels.resize(self.seq_len, IGNORE_INDEX);
         segment_ids.resize(self.seq_len, PADDING_SEGMENT);
         Ok(Some(Row {
@@ -156,9 +159,9 @@ impl Packer {
     }
 
     fn load(&mut self, document: &[u32]) {
+        let tokens = self.form.before.iter().chain(document).chain([&self.form.end]);
         self.pending.clear();
-        self.pending.extend(document.iter().map(|&id| id as i32));
-        self.pending.push(self.eos_id);
+        self.pending.extend(tokens.map(|&id| id as i32));
         self.offset = 0;
     }
 }
@@ -171,8 +174,16 @@ mod tests {
     const EOS: u32 = 1;
     const PAD: u32 = 0;
 
+    fn form(before: &[u32]) -> DocumentForm {
+        DocumentForm {
+            before: before.to_vec(),
+            end: EOS,
+            pad: PAD,
+        }
+    }
+
     fn rows(layout: Layout, seq_len: usize, documents: &[Vec<u32>]) -> Vec<Row> {
-        let mut packer = Packer::new(layout, seq_len, EOS, PAD);
+        let mut packer = Packer::new(layout, seq_len, form(&[]));
         let mut documents = documents.iter().cloned();
         let mut next = || Ok(documents.next());
         std::iter::from_fn(|| packer.next_row(&mut next).unwrap()).collect()
@@ -219,28 +230,32 @@ mod tests {
 
         #[test]
         fn a_padded_row_is_the_head_of_its_document_then_eos_then_padding(
-            document in prop::collection::vec(2u32..1000, 1..40), seq_len in 2usize..24,
+            document in prop::collection::vec(2u32..1000, 1..40), seq_len in 3usize..24, begins: bool,
         ) {
-            let rows = rows(Layout::TruncateAndPad, seq_len, std::slice::from_ref(&document));
-            prop_assert_eq!(rows.len(), 1);
-            let whole: Vec<i32> = document.iter().copied().chain([EOS]).map(|id| id as i32).collect();
-            let kept = whole.len().min(seq_len);
-            prop_assert_eq!(&rows[0].input_ids[..kept], &whole[..kept]);
-            prop_assert!(rows[0].input_ids[kept..].iter().all(|&id| id == PAD as i32));
-            prop_assert_eq!(&rows[0].labels[..kept - 1], &whole[1..kept]);
-            prop_assert!(rows[0].labels[kept - 1..].iter().all(|&label| label == IGNORE_INDEX));
+            let before = if begins { vec![7] } else { vec![] };
+            let mut packer = Packer::new(Layout::TruncateAndPad, seq_len, form(&before));
+            let row = packer.next_row(|| Ok(Some(document.clone()))).unwrap().unwrap();
+            let room = seq_len - 1 - before.len();
+            let text = document.iter().take(room);
+            let whole: Vec<i32> = before.iter().chain(text).chain([&EOS]).map(|&id| id as i32).collect();
+            let kept = whole.len();
+            prop_assert_eq!(row.input_ids.len(), seq_len);
+            prop_assert_eq!(&row.input_ids[..kept], &whole[..]);
+            prop_assert!(row.input_ids[kept..].iter().all(|&id| id == PAD as i32));
+            prop_assert_eq!(&row.labels[..kept - 1], &whole[1..]);
+            prop_assert!(row.labels[kept - 1..].iter().all(|&label| label == IGNORE_INDEX));
         }
     }
 
     #[test]
     fn a_document_that_runs_into_the_next_row_can_be_continued_from_its_offset() {
         let document: Vec<u32> = (2..12).collect();
-        let mut whole = Packer::new(Layout::Packed, 4, EOS, PAD);
+        let mut whole = Packer::new(Layout::Packed, 4, form(&[7]));
         let mut once = Some(document.clone());
         whole.next_row(|| Ok(once.take())).unwrap();
         let offset = whole.pending_offset().unwrap();
-        let mut resumed = Packer::new(Layout::Packed, 4, EOS, PAD);
-        resumed.continue_document(&document, offset);
+        let mut resumed = Packer::new(Layout::Packed, 4, form(&[7]));
+        assert!(resumed.continue_document(&document, offset as u64));
         for _ in 0..3 {
             assert_eq!(
                 whole.next_row(|| Ok(None)).unwrap(),
@@ -248,5 +263,7 @@ mod tests {
             );
         }
         assert_eq!(whole.pending_offset(), None);
+        assert!(!resumed.continue_document(&document, 12));
+        assert!(!resumed.continue_document(&document, u64::MAX));
     }
 }

@@ -1,15 +1,32 @@
 //! Finding the shards of C4, or of any JSON-lines text, in a local folder.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use sha2::{Digest as _, Sha256};
 
-/// Where C4's shards may lie below the folder that was given: in it, in a download of the hub, or in a parent
-/// of one.
-const C4_FOLDERS: [&str; 4] = ["", "en", "c4/en", "c4"];
+use crate::DataError;
+use crate::hashing::hex;
+
+/// Where C4's shards may lie below the folder that was given: in it, in a download of the hub, or in a parent of one.
+const C4_FOLDERS: [&str; 8] = [
+    "",
+    "en",
+    "c4/en",
+    "c4",
+    "realnewslike",
+    "en.noblocklist",
+    "en.noclean",
+    "multilingual",
+];
 const ENDINGS: [&str; 4] = [".json.gz", ".jsonl.gz", ".json", ".jsonl"];
-const EXPECTED: &str = "c4-train.*.json.gz (also .json, .jsonl, .jsonl.gz), or any *.jsonl or *.jsonl.gz";
+/// Of other corpora `.json` is left alone: in such folders it is as often a description as a shard.
+const PLAIN_ENDINGS: [&str; 3] = [".json.gz", ".jsonl.gz", ".jsonl"];
+const EXPECTED: &str = "c4-train.*.json.gz (also .json, .jsonl, .jsonl.gz), mC4's c4-LANGUAGE.tfrecord-*, or any *.json.gz, \
+                        *.jsonl or *.jsonl.gz whose name does not say that it is a test or validation file";
+/// What is read of both ends of a shard to tell it from others.
+const SAMPLE_BYTES: u64 = 4096;
 
 /// The shards of a corpus, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,59 +39,90 @@ pub struct ShardSet {
     pub train: Vec<PathBuf>,
     /// The shards to validate on; may be none.
     pub validation: Vec<PathBuf>,
+    /// Test files, which are neither trained on nor measured on.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// What a file is for, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Train,
+    Validation,
+    Test,
 }
 
 impl ShardSet {
-    /// Looks for C4's shards in `root`, `root/en`, `root/c4/en` and `root/c4`; the first folder that has any
-    /// wins.
+    /// Looks for C4's shards, or mC4's, in `root` and the usual folders below it; the first folder that has any wins.
     ///
-    /// Where none has C4's, any `*.jsonl` or `*.jsonl.gz` directly in `root` are taken as train shards.
+    /// Where none has C4's, the `*.json.gz`, `*.jsonl` and `*.jsonl.gz` directly in `root` are taken. A word of the name
+    /// tells what a file is for: `validation`, `valid`, `val`, `dev` or `eval` to validate on, `test` for nothing here,
+    /// anything else, or `train`, to train on.
     ///
     /// # Errors
-    /// [`DataError::NoShards`] when there is no train shard; [`DataError::Io`] when a folder cannot be
-    /// listed.
+    /// [`DataError::NoShards`] when there is no train shard; [`DataError::Io`] when a folder cannot be listed.
     pub fn find(root: &Path) -> Result<Self, DataError> {
         let folders: Vec<PathBuf> = C4_FOLDERS.iter().map(|below| root.join(below)).collect();
         for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            let names = sorted_files(folder)?;
-            let train = with_prefix(&names, "c4-train.");
-            if !train.is_empty() {
-                let validation = with_prefix(&names, "c4-validation.");
-                return Ok(Self {
-                    root: root.to_path_buf(),
-                    is_c4: true,
-                    train,
-                    validation,
-                });
+            let shards = Self::sorted(root, true, with_ending(folder, &ENDINGS)?, c4_role);
+            if !shards.train.is_empty() {
+                return Ok(shards);
             }
         }
-        let train = if root.is_dir() {
-            json_lines(&sorted_files(root)?)
+        let files = if root.is_dir() {
+            with_ending(root, &PLAIN_ENDINGS)?
         } else {
             Vec::new()
         };
-        if train.is_empty() {
-            let path = root.to_path_buf();
+        let shards = Self::sorted(root, false, files, |name| Some(plain_role(name)));
+        if shards.train.is_empty() {
             return Err(DataError::NoShards {
-                path,
+                path: root.to_path_buf(),
                 expected: EXPECTED,
                 looked_in: folders,
             });
         }
-        Ok(Self {
+        Ok(shards)
+    }
+
+    fn sorted(root: &Path, is_c4: bool, files: Vec<PathBuf>, role: impl Fn(&str) -> Option<Role>) -> Self {
+        let mut shards = Self {
             root: root.to_path_buf(),
-            is_c4: false,
-            train,
+            is_c4,
+            train: Vec::new(),
             validation: Vec::new(),
-        })
+            left_out: Vec::new(),
+        };
+        for file in files {
+            match role(file_name(&file)) {
+                Some(Role::Train) => shards.train.push(file),
+                Some(Role::Validation) => shards.validation.push(file),
+                Some(Role::Test) => shards.left_out.push(file),
+                None => {}
+            }
+        }
+        shards
     }
 
     /// The name for people, such as `C4 (local, 2 train shards)`.
     pub fn describe(&self) -> String {
         let kind = if self.is_c4 { "C4" } else { "JSON lines" };
-        let count = self.train.len();
-        let plural = if count == 1 { "" } else { "s" };
-        format!("{kind} (local, {count} train shard{plural})")
+        let counted = |count: usize, what: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural}")
+        };
+        let mut parts = vec![counted(self.train.len(), "train shard")];
+        if !self.is_c4 && !self.validation.is_empty() {
+            parts.push(counted(self.validation.len(), "validation shard"));
+        }
+        if !self.left_out.is_empty() {
+            parts.push(format!("{} left out", counted(self.left_out.len(), "test file")));
+        }
+        format!("{kind} (local, {})", parts.join(", "))
+    }
+
+    /// All shards that may be read, the train shards first.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.train.iter().chain(&self.validation)
     }
 
     /// A shard's path relative to the root, with `/` on every platform.
@@ -86,14 +134,43 @@ impl ShardSet {
             .collect();
         parts.join("/")
     }
+
+    /// A hash over names, sizes, beginnings and ends of all shards: another one when the data differ, the same wherever
+    /// their folder lies.
+    pub(crate) fn identity(&self) -> Result<String, DataError> {
+        let mut hasher = Sha256::new();
+        for (role, shards) in [("train", &self.train), ("validation", &self.validation)] {
+            for path in shards {
+                let (bytes, ends) = ends_sha256(path)?;
+                hasher.update(format!("{role} {} {bytes} {ends}\n", file_name(path)));
+            }
+        }
+        Ok(hex(&hasher.finalize()))
+    }
 }
 
-fn sorted_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The size of a file, and the SHA-256 of its first and last 4 KiB.
+pub(crate) fn ends_sha256(path: &Path) -> Result<(u64, String), DataError> {
+    let read = |out: &mut Vec<u8>| -> io::Result<u64> {
+        let mut file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        (&mut file).take(SAMPLE_BYTES).read_to_end(out)?;
+        file.seek(SeekFrom::Start(bytes.saturating_sub(SAMPLE_BYTES)))?;
+        file.take(SAMPLE_BYTES).read_to_end(out)?;
+        Ok(bytes)
+    };
+    let mut ends = Vec::new();
+    let bytes = read(&mut ends).map_err(DataError::io("read", path))?;
+    Ok((bytes, hex(&Sha256::digest(&ends))))
+}
+
+fn with_ending(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, DataError> {
     let entries = fs::read_dir(folder).map_err(DataError::io("list", folder))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(DataError::io("list", folder))?.path();
-        if path.is_file() {
+        let name = file_name(&path);
+        if endings.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
             files.push(path);
         }
     }
@@ -107,21 +184,32 @@ fn file_name(path: &Path) -> &str {
         .unwrap_or_default()
 }
 
-fn with_prefix(files: &[PathBuf], prefix: &str) -> Vec<PathBuf> {
-    let matches = |path: &&PathBuf| {
-        let name = file_name(path);
-        name.starts_with(prefix) && ENDINGS.iter().any(|ending| name.ends_with(ending))
-    };
-    files.iter().filter(matches).cloned().collect()
+/// `c4-train.00000-of-01024`, or mC4's `c4-de.tfrecord-00000-of-02048` and `c4-de-validation.tfrecord-..`.
+fn c4_role(name: &str) -> Option<Role> {
+    let rest = name.strip_prefix("c4-")?;
+    let (stem, behind) = rest.split_once('.')?;
+    match stem {
+        "train" => Some(Role::Train),
+        "validation" => Some(Role::Validation),
+        _ if !behind.starts_with("tfrecord-") => None,
+        _ if stem.ends_with("-validation") => Some(Role::Validation),
+        _ => Some(Role::Train),
+    }
 }
 
-fn json_lines(files: &[PathBuf]) -> Vec<PathBuf> {
-    let ends = |path: &&PathBuf| {
-        [".jsonl", ".jsonl.gz"]
-            .iter()
-            .any(|ending| file_name(path).ends_with(ending))
-    };
-    files.iter().filter(ends).cloned().collect()
+fn plain_role(name: &str) -> Role {
+    let name = name.to_lowercase();
+    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
+    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
+    if has(&["train", "training"]) {
+        Role::Train
+    } else if has(&["validation", "valid", "val", "dev", "eval"]) {
+        Role::Validation
+    } else if has(&["test"]) {
+        Role::Test
+    } else {
+        Role::Train
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +220,19 @@ mod tests {
         let path = root.join(below);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "").unwrap();
+    }
+
+    fn found(names: &[&str]) -> (tempfile::TempDir, ShardSet) {
+        let root = tempfile::tempdir().unwrap();
+        for name in names {
+            touch(root.path(), name);
+        }
+        let shards = ShardSet::find(root.path()).unwrap();
+        (root, shards)
+    }
+
+    fn names(paths: &[PathBuf]) -> Vec<&str> {
+        paths.iter().map(|path| file_name(path)).collect()
     }
 
     #[test]
@@ -147,9 +248,8 @@ mod tests {
                 touch(root.path(), format!("{below}/{name}").trim_start_matches('/'));
             }
             let shards = ShardSet::find(root.path()).unwrap();
-            let names: Vec<&str> = shards.train.iter().map(|path| file_name(path)).collect();
             assert_eq!(
-                names,
+                names(&shards.train),
                 ["c4-train.00000-of-00002.json", "c4-train.00001-of-00002.json.gz"]
             );
             assert_eq!(shards.validation.len(), 1);
@@ -159,17 +259,67 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_mc4_are_known() {
+        let (_root, shards) = found(&[
+            "multilingual/c4-de.tfrecord-00000-of-02048.json.gz",
+            "multilingual/c4-zh-Latn.tfrecord-00000-of-00001.json.gz",
+            "multilingual/c4-de-validation.tfrecord-00000-of-00016.json.gz",
+        ]);
+        assert!(shards.is_c4);
+        assert_eq!((shards.train.len(), shards.validation.len()), (2, 1));
+    }
+
+    #[test]
     fn plain_json_lines_are_named_as_what_they_are() {
-        let root = tempfile::tempdir().unwrap();
-        touch(root.path(), "speeches.jsonl.gz");
-        let shards = ShardSet::find(root.path()).unwrap();
+        let (_root, shards) = found(&["speeches.jsonl.gz"]);
         assert_eq!(shards.describe(), "JSON lines (local, 1 train shard)");
+        let (_root, shards) = found(&["part-0.json.gz", "dataset_infos.json"]);
+        assert_eq!(names(&shards.train), ["part-0.json.gz"]);
+    }
+
+    #[test]
+    fn what_is_named_a_test_or_a_validation_file_is_not_trained_on() {
+        let (_root, shards) = found(&[
+            "train.jsonl",
+            "news_test.jsonl",
+            "books-Validation.jsonl.gz",
+            "dev.json.gz",
+            "contest.jsonl",
+            "train-test-split.jsonl",
+        ]);
+        assert_eq!(
+            names(&shards.train),
+            ["contest.jsonl", "train-test-split.jsonl", "train.jsonl"]
+        );
+        assert_eq!(
+            names(&shards.validation),
+            ["books-Validation.jsonl.gz", "dev.json.gz"]
+        );
+        assert_eq!(names(&shards.left_out), ["news_test.jsonl"]);
+        assert_eq!(
+            shards.describe(),
+            "JSON lines (local, 3 train shards, 2 validation shards, 1 test file left out)"
+        );
+    }
+
+    #[test]
+    fn the_same_data_in_another_folder_are_the_same_and_other_data_of_the_same_size_are_not() {
+        let identity = |below: &str, text: &str| {
+            let root = tempfile::tempdir().unwrap();
+            touch(root.path(), &format!("{below}c4-train.0.json"));
+            fs::write(root.path().join(format!("{below}c4-train.0.json")), text).unwrap();
+            ShardSet::find(root.path()).unwrap().identity().unwrap()
+        };
+        let (one, other) = ("a".repeat(9000), "a".repeat(8999) + "b");
+        assert_eq!(identity("c4/en/", &one), identity("", &one));
+        assert_ne!(identity("", &one), identity("", &other));
     }
 
     #[test]
     fn a_folder_without_shards_says_what_was_looked_for_and_where() {
         let root = tempfile::tempdir().unwrap();
         touch(root.path(), "en/c4-validation.00000-of-00001.json.gz");
+        touch(root.path(), "test.jsonl");
         for folder in [root.path().to_path_buf(), root.path().join("missing")] {
             let message = ShardSet::find(&folder).unwrap_err().to_string();
             assert!(message.contains("c4-train.*.json.gz"), "{message}");

@@ -7,7 +7,7 @@ use crate::DocumentId;
 
 /// Tokens of documents in one flat vector, two bytes a token where the vocabulary allows, up to a bound.
 ///
-/// A store that is full keeps what it has and takes no more: the caller tokenizes the rest each time.
+/// A store that is full keeps what it has and takes no more.
 #[derive(Debug)]
 pub struct TokenStore {
     tokens: Tokens,
@@ -69,17 +69,22 @@ impl TokenStore {
         })
     }
 
-    /// Keeps the tokens of a document where there is room; every token must be below the vocabulary's size.
-    pub fn insert(&mut self, id: DocumentId, document: &[u32]) {
+    /// Keeps the tokens of a document, or gives `false` where there is no room; every token must be below the vocabulary's
+    /// size.
+    pub fn insert(&mut self, id: DocumentId, document: &[u32]) -> bool {
         let start = self.len();
-        if start + document.len() > self.max_tokens || self.places.contains_key(&id) {
-            return;
+        if self.places.contains_key(&id) {
+            return true;
+        }
+        if start + document.len() > self.max_tokens {
+            return false;
         }
         match &mut self.tokens {
             Tokens::Narrow(tokens) => tokens.extend(document.iter().map(|&token| token as u16)),
             Tokens::Wide(tokens) => tokens.extend_from_slice(document),
         }
         self.places.insert(id, start..start + document.len());
+        true
     }
 }
 
@@ -92,9 +97,10 @@ mod tests {
         let id = |index| DocumentId { shard: 3, index };
         for (vocab_size, width) in [(65_536, 2), (65_537, 4)] {
             let mut store = TokenStore::new(vocab_size, 5);
-            store.insert(id(0), &[65_535, 0]);
-            store.insert(id(1), &[1, 2, 3, 4]);
-            store.insert(id(2), &[7, 8, 9]);
+            assert!(store.insert(id(0), &[65_535, 0]));
+            assert!(!store.insert(id(1), &[1, 2, 3, 4]));
+            assert!(store.insert(id(2), &[7, 8, 9]));
+            assert!(store.insert(id(2), &[7, 8, 9]));
             assert_eq!(store.get(id(0)), Some(vec![65_535, 0]));
             assert_eq!(store.get(id(1)), None);
             assert_eq!(store.get(id(2)), Some(vec![7, 8, 9]));

@@ -1,7 +1,11 @@
 //! The batches of a validation pass: always the same rows in the same order.
 
+use std::sync::Arc;
+
 use crate::documents::Split;
-use crate::{Corpus, DataError, LmBatch, LoaderConfig, Packer, Row, Tokenizer};
+use crate::tokenize_ahead::{TokenizeAhead, Work};
+use crate::tokenized_documents::needed_tokens;
+use crate::{Corpus, DataError, LmBatch, LoaderConfig, Packer, Row, Skipped, Tokenizer};
 
 /// Batches of validation documents in their order on disk, never shuffled, until `max_tokens` labels are
 /// reached.
@@ -14,7 +18,7 @@ use crate::{Corpus, DataError, LmBatch, LoaderConfig, Packer, Row, Tokenizer};
 /// document gives a token, and what reading or tokenizing fails with.
 pub fn validation_batches(
     corpus: &Corpus,
-    tokenizer: &Tokenizer,
+    tokenizer: &Arc<Tokenizer>,
     config: &LoaderConfig,
     max_tokens: usize,
 ) -> Result<Vec<LmBatch>, DataError> {
@@ -35,28 +39,34 @@ pub fn validation_batches(
 
 fn validation_rows(
     corpus: &Corpus,
-    tokenizer: &Tokenizer,
+    tokenizer: &Arc<Tokenizer>,
     config: &LoaderConfig,
     max_tokens: usize,
 ) -> Result<Vec<Row>, DataError> {
-    let mut packer = Packer::new(
-        config.layout,
-        config.seq_len,
-        tokenizer.eos_id(),
-        tokenizer.pad_id(),
-    );
+    let mut packer = Packer::new(config.layout, config.seq_len, tokenizer.document_form()?);
+    let needed = needed_tokens(tokenizer, config)?;
+    let mut ahead = TokenizeAhead::new(Arc::clone(tokenizer), needed, config.threads);
     let mut documents = corpus.documents(Split::Validation);
+    let policy = corpus.reading().bad_documents;
+    let mut work = || {
+        let document = documents.next().transpose()?;
+        Ok(document.map(|document| ((), Work::Text(document.text))))
+    };
+    let mut next = || {
+        while let Some(((), tokens)) = ahead.next(&mut work)? {
+            match tokens {
+                Ok(tokens) => return Ok(Some(tokens)),
+                Err(error) => policy.pass(error, &mut Skipped::default())?,
+            }
+        }
+        Ok(None)
+    };
     let mut rows = Vec::new();
     let mut label_tokens = 0;
     while label_tokens < max_tokens {
-        let next = || {
-            documents
-                .next()
-                .transpose()?
-                .map(|document| tokenizer.encode(&document.text))
-                .transpose()
+        let Some(row) = packer.next_row(&mut next)? else {
+            break;
         };
-        let Some(row) = packer.next_row(next)? else { break };
         label_tokens += row.label_tokens();
         rows.push(row);
     }

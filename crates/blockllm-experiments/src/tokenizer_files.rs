@@ -16,7 +16,8 @@ pub fn write(tokenizer: &Tokenizer, max_length: usize, dir: &Path) -> Result<()>
             .token(id)
             .with_context(|| format!("the tokenizer {} has no token {id}", tokenizer.label()))
     };
-    let (eos, pad) = (named(tokenizer.eos_id())?, named(tokenizer.pad_id())?);
+    let name_of = |id: Option<u32>| id.map(named).transpose();
+    let (eos, pad) = (name_of(tokenizer.eos_id())?, name_of(tokenizer.pad_id())?);
     let tokenizer_config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": eos,

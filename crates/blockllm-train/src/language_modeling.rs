@@ -145,6 +145,14 @@ impl TextBatches {
     }
 }
 
+impl TextBatches {
+    /// What prepares the batches: it knows how long it was waited for, and what was left out. Another one after a
+    /// resumption.
+    pub fn loader(&self) -> &Loader {
+        &self.loader
+    }
+}
+
 impl BatchSource<LmBatch> for TextBatches {
     fn next_batch(&mut self) -> Result<LmBatch, TrainError> {
         // What the loader's thread has made is freed on its account, and the copy lives on the model's.

@@ -2,7 +2,7 @@
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
 use blockllm_data::glue::{
-    ClassificationBatch, EncodedExample, EpochBatches, EpochConfig, EpochCursor, GlueLabel, GlueTask,
+    ClassificationBatch, EncodedExamples, EpochBatches, EpochConfig, EpochCursor, GlueLabel, GlueTask,
 };
 use blockllm_model::encoder::EncoderForSequenceClassification;
 use blockllm_model::llama::LlamaForSequenceClassification;
@@ -316,7 +316,7 @@ fn class(label: &GlueLabel) -> i32 {
 /// The training examples of a task, epoch after epoch, from any place on.
 #[derive(Debug)]
 pub struct ExampleBatches {
-    examples: Arc<Vec<EncodedExample>>,
+    examples: Arc<EncodedExamples>,
     config: EpochConfig,
     batches: EpochBatches,
 }
@@ -326,7 +326,7 @@ impl ExampleBatches {
     ///
     /// # Errors
     /// When there is no example, or the batch size is 0.
-    pub fn new(examples: Arc<Vec<EncodedExample>>, config: EpochConfig) -> Result<Self, TrainError> {
+    pub fn new(examples: Arc<EncodedExamples>, config: EpochConfig) -> Result<Self, TrainError> {
         let batches = EpochBatches::new(examples.clone(), config.clone())?;
         Ok(Self {
             examples,

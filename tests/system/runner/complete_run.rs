@@ -143,7 +143,7 @@ fn a_run_folder_holds_config_manifest_metrics_and_result_in_full() {
         assert!(config["model"]["hidden_size"].is_u64(), "{config}");
         assert_eq!(manifest["files"].as_array().unwrap().len(), 3, "{manifest}");
         assert!(
-            manifest["files"][0]["sha256"]
+            manifest["files"][0]["ends_sha256"]
                 .as_str()
                 .is_some_and(|hash| hash.len() == 64),
             "{manifest}"
@@ -175,6 +175,18 @@ fn a_run_folder_holds_config_manifest_metrics_and_result_in_full() {
             "{result:?}"
         );
         assert!(result.tokens_per_second > 0.0 && result.step_ms > 0.0);
+    }
+}
+
+#[test]
+fn the_data_that_the_runs_have_read_are_recorded_with_their_hashes() {
+    let run = CompleteRun::shared();
+    let data = fs::read_to_string(run.out.join("c4/data.json")).unwrap();
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    for file in data["files"].as_array().unwrap() {
+        let path = run.data.join(file["path"].as_str().unwrap());
+        let (_, hash) = blockllm::data::hashing::sha256_file(&path).unwrap();
+        assert_eq!(file["sha256"], hash, "{data}");
     }
 }
 

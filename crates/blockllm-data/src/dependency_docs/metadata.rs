@@ -33,15 +33,19 @@ impl Package {
     }
 }
 
-/// The registry packages that the workspace at `folder` locks, by name and version.
+/// The registry packages that the workspace at `folder` locks, by name and version. Never asks the network.
 pub(super) fn locked_packages(folder: &Path) -> Result<Vec<Package>, DataError> {
+    if !folder.join("Cargo.lock").is_file() {
+        return Err(DataError::NoWorkspace {
+            path: folder.to_path_buf(),
+        });
+    }
     let host = host_platform();
-    let offline: &[&str] = &["--locked", "--offline"];
-    let online: &[&str] = &["--locked"];
-    // The last resort: only this platform's packages have been fetched, and there is no network.
+    let all: &[&str] = &["--locked", "--offline"];
+    // A build fetches only the packages of its own platform.
     let of_host: &[&str] = &["--locked", "--offline", "--filter-platform", &host];
     let mut found = String::new();
-    for arguments in [offline, online, of_host] {
+    for arguments in [all, of_host] {
         match run(folder, arguments) {
             Ok(packages) => return Ok(packages),
             Err(message) if found.is_empty() => found = message,

@@ -1,9 +1,11 @@
 //! Batches for classification: padded to their longest row, shuffled by epoch, from any place on.
 use super::{EncodedExample, GlueLabel};
 use crate::DataError;
-use crate::hashing::sha256_hex;
+use crate::hashing::{hex, sha256_hex};
 use crate::shuffle::{Purpose, epoch_rng, permutation};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Batches that are sorted by length together.
@@ -86,6 +88,39 @@ impl ClassificationBatch {
     }
 }
 
+/// Rows to train on, and what tells them from others: found once, however many runs they are used for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedExamples {
+    rows: Vec<EncodedExample>,
+    sha256: String,
+}
+
+impl EncodedExamples {
+    /// Takes the rows and hashes their ids and labels.
+    pub fn new(rows: Vec<EncodedExample>) -> Self {
+        let mut hasher = Sha256::new();
+        for row in &rows {
+            hasher.update((row.input_ids.len() as u64).to_le_bytes());
+            for id in row.input_ids.iter().chain(&row.token_type_ids) {
+                hasher.update(id.to_le_bytes());
+            }
+            hasher.update(format!("{:?}", row.label));
+        }
+        Self {
+            rows,
+            sha256: hex(&hasher.finalize()),
+        }
+    }
+}
+
+impl Deref for EncodedExamples {
+    type Target = [EncodedExample];
+
+    fn deref(&self) -> &[EncodedExample] {
+        &self.rows
+    }
+}
+
 /// How the batches of an epoch are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochConfig {
@@ -114,7 +149,7 @@ pub struct EpochCursor {
 /// The batches of one epoch after the other, without end.
 #[derive(Clone, Debug)]
 pub struct EpochBatches {
-    examples: Arc<Vec<EncodedExample>>,
+    examples: Arc<EncodedExamples>,
     config: EpochConfig,
     fingerprint: String,
     given: u64,
@@ -126,7 +161,7 @@ impl EpochBatches {
     ///
     /// # Errors
     /// When there is no example, or the batch size is 0.
-    pub fn new(examples: Arc<Vec<EncodedExample>>, config: EpochConfig) -> Result<Self, DataError> {
+    pub fn new(examples: Arc<EncodedExamples>, config: EpochConfig) -> Result<Self, DataError> {
         let refuse = |field, expected| {
             Err(DataError::Config {
                 field,
@@ -156,7 +191,7 @@ impl EpochBatches {
     /// # Errors
     /// As [`new`](Self::new); and when the cursor is of other examples or settings.
     pub fn resume(
-        examples: Arc<Vec<EncodedExample>>,
+        examples: Arc<EncodedExamples>,
         config: EpochConfig,
         cursor: EpochCursor,
     ) -> Result<Self, DataError> {
@@ -192,7 +227,7 @@ impl EpochBatches {
         if place == 0 && self.given > 0 {
             self.epoch = self.order(self.given / per_epoch);
         }
-        self.given += 1;
+        self.given = self.given.saturating_add(1);
         let rows = &self.epoch[usize::try_from(place).expect("it counts batches in memory")];
         ClassificationBatch::of(&self.examples, rows, self.config.pad_id)
     }
@@ -233,11 +268,8 @@ pub fn evaluation_batches(
         .collect()
 }
 
-fn fingerprint(examples: &[EncodedExample], config: &EpochConfig) -> String {
+fn fingerprint(examples: &EncodedExamples, config: &EpochConfig) -> String {
     let mut bytes = serde_json::to_vec(config).expect("the settings have only string keys");
-    for example in examples {
-        bytes.extend(example.input_ids.iter().flat_map(|id| id.to_le_bytes()));
-        bytes.extend(format!("{:?}", example.label).into_bytes());
-    }
+    bytes.extend(examples.sha256.as_bytes());
     sha256_hex(&bytes)
 }

@@ -1,8 +1,10 @@
 //! An example, and the splits of a task in a folder.
 use super::{GlueTask, parquet_files, tsv};
 use crate::DataError;
-use crate::hashing::sha256_hex;
+use crate::hashing::hex;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What is to be predicted.
@@ -39,16 +41,32 @@ pub struct GlueData {
     pub validation: Vec<GlueExample>,
     /// MNLI's mismatched genres.
     pub validation_mismatched: Vec<GlueExample>,
-    /// Without labels.
-    pub test: Vec<GlueExample>,
-    /// MNLI's mismatched genres, without labels.
-    pub test_mismatched: Vec<GlueExample>,
+    /// Rows of the training and validation files that everybody leaves out: without a gold label, or torn.
+    pub left_out: usize,
+    pub(super) tests: Tests,
+}
+
+/// Where the rows without labels are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Tests {
+    /// Below this folder, read when they are asked for.
+    Folder(PathBuf),
+    /// Here: the matched ones, and MNLI's mismatched.
+    Rows([Vec<GlueExample>; 2]),
+}
+
+/// The rows of a file.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub examples: Vec<GlueExample>,
+    /// Rows that everybody leaves out.
+    pub left_out: usize,
 }
 
 impl GlueData {
     /// Reads the task's files below `dir`: GLUE's own TSV files in a folder such as `MRPC`, or the hub's parquet files
-    /// in one such as `mrpc`. Train and validation files must be there and hold rows; test files may be missing. The
-    /// diagnostic set has a test alone, `diagnostic/diagnostic.tsv`.
+    /// in one such as `mrpc`. Train and validation files must be there and hold rows; test files are read by
+    /// [`test`](Self::test). The diagnostic set has a test alone, `diagnostic/diagnostic.tsv`.
     ///
     /// # Errors
     /// Names the file that is missing or empty, and for a broken row its line: a missing column, too few or too many
@@ -61,28 +79,54 @@ impl GlueData {
         let matched = if task == GlueTask::Mnli { "_matched" } else { "" };
         let has_train = task != GlueTask::Ax;
         let is_mnli = task == GlueTask::Mnli;
-        let labelled = |wanted: bool, split: &str| {
-            if wanted {
-                files.required(split, task)
-            } else {
-                Ok(Vec::new())
+        let mut left_out = 0;
+        let mut labelled = |wanted: bool, split: &str| {
+            if !wanted {
+                return Ok(Vec::new());
             }
+            let rows = files.required(split, task)?;
+            left_out += rows.left_out;
+            Ok(rows.examples)
         };
         Ok(Self {
             task,
             train: labelled(has_train, "train")?,
             validation: labelled(has_train, &format!("validation{matched}"))?,
             validation_mismatched: labelled(is_mnli, "validation_mismatched")?,
-            test: files.unlabelled(&format!("test{matched}"), task)?,
-            test_mismatched: files.unlabelled("test_mismatched", task)?,
+            left_out,
+            tests: Tests::Folder(dir.to_owned()),
         })
     }
 
-    /// The SHA-256 of the training and validation rows, in hexadecimal.
+    /// The rows without labels, in the order of their file; `mismatched` asks for those of MNLI's other genres. None where
+    /// there is no such file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), for the test file.
+    pub fn test(&self, mismatched: bool) -> Result<Vec<GlueExample>, DataError> {
+        let task = self.task;
+        let dir = match &self.tests {
+            Tests::Rows(rows) => return Ok(rows[usize::from(mismatched)].clone()),
+            Tests::Folder(dir) => dir,
+        };
+        let split = match (task, mismatched) {
+            (GlueTask::Mnli, false) => "test_matched",
+            (GlueTask::Mnli, true) => "test_mismatched",
+            (_, false) => "test",
+            (_, true) => return Ok(Vec::new()),
+        };
+        let files = TaskFiles::find(dir, task);
+        files.map_or(Ok(Vec::new()), |files| files.unlabelled(split, task))
+    }
+
+    /// The SHA-256 of the training and validation rows, in hexadecimal. It takes its time: ask once.
     pub fn sha256(&self) -> String {
+        let mut hasher = HashWriter(Sha256::new());
         let splits = [&self.train, &self.validation, &self.validation_mismatched];
-        let rows = splits.map(|rows| format!("{rows:?}"));
-        sha256_hex(rows.join("\n").as_bytes())
+        for (before, rows) in ["", "\n", "\n"].into_iter().zip(splits) {
+            write!(hasher, "{before}{rows:?}").expect("a hasher takes all that is written to it");
+        }
+        hex(&hasher.0.finalize())
     }
 
     /// The tasks whose training and validation files are all below `dir`.
@@ -96,6 +140,16 @@ impl GlueData {
             TaskFiles::find(dir, *task).is_some_and(|files| names.iter().all(|split| files.has(split)))
         };
         GlueTask::ALL.into_iter().filter(has_all).collect()
+    }
+}
+
+/// Hashes what is written to it.
+struct HashWriter(Sha256);
+
+impl fmt::Write for HashWriter {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text);
+        Ok(())
     }
 }
 
@@ -140,7 +194,7 @@ impl TaskFiles {
         }
     }
 
-    fn required(&self, split: &str, task: GlueTask) -> Result<Vec<GlueExample>, DataError> {
+    fn required(&self, split: &str, task: GlueTask) -> Result<Rows, DataError> {
         match self {
             Self::Tsv(folder) => tsv::read(&Self::tsv(folder, split, task), task, true),
             Self::Parquet(folder) => match parquet_files::read(folder, split, task, true)? {
@@ -148,7 +202,10 @@ impl TaskFiles {
                     path: folder.clone(),
                     task: task.name(),
                 }),
-                examples => Ok(examples),
+                examples => Ok(Rows {
+                    examples,
+                    left_out: 0,
+                }),
             },
         }
     }
@@ -158,8 +215,8 @@ impl TaskFiles {
         match self {
             Self::Tsv(folder) => {
                 let path = Self::tsv(folder, split, task);
-                if path.is_file() && !(task == GlueTask::Ax && split != "test") {
-                    tsv::read(&path, task, false)
+                if path.is_file() {
+                    Ok(tsv::read(&path, task, false)?.examples)
                 } else {
                     Ok(Vec::new())
                 }

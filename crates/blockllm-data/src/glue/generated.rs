@@ -1,4 +1,5 @@
 //! A generated stand-in for a task: small, learnable, and good for nothing but showing that everything runs.
+use super::example::Tests;
 use super::{GlueData, GlueExample, GlueLabel, GlueTask};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -39,8 +40,8 @@ impl GlueData {
             train: split(if has_train { TRAIN } else { 0 }, true),
             validation: split(if has_train { VALIDATION } else { 0 }, true),
             validation_mismatched: split(if is_mnli { VALIDATION } else { 0 }, true),
-            test: split(TEST, false),
-            test_mismatched: split(if is_mnli { TEST } else { 0 }, false),
+            left_out: 0,
+            tests: Tests::Rows([split(TEST, false), split(if is_mnli { TEST } else { 0 }, false)]),
         }
     }
 }

@@ -9,7 +9,9 @@ mod submission;
 mod task;
 mod tsv;
 
-pub use batches::{ClassificationBatch, EpochBatches, EpochConfig, EpochCursor, evaluation_batches};
+pub use batches::{
+    ClassificationBatch, EncodedExamples, EpochBatches, EpochConfig, EpochCursor, evaluation_batches,
+};
 pub use example::{GlueData, GlueExample, GlueLabel};
 pub use metrics::{Metric, Score};
 pub use pair_encoder::{EncodedExample, PairEncoder};

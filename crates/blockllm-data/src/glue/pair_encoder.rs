@@ -27,6 +27,7 @@ pub struct EncodedExample {
 pub struct PairEncoder {
     inner: tokenizers::Tokenizer,
     tokenizer: Tokenizer,
+    pad_id: u32,
     max_length: usize,
 }
 
@@ -42,7 +43,7 @@ impl PairEncoder {
     /// Puts sentences and pairs into `tokenizer`'s own form.
     ///
     /// # Errors
-    /// When `max_length` has no room for the special tokens.
+    /// When `max_length` has no room for the special tokens, and [`DataError::NoPadToken`] when nothing can fill rows.
     pub fn new(tokenizer: Tokenizer, max_length: usize) -> Result<Self, DataError> {
         let inner = tokenizer.inner().clone();
         if max_length <= added_tokens(&inner, true) + 1 {
@@ -52,11 +53,23 @@ impl PairEncoder {
                 expected: "room for the special tokens and two more",
             });
         }
+        let pad_id = tokenizer.pad_id().ok_or_else(|| DataError::NoPadToken {
+            tokenizer: tokenizer.label().to_owned(),
+        })?;
         Ok(Self {
             inner,
             tokenizer,
+            pad_id,
             max_length,
         })
+    }
+
+    /// The same for a model of `model_vocab_size` embeddings, as [`Tokenizer::fitted`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::fitted`] and [`PairEncoder::new`].
+    pub fn fitted(self, model_vocab_size: usize) -> Result<Self, DataError> {
+        Self::new(self.tokenizer.fitted(model_vocab_size)?, self.max_length)
     }
 
     /// The tokenizer below.
@@ -69,15 +82,15 @@ impl PairEncoder {
         added_tokens(&self.inner, false)
     }
 
-    /// What fills a row behind its text.
+    /// What fills a row behind its text: a token that no text ends with.
     pub fn pad_id(&self) -> i32 {
-        id(self.tokenizer.pad_id())
+        id(self.pad_id)
     }
 
     /// An example as token ids.
     ///
     /// # Errors
-    /// When the tokenizer has no token for a part of the text, nor one for the unknown.
+    /// When the tokenizer has no token for a part of the text, nor one for the unknown, or the model no embedding for one.
     pub fn encode(&self, example: &GlueExample) -> Result<EncodedExample, DataError> {
         let refused = |error: tokenizers::Error| library_error(self.tokenizer.label(), &*error);
         let first = self
@@ -103,6 +116,7 @@ impl PairEncoder {
         };
         let (first, second) = truncate_encodings(first, second, &room).map_err(refused)?;
         let encoding = self.inner.post_process(first, second, true).map_err(refused)?;
+        self.tokenizer.check_ids(encoding.get_ids())?;
         Ok(EncodedExample {
             input_ids: encoding.get_ids().iter().copied().map(id).collect(),
             token_type_ids: encoding.get_type_ids().iter().copied().map(id).collect(),
@@ -126,5 +140,5 @@ fn added_tokens(inner: &tokenizers::Tokenizer, is_pair: bool) -> usize {
 }
 
 fn id(id: u32) -> i32 {
-    i32::try_from(id).expect("a vocabulary has far fewer tokens than i32 has numbers")
+    i32::try_from(id).expect("a tokenizer with ids beyond 2^24 is refused when it is read")
 }

@@ -1,10 +1,19 @@
 //! GLUE as the Hugging Face hub keeps it: a folder per configuration, parquet files per split.
 use super::{GlueExample, GlueLabel, GlueTask};
 use crate::DataError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Rows of a file: GLUE's largest has 393,000.
+const MAX_ROWS: i64 = 1 << 26;
+/// Bytes of a file's columns when decompressed: GLUE's largest has 70 MB.
+const MAX_BYTES: i64 = 1 << 31;
 
 /// The files of `split` in `folder`, in order: `train-00000-of-00001.parquet` and so on, or `train.parquet`.
 pub(super) fn files(folder: &Path, split: &str) -> Vec<PathBuf> {
@@ -52,24 +61,81 @@ fn read_file(
     labelled: bool,
     examples: &mut Vec<GlueExample>,
 ) -> Result<(), DataError> {
-    let broken = |error: parquet::errors::ParquetError| DataError::Parquet {
+    // The library panics on some files that are damaged.
+    let read = catch_unwind(AssertUnwindSafe(|| read_rows(path, task, labelled, examples)));
+    read.unwrap_or_else(|_| Err(broken(path, "it is damaged")))
+}
+
+fn broken(path: &Path, found: &str) -> DataError {
+    DataError::Parquet {
         path: path.to_owned(),
-        found: error.to_string(),
-    };
+        found: found.to_owned(),
+    }
+}
+
+fn read_rows(
+    path: &Path,
+    task: GlueTask,
+    labelled: bool,
+    examples: &mut Vec<GlueExample>,
+) -> Result<(), DataError> {
+    let refuse = |error: parquet::errors::ParquetError| broken(path, &error.to_string());
     let file = File::open(path).map_err(DataError::io("read", path))?;
-    let reader = SerializedFileReader::new(file).map_err(broken)?;
-    for (row, number) in reader.get_row_iter(None).map_err(broken)?.zip(1u64..) {
-        let example = example(
-            path,
-            &row.map_err(broken)?,
-            number,
-            examples.len(),
-            task,
-            labelled,
-        )?;
-        examples.push(example);
+    let reader = SerializedFileReader::new(file).map_err(refuse)?;
+    check_size(path, reader.metadata())?;
+    let columns = columns(path, reader.metadata(), task, labelled)?;
+    for (row, number) in reader.get_row_iter(Some(columns)).map_err(refuse)?.zip(1u64..) {
+        let row = row.map_err(refuse)?;
+        examples.push(example(path, &row, number, examples.len(), task, labelled)?);
     }
     Ok(())
+}
+
+/// A few bytes may claim any number of rows.
+fn check_size(path: &Path, metadata: &ParquetMetaData) -> Result<(), DataError> {
+    let groups = metadata.row_groups().iter();
+    let bytes = groups.fold(0i64, |bytes, group| bytes.saturating_add(group.total_byte_size()));
+    let rows = metadata.file_metadata().num_rows();
+    if (0..=MAX_ROWS).contains(&rows) && bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(broken(
+        path,
+        &format!("it says that it has {rows} rows in {bytes} bytes"),
+    ))
+}
+
+/// The columns that the task needs; others may hold what the row reader cannot read.
+fn columns(
+    path: &Path,
+    metadata: &ParquetMetaData,
+    task: GlueTask,
+    labelled: bool,
+) -> Result<Type, DataError> {
+    let schema = metadata.file_metadata().schema();
+    let all = schema.get_fields();
+    let wanted = task
+        .hub_columns()
+        .iter()
+        .copied()
+        .chain(labelled.then_some("label"));
+    let find = |wanted: &'static str| {
+        let found = all
+            .iter()
+            .find(|field| field.name() == wanted && field.is_primitive());
+        found.cloned().ok_or_else(|| DataError::MissingColumn {
+            path: path.to_owned(),
+            column: wanted,
+            found: all
+                .iter()
+                .map(|field| field.name())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    };
+    let fields = wanted.map(find).collect::<Result<Vec<Arc<Type>>, _>>()?;
+    let builder = Type::group_type_builder(schema.name()).with_fields(fields);
+    builder.build().map_err(|error| broken(path, &error.to_string()))
 }
 
 fn example(
@@ -102,6 +168,10 @@ fn example(
     };
     let text = |wanted| match column(wanted)? {
         Field::Str(text) => Ok(text.clone()),
+        // Written without the mark that says that it is text.
+        Field::Bytes(bytes) if std::str::from_utf8(bytes.data()).is_ok() => {
+            Ok(String::from_utf8_lossy(bytes.data()).into_owned())
+        }
         other => Err(refuse("a text", other)),
     };
     let columns = task.hub_columns();
@@ -140,8 +210,22 @@ fn label(field: &Field, task: GlueTask) -> Option<GlueLabel> {
     match (task.is_regression(), field) {
         (true, Field::Float(value)) => score(f64::from(*value)),
         (true, Field::Double(value)) => score(*value),
-        (false, Field::Long(value)) => class(*value),
-        (false, Field::Int(value)) => class(i64::from(*value)),
+        (false, field) => class(integer(field)?),
         _ => None,
     }
+}
+
+/// An integer of any width.
+fn integer(field: &Field) -> Option<i64> {
+    Some(match field {
+        Field::Byte(value) => i64::from(*value),
+        Field::Short(value) => i64::from(*value),
+        Field::Int(value) => i64::from(*value),
+        Field::Long(value) => *value,
+        Field::UByte(value) => i64::from(*value),
+        Field::UShort(value) => i64::from(*value),
+        Field::UInt(value) => i64::from(*value),
+        Field::ULong(value) => i64::try_from(*value).ok()?,
+        _ => return None,
+    })
 }

@@ -1,6 +1,7 @@
 //! Corpora: opened, described, pinned by a manifest.
 
-use blockllm_data::{Corpus, CorpusKind, DataError, DataManifest, DependencyDocsConfig, Split};
+use blockllm_data::hashing::sha256_file;
+use blockllm_data::{Corpus, CorpusKind, DataError, DataManifest, DependencyDocsConfig, HashProgress, Split};
 
 use crate::fixtures::{c4_folder, shared, texts, tokenizer, workspace};
 
@@ -16,6 +17,19 @@ fn a_folder_of_c4_gives_its_train_and_validation_documents_in_order() {
     let validation: Vec<String> = corpus.validation_documents().map(Result::unwrap).collect();
     assert_eq!(train, texts(70)[..60]);
     assert_eq!(validation, texts(70)[60..]);
+}
+
+#[test]
+fn a_corpus_says_what_it_is_validated_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| std::fs::write(folder.path().join(name), "{\"text\":\"a\"}\n").unwrap();
+    let describe = || Corpus::from_folder(folder.path()).unwrap().describe().to_owned();
+    write("train.jsonl");
+    assert!(describe().ends_with("; one document in 20 is held out by its hash"));
+    write("dev.jsonl");
+    write("test.jsonl");
+    let shards = "1 train shard, 1 validation shard, 1 test file left out";
+    assert_eq!(describe(), format!("JSON lines (local, {shards})"));
 }
 
 #[test]
@@ -48,6 +62,34 @@ fn a_manifest_pins_files_counts_and_tokenizer_and_survives_json() {
         DataManifest::of(&corpus, &tokenizer).unwrap().files,
         manifest.files
     );
+}
+
+#[test]
+fn a_manifest_hashes_the_shards_that_were_read_and_no_others() {
+    let folder = c4_folder();
+    let open = || Corpus::from_folder(folder.path()).unwrap();
+    let memory = folder.path().join("hashes.json");
+    let hashed = |corpus: &Corpus| {
+        let mut total_bytes = 0;
+        let manifest = DataManifest::of(corpus, &tokenizer()).unwrap();
+        let mut progress = |told: HashProgress| total_bytes = told.total_bytes;
+        let manifest = manifest.hashed(corpus, Some(&memory), &mut progress).unwrap();
+        let hashes: Vec<_> = manifest.files.into_iter().map(|file| file.sha256).collect();
+        (hashes, total_bytes)
+    };
+    assert_eq!(hashed(&open()), (vec![None, None, None], 0));
+    let corpus = open();
+    assert_eq!(corpus.validation_documents().count(), 10);
+    assert!(corpus.train_documents().next().is_some());
+    let (hashes, _) = hashed(&corpus);
+    let of = |name: &str| Some(sha256_file(&folder.path().join("en").join(name)).unwrap().1);
+    assert_eq!(hashes[0], of("c4-train.00000-of-00002.json.gz"));
+    assert_eq!(hashes[1], None);
+    assert_eq!(hashes[2], of("c4-validation.00000-of-00001.json.gz"));
+    // Another process that reads the same shard has nothing to hash.
+    let corpus = open();
+    assert!(corpus.train_documents().next().is_some());
+    assert_eq!(hashed(&corpus), (vec![hashes[0].clone(), None, None], 0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! GLUE's files, labels and metrics: rows as they stand, errors with file and line, values as scikit-learn's.
 //!
 //! The metrics' numbers are made by `fixtures/glue_metrics_reference.py`.
-use blockllm_data::glue::{GlueData, GlueLabel, GlueTask, Metric, metrics, write_submission};
+use blockllm_data::glue::{GlueData, GlueExample, GlueLabel, GlueTask, Metric, metrics, write_submission};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -11,13 +11,23 @@ fn write(dir: &Path, name: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// A task with these files below a folder of its own.
-fn opened(task: GlueTask, files: &[(&str, &str)]) -> Result<GlueData, String> {
+/// A task with these files below a folder of its own, and its test rows.
+fn opened_all(
+    task: GlueTask,
+    files: &[(&str, &str)],
+) -> Result<(GlueData, Result<Vec<GlueExample>, String>), String> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         write(dir.path(), &format!("{}/{name}", task.name()), text);
     }
-    GlueData::open(dir.path(), task).map_err(|error| error.to_string())
+    let data = GlueData::open(dir.path(), task).map_err(|error| error.to_string())?;
+    let test = data.test(false).map_err(|error| error.to_string());
+    Ok((data, test))
+}
+
+/// A task with these files below a folder of its own.
+fn opened(task: GlueTask, files: &[(&str, &str)]) -> Result<GlueData, String> {
+    opened_all(task, files).map(|(data, _)| data)
 }
 
 const RTE: &str =
@@ -25,13 +35,13 @@ const RTE: &str =
 
 #[test]
 fn a_quotation_mark_is_a_letter_and_labels_are_classes() {
-    let data = opened(GlueTask::Rte, &[("train.tsv", RTE), ("dev.tsv", RTE)]).unwrap();
+    let (data, test) = opened_all(GlueTask::Rte, &[("train.tsv", RTE), ("dev.tsv", RTE)]).unwrap();
     assert_eq!(data.train.len(), 2);
     assert_eq!(data.train[0].sentence, "A \"quote.");
     assert_eq!(data.train[1].pair.as_deref(), Some("D"));
     let labels: Vec<_> = data.train.iter().map(|example| example.label.unwrap()).collect();
     assert_eq!(labels, [GlueLabel::Class(0), GlueLabel::Class(1)]);
-    assert!(data.test.is_empty(), "a test file may be missing");
+    assert!(test.unwrap().is_empty(), "a test file may be missing");
 }
 
 #[test]
@@ -43,13 +53,14 @@ fn the_oddities_of_the_files_are_read_as_glue_means_them() {
         ("dev.tsv", cola),
         ("test.tsv", "index\tsentence\n0\tBill coughed.\n"),
     ];
-    let data = opened(GlueTask::Cola, &files).unwrap();
+    let (data, test) = opened_all(GlueTask::Cola, &files).unwrap();
     assert_eq!(
         (data.train[1].sentence.as_str(), data.train[1].label),
         ("Rode sailors the.", Some(GlueLabel::Class(0)))
     );
+    let test = test.unwrap();
     assert_eq!(
-        (data.test[0].sentence.as_str(), data.test[0].label),
+        (test[0].sentence.as_str(), test[0].label),
         ("Bill coughed.", None)
     );
     // MRPC begins with a byte-order mark, and its first column is the label.
@@ -70,16 +81,14 @@ fn the_oddities_of_the_files_are_read_as_glue_means_them() {
     );
     assert_eq!(data.validation_mismatched.len(), 1);
     let qqp = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n7\t1\t2\tA?\n8\t3\t4\tB?\tC?\t1\n";
-    assert_eq!(
-        opened(GlueTask::Qqp, &[("train.tsv", qqp), ("dev.tsv", qqp)])
-            .unwrap()
-            .train
-            .len(),
-        1
-    );
+    let data = opened(GlueTask::Qqp, &[("train.tsv", qqp), ("dev.tsv", qqp)]).unwrap();
+    assert_eq!((data.train.len(), data.left_out), (1, 2));
+    // A test file that is broken is told to who wants to predict it, and keeps nobody from training.
     let test = "id\tquestion1\tquestion2\n0\tA?\tB?\n1\tC?\n";
     let files = [("train.tsv", qqp), ("dev.tsv", qqp), ("test.tsv", test)];
-    let error = opened(GlueTask::Qqp, &files).unwrap_err();
+    let (data, test) = opened_all(GlueTask::Qqp, &files).unwrap();
+    assert_eq!(data.train.len(), 1);
+    let error = test.unwrap_err();
     assert!(error.contains("test.tsv") && error.contains("line 3"), "{error}");
     // A space at the end is a token to a byte-level tokenizer: it stays.
     let sst = "sentence\tlabel\ngood \t1\n";
@@ -94,7 +103,9 @@ fn the_oddities_of_the_files_are_read_as_glue_means_them() {
         let dir = tempfile::tempdir().unwrap();
         let text = "index\tsentence1\tsentence2\n0\tA\tB\n";
         write(dir.path(), &format!("{folder}/diagnostic.tsv"), text);
-        assert_eq!(GlueData::open(dir.path(), GlueTask::Ax).unwrap().test.len(), 1);
+        let data = GlueData::open(dir.path(), GlueTask::Ax).unwrap();
+        assert_eq!(data.test(false).unwrap().len(), 1);
+        assert!(data.test(true).unwrap().is_empty());
     }
 }
 
@@ -277,6 +288,31 @@ fn a_submission_has_glue_s_words_and_file_names() {
         (name.as_str(), text.as_str()),
         ("STS-B.tsv", "index\tprediction\n0\t5.000\n1\t1.235\n")
     );
+}
+
+#[test]
+fn a_prediction_that_the_task_does_not_have_is_no_submission() {
+    let dir = tempfile::tempdir().unwrap();
+    for (task, prediction) in [
+        (GlueTask::Rte, GlueLabel::Class(2)),
+        (GlueTask::Rte, GlueLabel::Score(1.0)),
+        (GlueTask::StsB, GlueLabel::Class(0)),
+        (GlueTask::StsB, GlueLabel::Score(f32::NAN)),
+    ] {
+        let right = if task.is_regression() {
+            GlueLabel::Score(1.0)
+        } else {
+            GlueLabel::Class(0)
+        };
+        let error = write_submission(dir.path(), task, false, &[right, prediction])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("prediction 1 of") && error.contains(task.name()),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }
 
 /// Only where the real data lie beside the checkout.

@@ -17,6 +17,7 @@ fn config(layout: Layout) -> LoaderConfig {
         seed: 5,
         prefetch: 2,
         cache_tokens: 1 << 20,
+        threads: 2,
     }
 }
 
@@ -57,7 +58,7 @@ fn a_loader_resumed_at_any_batch_gives_what_a_never_stopped_one_gives() {
 }
 
 #[test]
-fn neither_cache_nor_prefetch_changes_a_batch_and_the_seed_does() {
+fn neither_cache_nor_prefetch_nor_threads_change_a_batch_and_the_seed_does() {
     let folder = c4_folder();
     let tokenizer = Arc::new(tokenizer());
     let run = |config: LoaderConfig| {
@@ -70,13 +71,15 @@ fn neither_cache_nor_prefetch_changes_a_batch_and_the_seed_does() {
         run(LoaderConfig {
             cache_tokens: 0,
             prefetch: 9,
+            threads: 1,
             ..config(Layout::Packed)
         })
     );
     assert_eq!(
         cached,
         run(LoaderConfig {
-            cache_tokens: 300,
+            cache_tokens: 1000,
+            threads: 5,
             ..config(Layout::Packed)
         })
     );
@@ -118,14 +121,14 @@ fn an_epoch_of_padded_rows_is_every_train_document_once() {
 }
 
 #[test]
-fn the_thread_ends_when_its_loader_is_dropped() {
+fn all_threads_are_done_when_their_loader_is_dropped() {
     let tokenizer = Arc::new(tokenizer());
     let corpus = Corpus::from_documents("test", texts(60), vec![]);
     let mut loader = Loader::new(corpus, tokenizer.clone(), config(Layout::Packed)).unwrap();
     loader.next_batch().unwrap();
-    assert_eq!(Arc::strong_count(&tokenizer), 2);
+    assert!(Arc::strong_count(&tokenizer) > 1);
     drop(loader);
-    // The thread owned the other reference; drop has joined it.
+    // Its threads owned the other references; drop has waited for them.
     assert_eq!(Arc::strong_count(&tokenizer), 1);
 }
 
@@ -176,7 +179,7 @@ fn documents_that_give_no_token_end_in_an_error() {
 fn validation_rows_are_the_same_for_every_batch_size_and_stop_at_the_bound() {
     let folder = c4_folder();
     let corpus = Corpus::from_folder(folder.path()).unwrap();
-    let tokenizer = tokenizer();
+    let tokenizer = Arc::new(tokenizer());
     let pass = |batch_size, max_tokens| {
         let config = LoaderConfig {
             batch_size,
@@ -212,7 +215,8 @@ fn validation_rows_are_the_same_for_every_batch_size_and_stop_at_the_bound() {
 #[test]
 fn a_corpus_too_small_to_hold_documents_out_says_so() {
     let corpus = Corpus::from_documents("tiny", vec!["a text".to_owned()], vec![]);
-    let error = validation_batches(&corpus, &tokenizer(), &config(Layout::Packed), 100).unwrap_err();
+    let error =
+        validation_batches(&corpus, &Arc::new(tokenizer()), &config(Layout::Packed), 100).unwrap_err();
     assert!(
         error.to_string().contains("validation documents of tiny"),
         "{error}"

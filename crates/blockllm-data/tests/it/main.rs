@@ -1,10 +1,16 @@
 //! Tests of the whole data pipeline, from files to batches.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_documents;
 mod corpus;
 mod fixtures;
 mod glue;
 mod glue_batches;
+mod hostile;
 mod lanes;
 mod loader;
+mod parquet_columns;
+mod seeking;
+mod special_tokens;
 mod tokenizer;
+mod truncation;

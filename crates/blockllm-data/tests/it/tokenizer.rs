@@ -23,8 +23,13 @@ fn the_same_documents_give_the_same_tokenizer_byte_for_byte() {
 fn a_trained_tokenizer_numbers_padding_and_end_first_and_survives_saving() {
     let trained = tokenizer();
     assert_eq!(
-        (trained.pad_id(), trained.eos_id(), trained.vocab_size()),
-        (0, 1, 280)
+        (
+            trained.pad_id(),
+            trained.eos_id(),
+            trained.bos_id(),
+            trained.vocab_size()
+        ),
+        (Some(0), Some(1), None, 280)
     );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
@@ -60,15 +65,15 @@ fn a_vocabulary_without_room_for_the_bytes_is_refused() {
 #[test]
 fn a_tokenizer_larger_than_the_model_is_named_with_both_sizes_and_the_mend() {
     let trained = tokenizer();
-    trained.check_fits(280).unwrap();
-    let message = trained.check_fits(279).unwrap_err().to_string();
+    trained.clone().fitted(280).unwrap();
+    let message = trained.fitted(279).unwrap_err().to_string();
     for part in ["trained here", "280", "279", "Set the model's `vocab_size`"] {
         assert!(message.contains(part), "{message}");
     }
 }
 
 #[test]
-fn a_tokenizer_without_an_end_token_and_a_file_that_is_none_are_refused() {
+fn a_tokenizer_without_an_end_token_is_refused_for_documents_and_a_file_that_is_none_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     tokenizer().save(&path).unwrap();
@@ -76,10 +81,9 @@ fn a_tokenizer_without_an_end_token_and_a_file_that_is_none_are_refused() {
         .unwrap()
         .replace("<|endoftext|>", "<|other|>");
     fs::write(&path, json).unwrap();
-    assert!(matches!(
-        Tokenizer::from_file(&path),
-        Err(DataError::NoEndToken { .. })
-    ));
+    let read = Tokenizer::from_file(&path).unwrap();
+    assert_eq!(read.eos_id(), None);
+    assert!(matches!(read.document_form(), Err(DataError::NoEndToken { .. })));
     fs::write(&path, "{}").unwrap();
     assert!(matches!(
         Tokenizer::from_file(&path),
@@ -89,6 +93,18 @@ fn a_tokenizer_without_an_end_token_and_a_file_that_is_none_are_refused() {
         Tokenizer::from_file(&path.join("no")),
         Err(DataError::Io { .. })
     ));
+}
+
+#[test]
+fn a_tokenizer_file_that_was_cut_short_anywhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let whole = include_bytes!("../fixtures/roberta_tokenizer.json");
+    for length in (0..whole.len()).step_by(3) {
+        fs::write(&path, &whole[..length]).unwrap();
+        let read = Tokenizer::from_file(&path);
+        assert!(matches!(read, Err(DataError::Tokenizer { .. })), "{length} bytes");
+    }
 }
 
 /// The file writes a line break as `\n`, and a space at a line's end as `\s`.
@@ -126,7 +142,7 @@ fn every_kind_of_file_gives_its_vocabulary_end_and_padding_and_neither_cuts_nor_
         let read = Tokenizer::from_file(&path).unwrap();
         assert_eq!(
             (read.vocab_size(), read.eos_id(), read.pad_id()),
-            (vocab_size, eos_id, pad_id),
+            (vocab_size, Some(eos_id), Some(pad_id)),
             "{name}"
         );
         assert_eq!(read.encode("house").unwrap().len(), 1, "{name}");

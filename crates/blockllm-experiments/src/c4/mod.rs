@@ -1,4 +1,5 @@
 //! C4 pretraining (BlockLLM, section 4; `GaLore`'s set-up): a Llama from random weights, method beside method.
+mod data;
 mod page;
 mod plan;
 mod published;
@@ -25,6 +26,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         return run::show(cli, &plan);
     }
     let runs = run::all(cli, &plan)?;
+    data::record(&plan, &cli.out)?;
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.folder.path()).collect();
         report_folder::write(cli, "c4", page::build(cli, &plan, &runs)?, &folders)?;

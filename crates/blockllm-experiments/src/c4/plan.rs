@@ -144,12 +144,9 @@ impl Plan {
         // An unknown model is told before the corpus is read.
         let preset = LlamaConfig::preset(&settings.model)?;
         let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?;
+        super::data::remember(&corpus, &cli.out)?;
         let tokenizer = match &cli.tokenizer {
-            Some(path) => {
-                let tokenizer = Tokenizer::from_file(path)?;
-                tokenizer.check_fits(MOST_EMBEDDINGS)?;
-                tokenizer
-            }
+            Some(path) => Tokenizer::from_file(path)?.fitted(MOST_EMBEDDINGS)?,
             None => corpus.train_tokenizer(settings.vocab_size, TOKENIZER_BYTES)?,
         };
         // The small model takes the tokenizer's vocabulary, one of a published size at least that: t5-base's sentinels are
@@ -167,18 +164,18 @@ impl Plan {
         // What a saved folder says of its special tokens is what the tokenizer says.
         let model = LlamaConfig {
             bos_token_id: None,
-            eos_token_id: vec![tokenizer.eos_id()],
-            pad_token_id: Some(tokenizer.pad_id()),
+            eos_token_id: tokenizer.eos_id().into_iter().collect(),
+            pad_token_id: tokenizer.pad_id(),
             ..model
         };
         model.validate()?;
-        tokenizer.check_fits(model.vocab_size)?;
+        let tokenizer = tokenizer.fitted(model.vocab_size)?;
         let weights = match (cli.scale, cli.is_given("weights")) {
             (Scale::Paper, false) => WeightType::Bf16,
             _ => cli.weights,
         };
         let notes = notes(&settings, &tokenizer, weights);
-        let manifest = DataManifest::of(&corpus, &tokenizer).context("hashing the training data")?;
+        let manifest = DataManifest::of(&corpus, &tokenizer).context("looking at the training data")?;
         let methods = methods(cli, &settings.model, settings.patience)?;
         Ok(Self {
             settings,
@@ -385,7 +382,13 @@ fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
     methods.into_iter().map(set).collect()
 }
 
-/// The workspace that this runner was built from: the embedded default reads its locked dependencies.
+/// The workspace that this runner was built from, or else the folder that it was started in: the embedded default reads its
+/// locked dependencies.
 fn workspace_dir() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    let built_from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    if built_from.join("Cargo.lock").is_file() {
+        built_from
+    } else {
+        Path::new(".")
+    }
 }

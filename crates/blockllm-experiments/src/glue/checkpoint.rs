@@ -150,39 +150,38 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Checks that `tokenizer` makes what the checkpoint was trained on, as far as that can be told.
+    /// `encoder` for this checkpoint, after a check that it makes what the checkpoint was trained on, as far as that can
+    /// be told.
     ///
     /// # Errors
-    /// When it has more tokens than the checkpoint has embeddings, pads with another one, or puts no special token
+    /// When it has more words than the checkpoint has embeddings, pads with another token, or puts no special token
     /// around the texts of an encoder.
-    pub fn check_fits(&self, encoder: &PairEncoder) -> Result<()> {
-        let tokenizer = encoder.tokenizer();
+    pub fn fit(&self, encoder: PairEncoder) -> Result<PairEncoder> {
         match self {
             Self::Encoder(path, config) => {
-                tokenizer.check_fits(config.vocab_size)?;
+                let encoder = encoder.fitted(config.vocab_size)?;
+                let label = encoder.tokenizer().label();
                 if encoder.special_tokens() == 0 {
                     bail!(
-                        "the tokenizer {} puts no special token such as [CLS] around a text, which {} needs: give the \
+                        "the tokenizer {label} puts no special token such as [CLS] around a text, which {} needs: give the \
                          `tokenizer.json` that the checkpoint was trained with",
-                        tokenizer.label(),
                         path.display()
                     );
                 }
-                let pads = tokenizer.pad_id() as usize;
-                if pads != config.pad_token_id {
+                let pads = encoder.pad_id();
+                if usize::try_from(pads).ok() != Some(config.pad_token_id) {
                     bail!(
-                        "the tokenizer {} pads with token {pads}, but {} expects `pad_token_id` {}: give the tokenizer \
+                        "the tokenizer {label} pads with token {pads}, but {} expects `pad_token_id` {}: give the tokenizer \
                          that the checkpoint was trained with",
-                        tokenizer.label(),
                         path.join("config.json").display(),
                         config.pad_token_id
                     );
                 }
+                Ok(encoder)
             }
-            Self::Llama(_, config) => tokenizer.check_fits(config.vocab_size)?,
-            Self::Scratch(config) => tokenizer.check_fits(config.vocab_size)?,
+            Self::Llama(_, config) => Ok(encoder.fitted(config.vocab_size)?),
+            Self::Scratch(config) => Ok(encoder.fitted(config.vocab_size)?),
         }
-        Ok(())
     }
 }
 

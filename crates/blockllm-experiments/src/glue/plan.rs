@@ -52,6 +52,9 @@ impl Plan {
             .into_iter()
             .map(|task| open(&source, task, &settings))
             .collect::<Result<Vec<_>>>()?;
+        if cli.predict_test {
+            check_test_files(&source, &data)?;
+        }
         let trained_here = match &cli.model_dir {
             Some(_) => None,
             None => Some(train_tokenizer(cli, &data)?),
@@ -68,7 +71,7 @@ impl Plan {
                 PairEncoder::new(tokenizer.context("a tokenizer was trained")?, settings.max_length)?
             }
         };
-        checkpoint.check_fits(&encoder)?;
+        let encoder = checkpoint.fit(encoder)?;
         let tasks = data
             .into_iter()
             .map(|(data, available)| TaskPlan::new(data, available, &encoder))
@@ -179,6 +182,22 @@ fn check_padding_can_be_told(encoder: &PairEncoder, tasks: &[TaskPlan]) -> Resul
              leave out --save-model",
             encoder.tokenizer().label()
         );
+    }
+    Ok(())
+}
+
+/// Reads what is to be predicted, so that a broken test file is told before hours of training.
+fn check_test_files(source: &Source, data: &[(GlueData, [usize; 2])]) -> Result<()> {
+    for (data, _) in data {
+        for mismatched in [false, true] {
+            data.test(mismatched)?;
+        }
+        if data.task == GlueTask::Mnli
+            && let Source::Files(folder) = source
+            && let Ok(diagnostic) = GlueData::open(folder, GlueTask::Ax)
+        {
+            diagnostic.test(false)?;
+        }
     }
     Ok(())
 }

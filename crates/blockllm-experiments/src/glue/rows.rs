@@ -3,7 +3,7 @@ use super::Settings;
 use crate::{Cli, Scale};
 use anyhow::{Context, Result, bail};
 use blockllm_data::glue::{
-    ClassificationBatch, EncodedExample, GlueData, GlueTask, PairEncoder, evaluation_batches,
+    ClassificationBatch, EncodedExamples, GlueData, GlueTask, PairEncoder, evaluation_batches,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -29,8 +29,10 @@ pub enum Source {
 pub struct TaskPlan {
     /// Its rows.
     pub data: GlueData,
+    /// Their hash.
+    pub rows_sha256: String,
     /// The training rows as token ids.
-    pub train: Arc<Vec<EncodedExample>>,
+    pub train: Arc<EncodedExamples>,
     /// Training and validation rows that are there; the scale may use fewer.
     pub available: [usize; 2],
     /// The validation rows in batches.
@@ -49,10 +51,11 @@ impl TaskPlan {
             ))
         };
         Ok(Self {
-            train: Arc::new(encoder.encode_all(&data.train)?),
+            train: Arc::new(EncodedExamples::new(encoder.encode_all(&data.train)?)),
             validation: batches(&data.validation)?,
             validation_mismatched: batches(&data.validation_mismatched)?,
             available,
+            rows_sha256: data.sha256(),
             data,
         })
     }
@@ -60,15 +63,11 @@ impl TaskPlan {
     /// Unlabelled rows in batches, for predictions.
     ///
     /// # Errors
-    /// When the tokenizer refuses a text.
+    /// When the test file is broken, or the tokenizer refuses a text.
     pub fn test_batches(&self, encoder: &PairEncoder, mismatched: bool) -> Result<Vec<ClassificationBatch>> {
-        let rows = if mismatched {
-            &self.data.test_mismatched
-        } else {
-            &self.data.test
-        };
+        let rows = self.data.test(mismatched)?;
         Ok(evaluation_batches(
-            &encoder.encode_all(rows)?,
+            &encoder.encode_all(&rows)?,
             EVALUATION_BATCH,
             encoder.pad_id(),
         ))

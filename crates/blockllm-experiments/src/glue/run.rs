@@ -54,7 +54,7 @@ struct TaskManifest<'a> {
     source: &'static str,
     train_rows: usize,
     validation_rows: usize,
-    rows_sha256: String,
+    rows_sha256: &'a str,
     tokenizer_sha256: &'a str,
     checkpoint_sha256: Option<&'a str>,
 }
@@ -244,7 +244,7 @@ impl<'a> TaskRunner<'a> {
             },
             train_rows: task.data.train.len(),
             validation_rows: task.data.validation.len(),
-            rows_sha256: task.data.sha256(),
+            rows_sha256: &task.rows_sha256,
             tokenizer_sha256: plan.encoder.tokenizer().sha256(),
             checkpoint_sha256: plan.checkpoint_sha256.as_deref(),
         };
@@ -258,7 +258,7 @@ impl<'a> TaskRunner<'a> {
         let (task, seed) = (self.task.data.task, self.config.seed);
         match &self.plan.checkpoint {
             Checkpoint::Llama(path, _) => {
-                let pad_id = self.plan.encoder.tokenizer().pad_id();
+                let pad_id = u32::try_from(self.plan.encoder.pad_id())?;
                 then.with(open_llama(path, task, seed, pad_id, device)?, device)
             }
             checkpoint => then.with(open_encoder(checkpoint, task, seed, device)?, device),
@@ -398,7 +398,7 @@ impl<'a> TaskRunner<'a> {
         {
             let diagnostic = match GlueData::open(folder, GlueTask::Ax) {
                 Err(DataError::NoTask { .. }) => Vec::new(),
-                opened => opened?.test,
+                opened => opened?.test(false)?,
             };
             if diagnostic.is_empty() {
                 eprintln!(
