@@ -111,6 +111,9 @@ impl Plan {
 
     /// How a method is trained on a task for a seed, with `batches` micro-batches a training epoch. A step that an epoch
     /// does not fill goes on with the next one's rows.
+    ///
+    /// # Errors
+    /// When the method does not fit the model.
     pub fn train_config(
         &self,
         cli: &Cli,

@@ -38,7 +38,7 @@ impl SparseState {
         if let Some(fused) = rule.fused()
             && self.arrays.iter().any(Moments::is_coded)
         {
-            return self.in_coded_pieces(rule, step_of(fused), weight, gradient, clip, master);
+            return self.in_coded_pieces(rule, step_of(fused), weight, &gradient, clip, master);
         }
         let trained = Trained {
             weight,

@@ -14,7 +14,7 @@ impl SparseState {
         rule: &dyn UpdateRule,
         step: UpdateStep,
         mut weight: Tensor<1>,
-        gradient: Tensor<1>,
+        gradient: &Tensor<1>,
         clip: Option<&Tensor<1>>,
         mut master: Option<Tensor<1>>,
     ) -> Tensor<1> {
@@ -65,7 +65,7 @@ impl SparseState {
                         state,
                         master: own_master,
                     };
-                    let updated = update(trained, of(&gradient), clip, entries, step);
+                    let updated = update(trained, of(gradient), clip, entries, step);
                     weight = weight.slice_assign(range.clone(), updated.weight);
                     (updated.state, updated.master)
                 }

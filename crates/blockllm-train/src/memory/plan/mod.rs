@@ -9,6 +9,7 @@ mod backward;
 mod forward;
 mod head;
 mod ledger;
+mod outcome;
 mod parts;
 mod scheme;
 mod simulation;

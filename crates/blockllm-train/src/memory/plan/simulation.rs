@@ -6,7 +6,7 @@ use super::scheme::Scheme;
 use super::stack::{BatchSize, Place, Stack};
 use super::state::{ParameterState, StateRule};
 use super::tape::{Machine, Tape, Value};
-use super::{BackwardMode, MemoryPlan, MomentPlan, Workload};
+use super::{BackwardMode, MemoryPlan, Workload};
 use crate::{Algorithm, TrainError, WeightType};
 use blockllm_model::LossOptions;
 use blockllm_optim::{MaskRefresh, MaskScope, MaskThreshold, SvdMethod};
@@ -40,10 +40,10 @@ pub(super) fn run(workload: &Workload<'_>) -> Result<MemoryPlan, TrainError> {
     Ok(run.plan(after_loss, rest))
 }
 
-struct Run<'a> {
+pub(super) struct Run<'a> {
     workload: &'a Workload<'a>,
-    scheme: &'a Scheme,
-    tape: Tape,
+    pub(super) scheme: &'a Scheme,
+    pub(super) tape: Tape,
     stack: Stack<'a>,
     places: Vec<Place>,
     states: BTreeMap<usize, ParameterState>,
@@ -415,43 +415,6 @@ impl<'a> Run<'a> {
             hidden = self.stack.layer(&mut self.tape, layer, hidden);
         }
         hidden
-    }
-
-    fn plan(&self, after_loss: PlanParts, rest: PlanParts) -> MemoryPlan {
-        let moments: Vec<_> = self.tape.ledger.peaks().iter().collect();
-        let (moment, peak) = moments
-            .iter()
-            .max_by_key(|(_, peak)| peak.total)
-            .expect("a run has moments");
-        let entries = |params: &[usize]| -> u64 {
-            let entries = params.iter().map(|param| self.scheme.parameters[*param].entries);
-            entries.sum()
-        };
-        MemoryPlan {
-            parameters: self
-                .scheme
-                .parameters
-                .iter()
-                .map(|parameter| parameter.entries)
-                .sum(),
-            trained_entries: self.scheme.kept.values().sum::<u64>() + entries(&self.scheme.always),
-            gradient_entries: self.scheme.selected_entries()
-                + entries(&self.scheme.always)
-                + entries(&self.scheme.probed),
-            moment: **moment,
-            peak: peak.parts,
-            most: self.tape.ledger.most(),
-            moments: moments
-                .iter()
-                .map(|(moment, peak)| MomentPlan {
-                    moment: **moment,
-                    parts: peak.parts,
-                })
-                .collect(),
-            sampled: self.tape.ledger.sampled(),
-            after_loss,
-            rest,
-        }
     }
 }
 
