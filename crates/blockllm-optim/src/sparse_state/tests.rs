@@ -75,8 +75,8 @@ fn run(
         .expect("the device answers")
         .remove(0);
     let settings = StateEstimate {
-        master,
         moments,
+        master,
         ..StateEstimate::new(len as u64, len as u64, rule.state_arrays() as u64)
     };
     assert_eq!(matches!(mask, Mask::All), keep == len);
