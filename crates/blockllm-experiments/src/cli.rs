@@ -1,5 +1,5 @@
 //! The runner's command line.
-use crate::plan::ByteSize;
+use crate::plan::{ByteSize, for_model};
 use crate::registry;
 use blockllm_optim::NormKind;
 use blockllm_train::memory::{ModelShape, Workload, memory_of};
@@ -190,7 +190,11 @@ pub(crate) fn backward(
     config: &TrainConfig,
     [batch_size, seq_len]: [usize; 2],
 ) -> anyhow::Result<Backward> {
+    if cli.backward != Backward::Auto {
+        return Ok(cli.backward);
+    }
     let device = cli.device.resolve()?.choice;
+    let method = &for_model(method.clone(), model);
     let workload = Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,

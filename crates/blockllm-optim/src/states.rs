@@ -85,10 +85,8 @@ impl States {
         rule: &dyn UpdateRule,
         clip: Option<&Tensor<1>>,
         parameters: &[Parameter],
+        device: &Device,
     ) -> Result<(), OptimError> {
-        let Some(device) = selected.values().next().map(Tensor::device) else {
-            return Ok(());
-        };
         let masks = plan.masks(&selected)?;
         for ((param, gradient), mask) in selected.into_iter().zip(masks) {
             let state = self.by_param.remove(&param);
@@ -105,7 +103,7 @@ impl States {
                     };
                     state.carried_over(mask, rule, &clipped)
                 }
-                None => SparseState::new(mask, self.settings(&parameters[param], rule), rule, &device),
+                None => SparseState::new(mask, self.settings(&parameters[param], rule), rule, device),
             };
             self.by_param.insert(param, state);
         }
@@ -113,7 +111,7 @@ impl States {
             if !self.by_param.contains_key(&param) {
                 let settings = self.settings(&parameters[param], rule);
                 self.by_param
-                    .insert(param, SparseState::new(Mask::All, settings, rule, &device));
+                    .insert(param, SparseState::new(Mask::All, settings, rule, device));
             }
         }
         Ok(())

@@ -99,7 +99,7 @@ fn planned(workload: &Workload<'_>) -> Result<Planned> {
 }
 
 /// `method` as it trains `model`: a classifier is fine-tuned, and its head is fresh.
-fn for_model(method: Method, model: &ModelShape) -> Method {
+pub(crate) fn for_model(method: Method, model: &ModelShape) -> Method {
     let parts = match model {
         ModelShape::Llama(_) => return method,
         ModelShape::LlamaClassifier(..) => FineTuning::llama(vec!["score".into()]),

@@ -182,7 +182,13 @@ impl BlockOptimizer {
             seed: self.config.seed.wrapping_add(self.selector.step()),
             sizes: sizes.collect(),
         };
-        self.states
-            .make(flat, &plan, self.config.update.rule(), clip, &self.parameters)
+        self.states.make(
+            flat,
+            &plan,
+            self.config.update.rule(),
+            clip,
+            &self.parameters,
+            &device,
+        )
     }
 }

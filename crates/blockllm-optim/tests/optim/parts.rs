@@ -107,6 +107,18 @@ fn masks_of_each_parameter_alone_wait_for_nothing_and_have_the_same_bits() {
                 assert_eq!(trained[0], trained[1], "{name}");
             }
         }
+        // A part that has nothing of the selection makes the state of what is always trained.
+        let config = BlockOptimizerConfig {
+            mask: MaskScope::PerParameter,
+            ..BlockOptimizerConfig::new(0.5).with_roles(crate::common::roles(&["fc2.bias", "embed"], &[]))
+        };
+        let mut whole = Run::new(&device, config.clone(), blockllm(2));
+        let mut in_parts = Run::new(&device, config, blockllm(2));
+        for step in 0..3 {
+            whole.step(&batch(step), 1e-2).unwrap();
+            step_in_parts(&mut in_parts, step, 1e-2);
+            assert_eq!(whole.weights(), in_parts.weights(), "{name} {step}");
+        }
         // Where all is kept no gradient has to be compared.
         let mut dense = Run::new(&device, BlockOptimizerConfig::new(0.0), blockllm_policy::All);
         assert_eq!(step_in_parts(&mut dense, 0, 1e-2), 0, "{name}");

@@ -281,7 +281,9 @@ impl<'a> Run<'a> {
         self.tape.ledger.enter(backward);
         let made = self.tape.backward(loss, None);
         self.add(&mut held, made.gradients.into_iter().collect());
-        self.tape.ledger.sample();
+        if self.workload.grad_accum_steps > 1 {
+            self.tape.ledger.sample();
+        }
         held
     }
 
