@@ -1,6 +1,7 @@
 //! A tokenizer: any `tokenizer.json` of Hugging Face's, or a byte-level BPE learned from the corpus.
 
 mod special_tokens;
+mod template;
 mod text_cut;
 mod trained;
 
@@ -104,6 +105,12 @@ impl Tokenizer {
             });
         }
         let parsed: Value = serde_json::from_str(&json).map_err(|error| library_error(&label, &error))?;
+        if let Some(found) = template::fault(&parsed["post_processor"]) {
+            return Err(DataError::Tokenizer {
+                tokenizer: label,
+                found,
+            });
+        }
         Ok(Self {
             special: SpecialTokens::find(&inner, declared),
             can_cut: text_cut::can_cut(&parsed),

@@ -261,3 +261,38 @@ fn a_token_of_every_text_must_have_an_embedding() {
         Err(DataError::VocabularyTooLarge { found: 281, .. })
     ));
 }
+
+#[test]
+fn a_template_that_cannot_be_used_is_refused_with_its_place() {
+    let sequence = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    let special = |id: &str| json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+    let defined = |tokens: Value| json!({ "<s>": { "id": "<s>", "ids": [280], "tokens": tokens } });
+    let whole = json!(["<s>"]);
+    let cases = [
+        (
+            json!([special("<x>"), sequence("A")]),
+            &whole,
+            "`single` has the token `<x>`, which its `special_tokens` lack",
+        ),
+        (
+            json!([sequence("A"), sequence("B")]),
+            &whole,
+            "`single` has a place for a second text",
+        ),
+        (
+            json!([special("<s>"), sequence("A")]),
+            &json!([]),
+            "`single` has the token `<s>` of 1 ids, with 0 texts",
+        ),
+    ];
+    for (single, tokens, expected) in cases {
+        let form = json!({ "type": "TemplateProcessing", "single": single, "pair": [sequence("A"), sequence("B")],
+            "special_tokens": defined(tokens.clone()) });
+        let among_others = json!({ "type": "Sequence", "processors": [&form] });
+        for form in [&form, &among_others] {
+            let folder = folder(&["<s>"], form.clone(), &[]);
+            let error = Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}
