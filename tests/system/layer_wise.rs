@@ -104,8 +104,22 @@ fn padded_batches() -> Vec<LmBatch> {
     ]
 }
 
-fn llama(config: LlamaConfig) -> impl Fn(&Device) -> blockllm::model::llama::LlamaForCausalLM {
-    move |device| config.init(0, device)
+/// [`assert_same`] for a Llama on flex.
+fn assert_llama_trains_the_same(
+    config: &LlamaConfig,
+    method: &str,
+    train: &TrainConfig,
+    batches: &[LmBatch],
+) {
+    let init = |device: &Device| config.init(0, device);
+    assert_same(
+        &Device::flex(),
+        &LanguageModeling::default(),
+        init,
+        method,
+        train,
+        batches,
+    );
 }
 
 #[test]
@@ -116,16 +130,7 @@ fn every_method_trains_the_same_clipped_and_with_accumulation() {
         ..constant(7, 1e-3)
     };
     for method in METHODS {
-        let objective = LanguageModeling::default();
-        let init = llama(tiny_llama());
-        assert_same(
-            &Device::flex(),
-            &objective,
-            init,
-            method,
-            &config,
-            &padded_batches(),
-        );
+        assert_llama_trains_the_same(&tiny_llama(), method, &config, &padded_batches());
     }
 }
 
@@ -137,16 +142,7 @@ fn every_method_trains_the_same_without_a_clip_when_gradients_are_used_at_once()
             max_grad_norm: None,
             ..constant(7, 1e-3)
         };
-        let objective = LanguageModeling::default();
-        let init = llama(tiny_llama());
-        assert_same(
-            &Device::flex(),
-            &objective,
-            init,
-            method,
-            &config,
-            &padded_batches(),
-        );
+        assert_llama_trains_the_same(&tiny_llama(), method, &config, &padded_batches());
     }
 }
 
@@ -158,22 +154,10 @@ fn segments_and_a_tied_head_train_the_same() {
             16,
         )
     };
-    let batches = [packed(0), packed(7)];
-    let tied = LlamaConfig {
-        tie_word_embeddings: true,
-        ..tiny_llama()
-    };
-    for method in ["adamw", "blockllm:0.8", "badam:1"] {
-        let objective = LanguageModeling::default();
-        let config = constant(6, 1e-3);
-        assert_same(
-            &Device::flex(),
-            &objective,
-            llama(tied.clone()),
-            method,
-            &config,
-            &batches,
-        );
+    let tied = tiny_llama().with_tie_word_embeddings(true);
+    for method in ["adamw", "blockllm:0.8", "badam:1", "lisa:1"] {
+        let batches = [packed(0), packed(7)];
+        assert_llama_trains_the_same(&tied, method, &constant(6, 1e-3), &batches);
     }
 }
 
@@ -224,7 +208,7 @@ fn it_trains_the_same_on_wgpu() {
     let device = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
     for method in ["adamw", "blockllm:0.8", "galore:4"] {
         let objective = LanguageModeling::default();
-        let init = llama(tiny_llama());
+        let init = |device: &Device| tiny_llama().init(0, device);
         assert_same(
             &device,
             &objective,

@@ -16,9 +16,10 @@ impl GradientSum {
         if self.sum.is_empty() {
             self.sum = gradients;
         } else if !gradients.is_empty() {
-            module.visit(&mut Adder {
-                sum: &mut self.sum,
-                gradients: &mut gradients,
+            module.visit(&mut Joiner {
+                part: &mut gradients,
+                other: &mut self.sum,
+                into_part: false,
             });
         }
     }
@@ -26,9 +27,10 @@ impl GradientSum {
     /// Adds what was summed before to the `gradients` of some parameters, and keeps the rest.
     pub fn add_to<M: Module>(&mut self, module: &M, mut gradients: GradientsParams) -> GradientsParams {
         if !self.sum.is_empty() {
-            module.visit(&mut Mover {
-                from: &mut self.sum,
-                to: &mut gradients,
+            module.visit(&mut Joiner {
+                part: &mut gradients,
+                other: &mut self.sum,
+                into_part: true,
             });
         }
         gradients
@@ -55,43 +57,29 @@ pub fn gradient_bytes<M: Module>(module: &M, gradients: &GradientsParams) -> u64
     counter.bytes
 }
 
-fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
-    left.cast(DType::F32) + right.cast(DType::F32)
+/// Adds the gradients of the parameters in `part` to those in `other`.
+struct Joiner<'a> {
+    part: &'a mut GradientsParams,
+    other: &'a mut GradientsParams,
+    /// Whether the sums go into `part`, else into `other`.
+    into_part: bool,
 }
 
-struct Adder<'a> {
-    sum: &'a mut GradientsParams,
-    gradients: &'a mut GradientsParams,
-}
-
-impl ModuleVisitor for Adder<'_> {
+impl ModuleVisitor for Joiner<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+        let Some(gradient) = self.part.remove::<D>(param.id) else {
             return;
         };
-        let added = match self.sum.remove::<D>(param.id) {
-            Some(before) => sum(before, gradient),
+        let sum = match self.other.remove::<D>(param.id) {
+            Some(before) => before.cast(DType::F32) + gradient.cast(DType::F32),
             None => gradient,
         };
-        self.sum.register(param.id, added);
-    }
-}
-
-struct Mover<'a> {
-    from: &'a mut GradientsParams,
-    to: &'a mut GradientsParams,
-}
-
-impl ModuleVisitor for Mover<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.to.remove::<D>(param.id) else {
-            return;
+        let into = if self.into_part {
+            &mut *self.part
+        } else {
+            &mut *self.other
         };
-        let added = match self.from.remove::<D>(param.id) {
-            Some(before) => sum(before, gradient),
-            None => gradient,
-        };
-        self.to.register(param.id, added);
+        into.register(param.id, sum);
     }
 }
 

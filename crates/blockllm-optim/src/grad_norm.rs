@@ -130,6 +130,14 @@ pub(crate) fn of_gradients<M: Module>(
     visitor.found
 }
 
+/// The L2 norm over all `gradients` of `module`, summed in f32 and still on the device: `[1]`; `None` where there are none.
+pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let parameters = crate::parameters(module);
+    let mut sums = SumsOfSquares::new(parameters.len());
+    let found = of_gradients(module, gradients, &positions(&parameters), &mut sums);
+    (!found.is_empty()).then(|| sums.norm(&found, None).0)
+}
+
 /// The sum of squares of the weights of `params`.
 pub(crate) fn of_weights<M: Module>(
     module: &M,

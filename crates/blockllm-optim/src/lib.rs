@@ -57,6 +57,7 @@ pub use choices::{
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
+pub use grad_norm::gradient_norm;
 pub use lora::LoraConfig;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};

@@ -17,6 +17,18 @@ pub(crate) struct Parts {
     waiting_bytes: u64,
 }
 
+/// What a step was given in the end.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// The trained parameters that a gradient was given for, by position.
+    pub trained: BTreeSet<usize>,
+    /// Paths of the others: parameters that this step's loss does not depend on, such as those of an expert that no token
+    /// went to. They stay as they are.
+    pub without_gradient: Vec<String>,
+    /// All gradients that waited.
+    pub waiting: GradientsParams,
+}
+
 impl Parts {
     /// Notes that gradients were given for `found`.
     ///
@@ -58,28 +70,28 @@ impl Parts {
         sorter.now_gradients
     }
 
-    /// Of `trained` those that a gradient was given for, and the paths of the others: parameters that this step's loss does
-    /// not depend on, such as those of an expert that no token went to. They stay as they are.
+    /// Ends the step that trains the parameters in `trained`: what it was given. Nothing was given to the next one yet,
+    /// whatever comes of this one.
     ///
     /// # Errors
     /// When there is no gradient at all.
-    pub(crate) fn split(
-        &self,
+    pub(crate) fn finish(
+        &mut self,
         trained: BTreeSet<usize>,
         parameters: &[Parameter],
-    ) -> Result<(BTreeSet<usize>, Vec<String>), OptimError> {
+    ) -> Result<Given, OptimError> {
+        let Self { given, waiting, .. } = std::mem::take(self);
         let path = |param: &usize| parameters[*param].info.path.clone();
         let (with, without): (BTreeSet<_>, BTreeSet<_>) =
-            trained.into_iter().partition(|param| self.given.contains(param));
+            trained.into_iter().partition(|param| given.contains(param));
         match without.first() {
             Some(param) if with.is_empty() => Err(OptimError::MissingGradient { path: path(param) }),
-            _ => Ok((with, without.iter().map(path).collect())),
+            _ => Ok(Given {
+                trained: with,
+                without_gradient: without.iter().map(path).collect(),
+                waiting,
+            }),
         }
-    }
-
-    /// All gradients that waited; nothing was given then.
-    pub(crate) fn finish(&mut self) -> GradientsParams {
-        std::mem::take(self).waiting
     }
 
     /// Bytes of the gradients that wait.

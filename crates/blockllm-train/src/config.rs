@@ -45,7 +45,8 @@ impl std::str::FromStr for WeightType {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backward {
-    /// Layer by layer where the whole pass would not fit into the device's memory.
+    /// Layer by layer where the whole pass would not fit into the device's memory, which
+    /// [`resolve`](Self::resolve) finds out before a run; [`train`](crate::train) itself knows no sizes and goes whole.
     #[default]
     Auto,
     /// All activations are kept until the pass comes back to them: the fastest.

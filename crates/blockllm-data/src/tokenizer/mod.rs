@@ -213,11 +213,6 @@ impl Tokenizer {
             .map_err(|error| library_error(&self.label, &*error))
     }
 
-    /// The text of a token's own name, as `tokenizer_config.json` has it; `None` where there is no such id.
-    pub fn token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
-    }
-
     /// The rows that an embedding needs: the largest id, added tokens included, + 1.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -278,11 +273,11 @@ impl Tokenizer {
     }
 
     /// Writes the `tokenizer_config.json` that goes with [`save`](Self::save): which tokens begin and end a text and fill a
-    /// row, for transformers and for [`from_file`](Self::from_file).
+    /// row, for transformers and for [`from_file`](Self::from_file); and of how many tokens a text may be.
     ///
     /// # Errors
     /// [`DataError::Io`] when it cannot be written.
-    pub fn save_config(&self, path: &Path) -> Result<(), DataError> {
+    pub fn save_config(&self, path: &Path, max_length: usize) -> Result<(), DataError> {
         let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
         let begins = self
             .bos_id()
@@ -293,6 +288,7 @@ impl Tokenizer {
             "eos_token": name(self.eos_id()),
             "pad_token": name(self.pad_id()),
             "add_bos_token": begins,
+            "model_max_length": max_length,
             "clean_up_tokenization_spaces": false,
         });
         let text = serde_json::to_string_pretty(&config).expect("the keys are strings");

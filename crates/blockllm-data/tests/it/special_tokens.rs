@@ -170,7 +170,7 @@ fn what_is_written_beside_a_saved_tokenizer_says_the_same() {
     let one = read(&folder(&added, Value::Null, &[("tokenizer_config.json", config)]));
     let saved = tempfile::tempdir().unwrap();
     one.save(&saved.path().join("tokenizer.json")).unwrap();
-    one.save_config(&saved.path().join("tokenizer_config.json"))
+    one.save_config(&saved.path().join("tokenizer_config.json"), 64)
         .unwrap();
     let other = read(&saved);
     assert_eq!(other.document_form().unwrap(), one.document_form().unwrap());

@@ -1,9 +1,10 @@
 //! The page of the memory experiment.
 use super::Settings;
 use super::run::SizedRun;
-use super::settings::{ESTIMATED, PAPER_BATCH};
+use super::settings::PAPER_BATCH;
 use crate::Cli;
 use crate::estimate::{self, Compared};
+use crate::plan::SIZES;
 use crate::plan::gigabytes;
 use crate::report::format::{UNKNOWN, bytes};
 use crate::report::{
@@ -102,11 +103,11 @@ fn peaks(settings: &Settings, by_size: &[Vec<Compared>]) -> Table {
 
 /// Methods by the sizes of the paper's field, estimated.
 fn estimated(settings: &Settings) -> Result<Table> {
-    let sizes = ESTIMATED.map(|size| (size, Align::Right));
+    let sizes = SIZES.map(|size| (size, Align::Right));
     let mut table = Table::new([("method", Align::Left)].into_iter().chain(sizes));
     for method in &settings.methods {
         let mut row = vec![method.label.clone()];
-        for size in ESTIMATED {
+        for size in SIZES {
             let model = ModelShape::Llama(LlamaConfig::preset(size)?);
             let peak = |backward| Ok::<_, anyhow::Error>(plan(&model, method, backward)?.peak_bytes());
             row.push(format!(

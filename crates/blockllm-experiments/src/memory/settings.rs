@@ -17,9 +17,6 @@ const METHODS: [&str; 9] = [
     "blockllm:0.95+state=int8",
 ];
 
-/// Sizes that are estimated at every scale, in the paper's own setting.
-pub(super) const ESTIMATED: [&str; 5] = ["60m", "130m", "350m", "1b", "7b"];
-
 /// Rows and tokens of the paper's instruction tuning.
 pub(super) const PAPER_BATCH: [u64; 2] = [1, 512];
 

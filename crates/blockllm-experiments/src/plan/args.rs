@@ -45,9 +45,6 @@ pub struct Args {
     /// No clipping to a global norm, so that no gradient waits for the others
     #[arg(long)]
     pub no_clip: bool,
-    /// No f32 copies of the trained entries of bf16 weights
-    #[arg(long)]
-    pub no_masters: bool,
     /// The memory that there is, such as 16GB, 24GiB or 800MB
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,

@@ -7,6 +7,7 @@ mod text;
 pub use args::{Args, Machine, NAME};
 pub use model::model_shape;
 pub use size::{ByteSize, gigabytes};
+pub(crate) use text::SIZES;
 
 use anyhow::{Result, bail};
 use blockllm_train::memory::plan::advice;
@@ -73,7 +74,6 @@ pub(crate) fn workload<'a>(args: &Args, model: &'a ModelShape, method: &'a Metho
         weights: args.weights,
         grad_accum_steps: args.grad_accum_steps,
         clipped: !args.no_clip,
-        masters: !args.no_masters,
         on_host: args.device == Machine::Flex,
         ..Workload::new(model, method, args.batch, args.seq)
     }

@@ -21,8 +21,8 @@ const METHODS: [&str; 10] = [
     "official-compat:0.95+state=int8",
 ];
 
-/// Its sizes.
-const SIZES: [&str; 5] = ["60m", "130m", "350m", "1b", "7b"];
+/// The published sizes, which a table over all has.
+pub(crate) const SIZES: [&str; 5] = ["60m", "130m", "350m", "1b", "7b"];
 
 /// One line: what is planned.
 pub(super) fn heading(

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
-use super::model::{LlamaModel, visibility_of};
+use super::model::LlamaModel;
 use crate::loss::{CausalLmLoss, HeadWeight, LossOptions, chunked_cross_entropy};
 
 /// A Llama that predicts the next token.
@@ -104,8 +104,7 @@ impl LlamaForCausalLM {
         options: LossOptions,
     ) -> Stack<'static, Self, 3> {
         let [_, length] = input_ids.dims();
-        let rotary = self.model.rotary_emb.slice(0, length);
-        let visibility = visibility_of(segment_ids);
+        let through_layer = self.model.through_layer(length, segment_ids);
         let tied = self
             .lm_head
             .is_none()
@@ -113,7 +112,7 @@ impl LlamaForCausalLM {
         Stack::new(
             move |llama: &Self| llama.model.embed(input_ids.clone()),
             |llama| &llama.model.layers,
-            move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None),
+            through_layer,
             move |llama, hidden| {
                 let hidden = llama.model.norm.forward(hidden);
                 llama.head_loss(hidden, labels.clone(), &options).loss

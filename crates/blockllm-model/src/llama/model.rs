@@ -58,6 +58,17 @@ impl LlamaModel {
         self.norm.forward(hidden)
     }
 
+    /// How hidden states go through one layer, for rows of `length` tokens in these segments: the same for every layer.
+    pub(super) fn through_layer(
+        &self,
+        length: usize,
+        segment_ids: Option<Tensor<2, Int>>,
+    ) -> impl Fn(&LlamaDecoderLayer, Tensor<3>) -> Tensor<3> + use<> {
+        let rotary = self.rotary_emb.slice(0, length);
+        let visibility = visibility_of(segment_ids);
+        move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None)
+    }
+
     /// The embeddings of tokens, which go into the lowest layer.
     ///
     /// # Shapes
@@ -70,6 +81,6 @@ impl LlamaModel {
 }
 
 /// What tokens see of each other beside what comes later: `[B, T]`, tokens of one segment see each other.
-pub(super) fn visibility_of(segment_ids: Option<Tensor<2, Int>>) -> Visibility {
+fn visibility_of(segment_ids: Option<Tensor<2, Int>>) -> Visibility {
     segment_ids.map_or(Visibility::All, Visibility::Segments)
 }

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
-use super::model::{LlamaModel, visibility_of};
+use super::model::LlamaModel;
 
 /// A Llama that sorts texts, or scores them.
 ///
@@ -55,12 +55,11 @@ impl LlamaForSequenceClassification {
         loss: impl Fn(Tensor<2>) -> Tensor<1> + 'a,
     ) -> Stack<'a, Self, 3> {
         let [_, length] = input_ids.dims();
-        let rotary = self.model.rotary_emb.slice(0, length);
-        let visibility = visibility_of(attention_mask.clone());
+        let through_layer = self.model.through_layer(length, attention_mask.clone());
         Stack::new(
             move |llama: &Self| llama.model.embed(input_ids.clone()),
             |llama| &llama.model.layers,
-            move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None),
+            through_layer,
             move |llama, hidden| {
                 let hidden = llama.model.norm.forward(hidden);
                 loss(llama.head_logits(hidden, attention_mask.clone()))

@@ -1,6 +1,7 @@
 //! A step of the block optimizer: gradients are taken whole or layer by layer, then the trained entries are updated.
 use super::BlockOptimizer;
 use crate::grad_norm;
+use crate::parts::Given;
 use crate::states::MaskPlan;
 use crate::step::{Step, Updater, flat_gradients};
 use crate::{HalfWeights, MaskRefresh, MaskScope, MaskThreshold, OptimError};
@@ -71,8 +72,11 @@ impl BlockOptimizer {
         learning_rate: f64,
     ) -> Result<Step<M>, OptimError> {
         let module = self.take(module, gradients, learning_rate)?;
-        let (trained, without_gradient) = self.parts.split(self.trained_params(), &self.parameters)?;
-        let gradients = self.parts.finish();
+        let Given {
+            trained,
+            without_gradient,
+            waiting,
+        } = self.parts.finish(self.trained_params(), &self.parameters)?;
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.makes_masks() {
             // All of the selection; or what no part had a gradient of.
@@ -80,7 +84,7 @@ impl BlockOptimizer {
             if !self.waits_for_all() {
                 masked.retain(|param| !trained.contains(param));
             }
-            self.make_masks(&module, &gradients, clip.as_ref(), &masked)?;
+            self.make_masks(&module, &waiting, clip.as_ref(), &masked)?;
             self.unmasked = false;
         }
         let step = self.selector.step() + 1;
@@ -88,7 +92,7 @@ impl BlockOptimizer {
         for block in measured {
             self.selector.note_measured(block, step);
         }
-        let model = self.update(module, gradients, learning_rate, clip, &BTreeSet::new());
+        let model = self.update(module, waiting, learning_rate, clip, &BTreeSet::new());
         Ok(Step {
             model,
             grad_norm,

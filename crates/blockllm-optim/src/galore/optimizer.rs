@@ -6,7 +6,7 @@ use super::updater::Updater;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::layouts::{Layouts, matches};
 use crate::parameters::distinct_parameters;
-use crate::parts::Parts;
+use crate::parts::{Given, Parts};
 use crate::{OptimError, Parameter, Step, set_trainable};
 use blockllm_policy::Reason;
 use burn::module::{Module, ParamId};
@@ -158,13 +158,16 @@ impl GaLoreOptimizer {
     ) -> Result<Step<M>, OptimError> {
         let module = self.take(module, gradients, learning_rate)?;
         let trained = self.states.keys().copied().collect();
-        let (trained, without_gradient) = self.parts.split(trained, &self.parameters)?;
+        let Given {
+            trained,
+            without_gradient,
+            waiting,
+        } = self.parts.finish(trained, &self.parameters)?;
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.looks_for_finite() {
             self.check_finite(&grad_norm)?;
         }
-        let gradients = self.parts.finish();
-        let model = self.update(module, gradients, learning_rate, clip);
+        let model = self.update(module, waiting, learning_rate, clip);
         self.steps += 1;
         Ok(Step {
             model,

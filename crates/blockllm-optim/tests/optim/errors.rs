@@ -2,7 +2,6 @@
 use crate::common::{NEVER, Run, Toy, batch, blockllm, devices, roles};
 use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, OptimError, SweepMode};
 use blockllm_policy::{All, Roles};
-use burn::module::Module;
 use burn::tensor::Device;
 
 fn refused(device: &Device, config: BlockOptimizerConfig) -> String {
@@ -131,6 +130,7 @@ fn a_parameter_in_two_places_is_refused() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_module_on_two_devices_is_refused() {
+    use burn::module::Module;
     let [(_, flex), (_, wgpu)] = devices().try_into().unwrap();
     let mut model = Toy::new(&flex);
     model.fc2 = model.fc2.to_device(&wgpu);

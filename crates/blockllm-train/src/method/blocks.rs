@@ -2,7 +2,7 @@
 use crate::{TrainConfig, TrainError};
 use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold,
-    Measured, MomentPrecision, NormKind, SignSgd, SweepMode, Update,
+    Measured, MomentPrecision, NormKind, SignSgd, SweepMode, Update, parameters,
 };
 use blockllm_policy::{CyclicOrder, Partition, PolicyConfig, Role, Roles, VisitSmoothing};
 use burn::module::Module;
@@ -133,17 +133,38 @@ impl BlockMethod {
         self
     }
 
+    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of LISA's own list, what
+    /// is not there, such as the head of a model whose head is the embedding, is left out.
+    pub(crate) fn roles(&self, paths: &[&str]) -> Roles {
+        let mut always = self.always.clone();
+        if always == lisa_always() {
+            always.retain(|pattern| {
+                let alone = Roles {
+                    always: vec![pattern.clone()],
+                    never: Vec::new(),
+                };
+                paths.iter().any(|path| alone.role(path) == Role::Always)
+            });
+        }
+        Roles {
+            always,
+            never: self.never.clone(),
+        }
+    }
+
     pub(super) fn optimizer<M: Module>(
         &self,
         module: &M,
         config: &TrainConfig,
     ) -> Result<BlockOptimizer, TrainError> {
+        let parameters = parameters(module);
+        let paths: Vec<_> = parameters
+            .iter()
+            .map(|parameter| parameter.info.path.as_str())
+            .collect();
         let settings = BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
-            roles: Roles {
-                always: self.always.clone(),
-                never: self.never.clone(),
-            },
+            roles: self.roles(&paths),
             norm: self.norm,
             probes: self.probes,
             measured: self.measured,

@@ -1,6 +1,5 @@
 //! The loop: prepare, forward, backward, step, observe, with everything told to an observer.
 mod course;
-mod finite;
 mod run;
 mod saving;
 

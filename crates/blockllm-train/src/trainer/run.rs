@@ -1,6 +1,6 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
 use super::saving::Place;
-use super::{Course, Setup, Trained, finite};
+use super::{Course, Setup, Trained};
 use crate::checkpoint::CheckpointState;
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
@@ -8,7 +8,7 @@ use crate::{
     Backward, BadSteps, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record,
     RunObserver, StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
-use blockllm_optim::{GradientsParams, OptimError, Parameter, Step};
+use blockllm_optim::{GradientsParams, OptimError, Parameter, Step, gradient_norm};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -199,7 +199,7 @@ impl<'a, O: Objective> Run<'a, O> {
         if !self.by_layers {
             let (loss, gradients) = micro_batches.backward(&model, meter);
             if self.config.bad_steps == BadSteps::Skip
-                && let Some(norm) = finite::norm(&model, &gradients)
+                && let Some(norm) = gradient_norm(&model, &gradients)
             {
                 let (loss, grad_norm) = read_back(loss.clone(), norm)?;
                 if !(loss.is_finite() && grad_norm.is_finite()) {

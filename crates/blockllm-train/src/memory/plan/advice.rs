@@ -119,8 +119,7 @@ fn possible(workload: &Workload<'_>) -> Vec<Change> {
         if blocks.moment_precision == MomentPrecision::F32 {
             changes.push(Change::CodedMoments);
         }
-        let masters = workload.masters && blocks.half_weights == HalfWeights::Masters;
-        if masters && workload.weights == WeightType::Bf16 {
+        if blocks.half_weights == HalfWeights::Masters && workload.weights == WeightType::Bf16 {
             changes.push(Change::NoMasters);
         }
         if workload.clipped {
@@ -155,10 +154,11 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
     for change in changes {
         match change {
             Change::Method(name) => method = Method::parse(name)?,
-            Change::CodedMoments | Change::MasksAlone | Change::Sparsity(_) => {
+            Change::CodedMoments | Change::NoMasters | Change::MasksAlone | Change::Sparsity(_) => {
                 if let Algorithm::Blocks(blocks) = &mut method.algorithm {
                     match change {
                         Change::Sparsity(sparsity) => blocks.sparsity = *sparsity,
+                        Change::NoMasters => blocks.half_weights = HalfWeights::Stochastic,
                         Change::MasksAlone => blocks.mask = MaskScope::PerParameter,
                         _ => blocks.moment_precision = MomentPrecision::Int8,
                     }
@@ -174,12 +174,15 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
     for change in changes {
         match change {
             Change::LayerWise => changed.backward = BackwardMode::LayerWise,
-            Change::NoMasters => changed.masters = false,
             Change::HalfWeights => changed.weights = WeightType::Bf16,
             Change::NoClipping => changed.clipped = false,
             Change::BatchSize(rows) => changed.batch_size = *rows,
             Change::SeqLen(tokens) => changed.seq_len = *tokens,
-            Change::Method(_) | Change::CodedMoments | Change::MasksAlone | Change::Sparsity(_) => {}
+            Change::Method(_)
+            | Change::CodedMoments
+            | Change::NoMasters
+            | Change::MasksAlone
+            | Change::Sparsity(_) => {}
         }
     }
     Ok(MemoryPlan::estimate(&changed)?.peak_bytes())

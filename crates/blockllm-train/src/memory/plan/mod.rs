@@ -63,8 +63,6 @@ pub struct Workload<'a> {
     pub grad_accum_steps: u64,
     /// Whether gradients are clipped to a global norm, so that all of them wait for it.
     pub clipped: bool,
-    /// Whether trained entries of half-precision weights have a copy in f32.
-    pub masters: bool,
     /// How gradients are made.
     pub backward: BackwardMode,
     /// Whether the device is the CPU (flex), which computes in f32 whatever the weights are in.
@@ -85,7 +83,6 @@ impl<'a> Workload<'a> {
             weights: WeightType::F32,
             grad_accum_steps: 1,
             clipped: true,
-            masters: true,
             backward: BackwardMode::Whole,
             on_host: false,
             selection: Assumed::Typical,
@@ -161,13 +158,13 @@ mod tests {
     use blockllm_model::llama::LlamaConfig;
 
     /// GB of Llama 7B in bf16 at 1 x 512 tokens.
-    fn seven_billion(method: &str, backward: BackwardMode, masters: bool) -> f64 {
+    fn seven_billion(method: &str, backward: BackwardMode, clipped: bool) -> f64 {
         let model = ModelShape::Llama(LlamaConfig::preset("7b").unwrap());
         let method = Method::parse(method).unwrap();
         let plan = MemoryPlan::estimate(&Workload {
             weights: WeightType::Bf16,
             backward,
-            masters,
+            clipped,
             ..Workload::new(&model, &method, 1, 512)
         });
         plan.unwrap().peak_bytes() as f64 / 1e9
@@ -187,16 +184,29 @@ mod tests {
     #[test]
     fn each_setting_that_saves_memory_does() {
         use BackwardMode::{LayerWise, Whole};
-        let whole = seven_billion("blockllm:0.95", Whole, true);
-        let layer_wise = seven_billion("blockllm:0.95", LayerWise, true);
-        let coded = seven_billion("blockllm:0.95+state=int8", LayerWise, true);
-        let without_masters = seven_billion("blockllm:0.95+state=int8", LayerWise, false);
-        assert!(
-            whole > layer_wise && layer_wise > coded && coded > without_masters,
-            "{whole} {layer_wise} {coded} {without_masters}"
-        );
-        let sparser = seven_billion("blockllm:0.99+state=int8", LayerWise, false);
-        assert!(sparser < without_masters, "{sparser}");
+        let falling = [
+            seven_billion("blockllm:0.95", Whole, true),
+            seven_billion("blockllm:0.95", LayerWise, true),
+            seven_billion("blockllm:0.95+state=int8", LayerWise, true),
+            seven_billion("blockllm:0.95+state=int8+half=stochastic", LayerWise, true),
+            seven_billion("blockllm:0.95+state=int8+half=stochastic", LayerWise, false),
+            seven_billion(
+                "blockllm:0.95+state=int8+half=stochastic+mask=per-parameter",
+                LayerWise,
+                false,
+            ),
+            seven_billion("blockllm:0.99+state=int8+half=stochastic", LayerWise, false),
+        ];
+        assert!(falling.is_sorted_by(|more, less| more > less), "{falling:?}");
+    }
+
+    #[test]
+    fn seven_billion_parameters_fit_where_the_paper_has_them() {
+        let with_masters = seven_billion("blockllm:0.95+state=int8", BackwardMode::LayerWise, true);
+        assert!(with_masters <= 17.0, "{with_masters}");
+        let method = "blockllm:0.95+state=int8+half=stochastic";
+        let without = seven_billion(method, BackwardMode::LayerWise, false);
+        assert!(without <= 15.0, "{without}");
     }
 
     #[test]

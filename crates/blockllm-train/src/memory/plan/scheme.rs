@@ -107,10 +107,8 @@ impl Scheme {
         let free: Vec<usize> = (0..parameters.len()).filter(|p| parameters[*p].free).collect();
         let info = |p: &usize| ParamInfo::new(parameters[*p].path.clone(), parameters[*p].entries);
         let infos: Vec<_> = free.iter().map(info).collect();
-        let roles = Roles {
-            always: method.always.clone(),
-            never: method.never.clone(),
-        };
+        let paths: Vec<_> = infos.iter().map(|info| info.path.as_str()).collect();
+        let roles = method.roles(&paths);
         let blocks = Partition::from_name(&method.partition)?.blocks(&infos, &roles)?;
         let policy = method.policy.build()?;
         let (take, signal) = (policy.take(), policy.signal());

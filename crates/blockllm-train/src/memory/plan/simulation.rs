@@ -79,7 +79,6 @@ impl<'a> Run<'a> {
             method: workload.method,
             half,
             on_host: workload.on_host,
-            masters: workload.masters,
         };
         let always = scheme
             .always

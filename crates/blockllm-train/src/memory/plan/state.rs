@@ -25,7 +25,6 @@ pub(super) struct StateRule<'a> {
     /// Whether weights are in half precision, on the host or elsewhere.
     pub half: bool,
     pub on_host: bool,
-    pub masters: bool,
 }
 
 impl StateRule<'_> {
@@ -55,7 +54,7 @@ impl StateRule<'_> {
     ) -> ParameterState {
         let estimate = StateEstimate {
             moments,
-            master: masters && self.masters && self.half,
+            master: masters && self.half,
             ..StateEstimate::new(parameter.entries, kept, arrays)
         };
         let mut bytes = PlanParts::default();
