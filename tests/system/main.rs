@@ -6,6 +6,7 @@ mod agreement;
 mod bad_steps;
 mod batches;
 mod broken_weights;
+mod checkpoints;
 mod determinism;
 mod evaluation;
 mod fine_tuning;

@@ -12,17 +12,17 @@ use burn::tensor::Device;
 use std::path::Path;
 
 /// Optimizer steps of every run here.
-const STEPS: u64 = 12;
+pub(crate) const STEPS: u64 = 12;
 
 /// Batches in a circle that can be resumed, and whose disk fails after a number of them.
-struct Failing {
+pub(crate) struct Failing {
     batches: [LmBatch; 3],
     given: usize,
     fails_after: usize,
 }
 
 impl Failing {
-    fn after(batches: u64) -> Self {
+    pub(crate) fn after(batches: u64) -> Self {
         Self {
             batches: [0, 2, 4].map(|salt| padded(&[12, 7], 12, salt)),
             given: 0,
@@ -58,6 +58,17 @@ fn run(
     folder: &Path,
     method: &str,
     every: u64,
+    batches: Failing,
+) -> Result<Trained<LlamaForCausalLM>, TrainError> {
+    run_from(0, folder, method, &Checkpoints::new(folder, every), batches)
+}
+
+/// [`run`] of a model that is drawn from `seed`, with these checkpoints.
+pub(crate) fn run_from(
+    seed: u64,
+    folder: &Path,
+    method: &str,
+    checkpoints: &Checkpoints,
     mut batches: Failing,
 ) -> Result<Trained<LlamaForCausalLM>, TrainError> {
     let device = Device::flex().autodiff();
@@ -67,7 +78,6 @@ fn run(
         ..constant(STEPS, 1e-4)
     };
     let method = Method::parse(method).unwrap().with_patience(2);
-    let checkpoints = Checkpoints::new(folder, every);
     let mut folder = RunFolder::new(folder);
     match checkpoints.newest_whole(&mut |text| panic!("{text}")).unwrap() {
         Some(step) => folder
@@ -82,8 +92,8 @@ fn run(
         validation: &Failing::after(0).batches[..1],
         device: &device,
     };
-    let model = tiny_llama().init(0, &device);
-    train_resumable(&setup, model, &mut batches, meter, &mut folder, &checkpoints)
+    let model = tiny_llama().init(seed, &device);
+    train_resumable(&setup, model, &mut batches, meter, &mut folder, checkpoints)
 }
 
 /// Everything that a run is remembered by, clocks and memory aside.

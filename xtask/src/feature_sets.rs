@@ -11,8 +11,9 @@ use crate::process::ask;
 use crate::workspace;
 
 /// What people and CI build, beside the whole workspace: the arguments that choose packages.
-const ALONE: [&str; 6] = [
+const ALONE: [&str; 7] = [
     "blockllm-kernels",
+    "blockllm-tensors",
     "blockllm-optim",
     "blockllm-model",
     "blockllm-train",

@@ -165,6 +165,9 @@ pub struct Cli {
     /// Show what would be run and where, and what is there already; trains nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Measure this run of `memory` alone and print it: how the experiment starts itself, once for every run on a GPU
+    #[arg(long, hide = true, value_name = "SIZE/METHOD")]
+    pub memory_run: Option<String>,
     /// The options that stand on the command line; no option
     #[arg(skip)]
     pub given: BTreeSet<String>,

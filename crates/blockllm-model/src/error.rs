@@ -59,24 +59,9 @@ pub enum ModelError {
         /// What to do.
         mend: String,
     },
-    /// The header of a safetensors file cannot be read.
-    #[error("{} has a corrupt safetensors header: {found}; download or save the file again", path.display())]
-    CorruptHeader {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        found: String,
-    },
-    /// A safetensors file is shorter or longer than its header says.
-    #[error("{} has {found} bytes where its header asks for {expected}; download or save the file again", path.display())]
-    FileSize {
-        /// The file.
-        path: PathBuf,
-        /// Size by the header, in bytes.
-        expected: u64,
-        /// Size on disk, in bytes.
-        found: u64,
-    },
+    /// A file of tensors could not be read or written.
+    #[error(transparent)]
+    Tensors(#[from] blockllm_tensors::TensorFileError),
     /// A tensor that the model needs is in none of the files.
     #[error("{} holds no tensor `{tensor}`; check that config.json belongs to these weights", path.display())]
     MissingTensor {
@@ -116,16 +101,6 @@ pub enum ModelError {
         expected: usize,
         /// Classes in the file.
         found: usize,
-    },
-    /// A tensor has a number format that is not read.
-    #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16 or BF16; convert the weights to one of these", path.display())]
-    Dtype {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's key.
-        tensor: String,
-        /// The format in the file.
-        found: String,
     },
     /// A sequence does not fit into the model's positions.
     #[error(

@@ -2,15 +2,20 @@
 
 use std::f64::consts::TAU;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::nn::{Embedding, Linear};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Draws every parameter of `module` that was not drawn yet.
 pub(crate) fn materialize<M: Module>(module: &M) {
     module.visit(&mut Materialize);
+}
+
+/// `module` with every parameter drawn and in `dtype`.
+pub(crate) fn materialize_as<M: Module>(module: M, dtype: FloatDType) -> M {
+    module.map(&mut MaterializeAs(dtype))
 }
 
 /// Hands out parameters, each with a random stream of its own.
@@ -111,6 +116,19 @@ struct Materialize;
 impl ModuleVisitor for Materialize {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let _ = param.val();
+    }
+}
+
+/// Touches every parameter and puts it into a number format.
+struct MaterializeAs(FloatDType);
+
+impl ModuleMapper for MaterializeAs {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value) = (param.id, param.base().inner());
+        if value.dtype() == DType::from(self.0) {
+            return param;
+        }
+        param.transform_for_load(value.cast(self.0), id)
     }
 }
 

@@ -20,7 +20,8 @@ const FEWEST_CHUNK_TOKENS: usize = 128;
 /// How the loss is computed; the numbers do not depend on it but for rounding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LossOptions {
-    /// Tokens per chunk; `None` takes as many as have 4 MiB of logits, at least 128.
+    /// Tokens per chunk; `None` takes as many as have 4 MiB of logits, at least 128; and where a head in half precision is
+    /// trained at least a quarter of its width, which takes less memory than a sum over chunks does.
     pub chunk_tokens: Option<usize>,
 }
 
@@ -53,10 +54,11 @@ impl LossOptions {
         }
     }
 
-    /// Tokens per chunk for a vocabulary.
-    pub fn chunk(self, vocab_size: usize) -> usize {
+    /// Tokens per chunk for a vocabulary; `half_head` is the width `D` of a head in half precision that is trained.
+    pub fn chunk(self, vocab_size: usize, half_head: Option<usize>) -> usize {
+        let fewest = FEWEST_CHUNK_TOKENS.max(half_head.unwrap_or(0) / 4);
         self.chunk_tokens
-            .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(FEWEST_CHUNK_TOKENS))
+            .unwrap_or_else(|| (DEFAULT_CHUNK_LOGITS / vocab_size).max(fewest))
             .max(1)
     }
 }
@@ -124,12 +126,15 @@ impl Chunks {
         wanted: Wanted,
         options: LossOptions,
     ) -> Self {
-        let [tokens, _] = hidden.dims();
-        let chunk = options.chunk(head.vocab_size());
+        let [tokens, width] = hidden.dims();
+        let half_head = wanted.head && hidden.dtype() != DType::F32;
+        let chunk = options.chunk(head.vocab_size(), half_head.then_some(width));
+        // In half precision the last of many chunks would be less than half a unit of their sum.
+        let sums_in_f32 = half_head && tokens > chunk;
         let counted = labels.clone().greater_equal_elem(0).float().cast(DType::F32);
         let mut sum = Tensor::<1>::zeros([1], (&hidden.device(), DType::F32));
         let mut hidden_grads = Vec::new();
-        let mut head_grad: Option<Tensor<2>> = None;
+        let mut head_grad = sums_in_f32.then(|| head.zeros_in_f32());
         for start in (0..tokens).step_by(chunk) {
             let length = chunk.min(tokens - start);
             let hidden = hidden.clone().narrow(0, start, length); // [n, D]
@@ -149,6 +154,13 @@ impl Chunks {
                 hidden_grads.push(head.hidden_grad(logits_grad));
             }
         }
+        let head_grad = head_grad.map(|sum| {
+            if sums_in_f32 {
+                sum.cast(hidden.dtype())
+            } else {
+                sum
+            }
+        });
         let hidden_grad = wanted.hidden.then(|| Tensor::cat(hidden_grads, 0));
         Self {
             sum,
@@ -210,6 +222,12 @@ impl HeadWeight {
             Self::Columns(weight) => product(logits_grad, weight.clone().transpose()),
             Self::Rows(weight) => product(logits_grad, weight.clone()),
         }
+    }
+
+    /// Zeros of the matrix's shape.
+    fn zeros_in_f32(&self) -> Tensor<2> {
+        let weight = self.weight();
+        Tensor::zeros(weight.dims(), (&weight.device(), DType::F32))
     }
 
     /// `sum + h^T dz`, in the layout of the weight.

@@ -9,6 +9,9 @@ pub enum OptimError {
     /// The policy side refused.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A tensor of a record could not be read.
+    #[error(transparent)]
+    Tensors(#[from] blockllm_tensors::TensorFileError),
     /// A setting is out of its range.
     #[error("optimizer setting `{field}` is {value}: {mend}")]
     Setting {

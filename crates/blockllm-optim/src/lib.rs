@@ -62,7 +62,7 @@ pub use lora::LoraConfig;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};
 pub use parts::TakeGradients;
-pub use precision::cast_module;
+pub use precision::{cast_module, check_dtype};
 pub use record::OptimizerRecord;
 pub use selection_log::SelectionEvent;
 pub use sparse_state::StateEstimate;

@@ -1,8 +1,8 @@
 //! One array of optimizer state, in f32 or in 8-bit codes.
 use crate::quantized::{Coding, Int8Blocks, WORDS, blocks, coded_bytes};
-use crate::record::{read_back, read_back_ints};
 use crate::{OptimError, OptimizerRecord};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use blockllm_tensors::HeldTensor;
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -100,12 +100,15 @@ impl Moments {
     }
 
     /// Puts the tensors under names that begin with `name`.
-    pub fn record(&self, name: &str, tensors: &mut BTreeMap<String, TensorData>) -> Result<(), OptimError> {
+    pub fn record(&self, name: &str, tensors: &mut BTreeMap<String, HeldTensor>) {
         match self {
-            Self::F32(values) => read_back(vec![(name.to_owned(), Tensor::clone(values))], tensors),
+            Self::F32(values) => {
+                tensors.insert(name.to_owned(), HeldTensor::float(Tensor::clone(values)));
+            }
             Self::Int8(codes) => {
-                read_back(vec![(format!("{name}.scales"), codes.scales.clone())], tensors)?;
-                read_back_ints(format!("{name}.words"), codes.words.clone(), tensors)
+                let (scales, words) = (codes.scales.clone(), codes.words.clone());
+                tensors.insert(format!("{name}.scales"), HeldTensor::float(scales));
+                tensors.insert(format!("{name}.words"), HeldTensor::ints(words));
             }
         }
     }

@@ -16,7 +16,10 @@ pub fn cast_module<M: Module>(module: M, dtype: DType) -> Result<M, OptimError> 
 }
 
 /// Refuses a type that `device` cannot compute in.
-pub(crate) fn check_dtype(device: &Device, dtype: DType) -> Result<(), OptimError> {
+///
+/// # Errors
+/// Names the device and the type.
+pub fn check_dtype(device: &Device, dtype: DType) -> Result<(), OptimError> {
     if device.supports_dtype(dtype) {
         return Ok(());
     }

@@ -1,21 +1,23 @@
 //! A saved optimizer: a part for a text file, and named tensors; and what every kind of record is checked for.
 use crate::{OptimError, Parameter};
 use blockllm_policy::{ParamInfo, PolicyError};
-use burn::tensor::{DType, Int, Tensor, TensorData, Transaction};
+use blockllm_tensors::HeldTensor;
+use burn::tensor::{DType, TensorData};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
-/// What an optimizer remembers across a resume. Whoever holds it decides where it is written.
+/// What an optimizer remembers across a resume. Whoever holds it decides where it is written; until then its tensors share
+/// the memory of the optimizer, which copies what it goes on to change.
 #[derive(Clone, Debug)]
 pub struct OptimizerRecord {
     /// All that is no tensor, in the optimizer's own form.
     pub meta: serde_json::Value,
     /// State arrays, indices, bases, measured norms.
-    pub tensors: BTreeMap<String, TensorData>,
+    pub tensors: BTreeMap<String, HeldTensor>,
 }
 
 impl OptimizerRecord {
-    pub(crate) fn new(meta: &impl Serialize, tensors: BTreeMap<String, TensorData>) -> Self {
+    pub(crate) fn new(meta: &impl Serialize, tensors: BTreeMap<String, HeldTensor>) -> Self {
         Self {
             meta: serde_json::to_value(meta).expect("a record's parts have only string keys"),
             tensors,
@@ -28,52 +30,19 @@ impl OptimizerRecord {
             .map_err(|error| mismatch("optimizer", &error.to_string(), &kind))
     }
 
-    /// Takes the tensor of that name and number of entries.
+    /// Takes the tensor of that name and number of entries; until then it may have stayed in its file.
     pub(crate) fn take(&mut self, name: &str, entries: u64) -> Result<TensorData, OptimError> {
-        let data = self.tensors.remove(name);
-        data.filter(|data| data.num_elements() as u64 == entries)
-            .ok_or_else(|| {
-                mismatch(
-                    "a state",
-                    &format!("without `{name}`, or of another length"),
-                    &format!("{entries} entries"),
-                )
-            })
+        let held = self.tensors.remove(name);
+        let held = held.filter(|held| held.num_elements() as u64 == entries);
+        let held = held.ok_or_else(|| {
+            mismatch(
+                "a state",
+                &format!("without `{name}`, or of another length"),
+                &format!("{entries} entries"),
+            )
+        })?;
+        Ok(held.into_data(name)?)
     }
-}
-
-/// Reads the named tensors back with one transfer.
-pub(crate) fn read_back<const D: usize>(
-    named: Vec<(String, Tensor<D>)>,
-    tensors: &mut BTreeMap<String, TensorData>,
-) -> Result<(), OptimError> {
-    let (names, values): (Vec<_>, Vec<_>) = named.into_iter().unzip();
-    if values.is_empty() {
-        return Ok(());
-    }
-    let transaction = values
-        .into_iter()
-        .fold(Transaction::default(), Transaction::register);
-    let data = transaction.try_execute().map_err(|error| OptimError::Device {
-        what: "optimizer state",
-        message: error.to_string(),
-    })?;
-    tensors.extend(names.into_iter().zip(data));
-    Ok(())
-}
-
-/// Reads integers back under `name`.
-pub(crate) fn read_back_ints(
-    name: String,
-    values: Tensor<1, Int>,
-    tensors: &mut BTreeMap<String, TensorData>,
-) -> Result<(), OptimError> {
-    let data = values.try_into_data().map_err(|error| OptimError::Device {
-        what: "optimizer state",
-        message: error.to_string(),
-    })?;
-    tensors.insert(name, data);
-    Ok(())
 }
 
 /// Refuses a record of another model.

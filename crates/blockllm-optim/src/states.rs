@@ -8,7 +8,8 @@ use crate::{
     MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate,
     UpdateRule,
 };
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use blockllm_tensors::HeldTensor;
+use burn::tensor::{DType, Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States by position in the parameter list: those of `A` stay, those of `S` live as long as the selection.
@@ -129,10 +130,9 @@ impl States {
     /// The forms of all states; their tensors go into `tensors`.
     pub(crate) fn record(
         &self,
-        tensors: &mut BTreeMap<String, TensorData>,
-    ) -> Result<BTreeMap<usize, SparseStateRecord>, OptimError> {
-        let one =
-            |(param, state): (&usize, &SparseState)| Ok((*param, state.record(&prefix(*param), tensors)?));
+        tensors: &mut BTreeMap<String, HeldTensor>,
+    ) -> BTreeMap<usize, SparseStateRecord> {
+        let one = |(param, state): (&usize, &SparseState)| (*param, state.record(&prefix(*param), tensors));
         self.by_param.iter().map(one).collect()
     }
 

@@ -1,8 +1,9 @@
 //! Settings of a training run.
 use crate::{Schedule, TrainError, WhenToCheck};
-use blockllm_optim::cast_module;
+use blockllm_model::hf::WeightDtype;
+use blockllm_optim::{cast_module, check_dtype};
 use burn::module::Module;
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 /// In what the weights are kept while training.
@@ -16,7 +17,24 @@ pub enum WeightType {
     Bf16,
 }
 
+impl From<WeightType> for WeightDtype {
+    fn from(weights: WeightType) -> Self {
+        match weights {
+            WeightType::F32 => Self::F32,
+            WeightType::Bf16 => Self::BF16,
+        }
+    }
+}
+
 impl WeightType {
+    /// Refuses a device that cannot compute in this type, before a model is made on it.
+    ///
+    /// # Errors
+    /// Names the device.
+    pub fn check(self, device: &Device) -> Result<(), TrainError> {
+        Ok(check_dtype(device, WeightDtype::from(self).into())?)
+    }
+
     /// `model` in this type.
     ///
     /// # Errors

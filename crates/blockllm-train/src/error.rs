@@ -14,6 +14,9 @@ pub enum TrainError {
     /// The model side refused.
     #[error(transparent)]
     Model(#[from] blockllm_model::ModelError),
+    /// A file of tensors could not be read or written.
+    #[error(transparent)]
+    Tensors(#[from] blockllm_tensors::TensorFileError),
     /// The optimizer refused, or training diverged.
     #[error(transparent)]
     Optim(#[from] OptimError),

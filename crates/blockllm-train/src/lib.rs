@@ -4,7 +4,6 @@
 //! batches and a [`Method`] (what is trained), and tells a [`RunObserver`] everything that a report needs.
 
 pub mod checkpoint;
-mod checkpoint_files;
 pub mod config;
 pub mod device;
 pub mod device_log;
@@ -26,9 +25,7 @@ pub mod run_folder;
 pub mod schedule;
 pub mod self_check;
 pub mod sequence_classification;
-mod tensor_file;
 pub mod trainer;
-mod weights;
 
 pub use blockllm_backward::Stack;
 pub use checkpoint::Checkpoints;

@@ -115,7 +115,10 @@ impl TrainingOptimizer {
     /// # Errors
     /// When the device fails.
     pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
-        either!(self, optimizer => optimizer.record())
+        match self {
+            Self::Blocks(optimizer) => optimizer.record(),
+            Self::GaLore(optimizer) => Ok(optimizer.record()),
+        }
     }
 
     /// Goes on from a record.
@@ -129,6 +132,16 @@ impl TrainingOptimizer {
     /// The module's parameters, in visiting order.
     pub fn parameters(&self) -> &[Parameter] {
         either!(self, optimizer => optimizer.parameters())
+    }
+
+    /// Paths of the parameters that training may have changed so far; all others have the bits that they began with.
+    pub fn changed_parameters(&self) -> Vec<&str> {
+        either!(self, optimizer => optimizer.changed_parameters())
+    }
+
+    /// Paths of the parameters that training may ever change.
+    pub fn trainable_parameters(&self) -> Vec<&str> {
+        either!(self, optimizer => optimizer.trainable_parameters())
     }
 
     /// Names of all blocks, in order.

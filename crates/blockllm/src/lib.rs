@@ -9,6 +9,7 @@
 //! | [`backward`] | backward passes layer by layer, for any model that is a stack |
 //! | [`model`] | Llama, loading and saving Hugging Face folders |
 //! | [`data`] | C4 shards, tokenizers, packing, prefetched batches |
+//! | [`tensors`] | named tensors to and from safetensors files, a piece at a time |
 //! | [`train`] | the trainer: methods, schedules, evaluation, measured memory, run records |
 //!
 //! Your own loop needs three calls more than it has (see `examples/quickstart`):
@@ -41,6 +42,7 @@ pub use blockllm_data as data;
 pub use blockllm_model as model;
 pub use blockllm_optim as optim;
 pub use blockllm_policy as policy;
+pub use blockllm_tensors as tensors;
 pub use blockllm_train as train;
 
 /// What a loop of your own needs.

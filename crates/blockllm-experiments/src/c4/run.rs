@@ -6,7 +6,7 @@ use crate::run_place::RunPlace;
 use crate::{Cli, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::{LmBatch, LoaderConfig, validation_batches};
-use blockllm_model::hf::save_pretrained;
+use blockllm_model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
@@ -133,7 +133,8 @@ impl C4Job<'_> {
     fn save(&self, model: &LlamaForCausalLM, folder: &Path) -> Result<()> {
         let dir = folder.join("model");
         recorded_run::write_whole(&dir, |dir| {
-            save_pretrained(model, &self.plan.model, dir)?;
+            let options = SaveOptions::of(self.config.weights.into());
+            save_pretrained_with(model, &self.plan.model, dir, &options)?;
             tokenizer_files::write(&self.plan.tokenizer, self.plan.model.max_position_embeddings, dir)
         })?;
         eprintln!("{}: saved to {}", self.label(), dir.display());
@@ -145,9 +146,10 @@ impl Job for C4Job<'_> {
     fn train(&self, folder: &mut RunFolder, checkpoints: &Checkpoints) -> Result<RunResult> {
         let (plan, config) = (self.plan, &self.config);
         let device = self.cli.device.open()?.autodiff();
+        config.weights.check(&device)?;
         let mut batches = TextBatches::new(plan.corpus.clone(), plan.tokenizer.clone(), self.loader.clone())?;
         let meter = MemoryMeter::start(&device);
-        let model = plan.model.init(config.seed, &device);
+        let model = plan.model.init_as(config.seed, config.weights.into(), &device);
         warn_of_untrained(&self.label(), &model, self.method);
         let path = folder.path().to_owned();
         let mut observer = FolderAndTerminal {
@@ -183,7 +185,10 @@ impl Job for C4Job<'_> {
 
     fn write_outputs(&self, folder: &Path, checkpoints: &Checkpoints, result: &RunResult) -> Result<()> {
         let device = self.cli.device.open()?.autodiff();
-        let model = self.plan.model.init(self.config.seed, &device);
+        let model = self
+            .plan
+            .model
+            .init_as(self.config.seed, self.config.weights.into(), &device);
         let model = checkpoints.trained(model, self.method, &self.config, result.weights_step)?;
         self.save(&model.valid(), folder)
     }

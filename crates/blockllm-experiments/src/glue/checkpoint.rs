@@ -5,7 +5,8 @@ use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_model::Labels;
 use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
 use blockllm_model::hf::{
-    llama_classifier_config, llama_labels, load_llama_classifier, save_llama_classifier,
+    SaveOptions, WeightDtype, llama_classifier_config, llama_labels, load_llama_classifier_as,
+    save_llama_classifier_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
@@ -185,7 +186,7 @@ impl Checkpoint {
     }
 }
 
-/// An encoder for `task`; its head is drawn from `seed`.
+/// An encoder for `task`; its head is drawn from `seed`. A folder is read and saved with its numbers as `weights`.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -193,12 +194,14 @@ pub fn open_encoder(
     checkpoint: &Checkpoint,
     task: GlueTask,
     seed: u64,
+    weights: WeightDtype,
     device: &Device,
 ) -> Result<Opened<EncoderForSequenceClassification>> {
     let labels = labels(task);
     let (model, config, fresh) = match checkpoint {
         Checkpoint::Encoder(path, _) => {
-            let loaded = encoder::load_for_sequence_classification(path, task.num_labels(), seed, device)?;
+            let loaded =
+                encoder::load_for_sequence_classification_as(path, task.num_labels(), seed, weights, device)?;
             let mut model = loaded.model;
             if !loaded.fresh.iter().any(|path| path.starts_with("classifier."))
                 && let Some(order) = order_of(path, &loaded.config.labels, &labels)
@@ -219,7 +222,10 @@ pub fn open_encoder(
     Ok(Opened {
         model,
         parts: FineTuning::encoder(fresh),
-        save: Box::new(move |model, dir| Ok(encoder::save_pretrained(model, &config, dir)?)),
+        save: Box::new(move |model, dir| {
+            let options = SaveOptions::of(weights);
+            Ok(encoder::save_pretrained_with(model, &config, dir, &options)?)
+        }),
     })
 }
 
@@ -279,7 +285,7 @@ fn reordered(head: Linear, order: &[i32]) -> Linear {
     }
 }
 
-/// A Llama for `task`; its head is drawn from `seed`. It is saved as padding with `pad_id`, without which transformers
+/// A Llama for `task`, its numbers read and saved as `weights`; its head is drawn from `seed`. It is saved as padding with `pad_id`, without which transformers
 /// takes one text at a time.
 ///
 /// # Errors
@@ -289,9 +295,10 @@ pub fn open_llama(
     task: GlueTask,
     seed: u64,
     pad_id: u32,
+    weights: WeightDtype,
     device: &Device,
 ) -> Result<Opened<LlamaForSequenceClassification>> {
-    let loaded = load_llama_classifier(path, task.num_labels(), seed, device)?;
+    let loaded = load_llama_classifier_as(path, task.num_labels(), seed, weights, device)?;
     let (mut config, labels) = (loaded.config, labels(task));
     config.pad_token_id = Some(pad_id);
     let mut model = loaded.model;
@@ -303,7 +310,12 @@ pub fn open_llama(
     Ok(Opened {
         model,
         parts: FineTuning::llama(loaded.fresh),
-        save: Box::new(move |model, dir| Ok(save_llama_classifier(model, &config, &labels, dir)?)),
+        save: Box::new(move |model, dir| {
+            let options = SaveOptions::of(weights);
+            Ok(save_llama_classifier_with(
+                model, &config, &labels, dir, &options,
+            )?)
+        }),
     })
 }
 

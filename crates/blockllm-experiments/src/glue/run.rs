@@ -256,12 +256,14 @@ impl<'a> TaskRunner<'a> {
     /// Opens what is fine-tuned, whichever architecture it has.
     fn open<W: WithModel>(&self, device: &Device, then: W) -> Result<W::Done> {
         let (task, seed) = (self.task.data.task, self.config.seed);
+        self.config.weights.check(device)?;
+        let weights = self.config.weights.into();
         match &self.plan.checkpoint {
             Checkpoint::Llama(path, _) => {
                 let pad_id = u32::try_from(self.plan.encoder.pad_id())?;
-                then.with(open_llama(path, task, seed, pad_id, device)?, device)
+                then.with(open_llama(path, task, seed, pad_id, weights, device)?, device)
             }
-            checkpoint => then.with(open_encoder(checkpoint, task, seed, device)?, device),
+            checkpoint => then.with(open_encoder(checkpoint, task, seed, weights, device)?, device),
         }
     }
 

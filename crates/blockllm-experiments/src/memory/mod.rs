@@ -1,5 +1,6 @@
 //! The paper's claim about memory: methods by sizes by sparsities, measured where it is a matter of seconds, estimated
 //! elsewhere.
+mod alone;
 mod page;
 mod run;
 mod settings;
@@ -15,6 +16,9 @@ use anyhow::Result;
 /// When a run fails or the report cannot be written.
 pub fn run(cli: &Cli) -> Result<()> {
     let settings = Settings::of(cli)?;
+    if let Some(name) = &cli.memory_run {
+        return alone::print(cli, &settings, name);
+    }
     eprintln!("{}", settings.describe());
     let runs = run::all(cli, &settings)?;
     let folders: Vec<_> = runs.iter().map(|run| run.run.folder.path()).collect();

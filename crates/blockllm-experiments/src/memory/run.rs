@@ -1,5 +1,7 @@
-//! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own.
+//! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own; on a GPU each in a process
+//! of its own.
 use super::Settings;
+use super::alone::{self, measured_alone};
 use crate::Cli;
 use crate::recorded_run::{self, CompleteRun, FolderAndTerminal, Job, Outcome};
 use crate::run_place::RunPlace;
@@ -7,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use blockllm_data::LmBatch;
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{
-    Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult,
-    Setup, TrainConfig, TrainError, train,
+    Checkpoints, DeviceChoice, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder,
+    RunObserver, RunResult, Setup, TrainConfig, TrainError, train,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -35,7 +37,11 @@ pub(super) struct SizedRun {
 
 /// Measures every method on every size.
 pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
-    warm_up(cli, settings)?;
+    // On a GPU every run has a process of its own, which begins by itself.
+    let alone = cli.device.resolve()?.choice != DeviceChoice::Flex;
+    if !alone {
+        warm_up(cli, settings)?;
+    }
     let mut runs = Vec::new();
     for (size, (name, model)) in settings.sizes.iter().enumerate() {
         for method in &settings.methods {
@@ -56,6 +62,7 @@ pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
                 settings,
                 model,
                 method,
+                alone: alone.then(|| alone::name(name, &method.label)),
             };
             match recorded_run::make(cli, &place, &job).with_context(what)? {
                 Outcome::Complete(run) => runs.push(SizedRun { size, run: *run }),
@@ -72,6 +79,8 @@ struct MemoryJob<'a> {
     settings: &'a Settings,
     model: &'a LlamaConfig,
     method: &'a Method,
+    /// Its name, where it is measured in a process of its own.
+    alone: Option<String>,
 }
 
 impl Job for MemoryJob<'_> {
@@ -80,7 +89,10 @@ impl Job for MemoryJob<'_> {
             folder,
             progress: Progress::new(&self.method.label, self.settings.steps),
         };
-        measure(self.cli, self.settings, self.model, self.method, &mut observer)
+        match &self.alone {
+            Some(name) => measured_alone(name, &mut observer),
+            None => measure(self.cli, self.settings, self.model, self.method, &mut observer),
+        }
     }
 
     fn outputs(&self) -> Vec<&'static str> {
@@ -107,7 +119,7 @@ fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn measure(
+pub(super) fn measure(
     cli: &Cli,
     settings: &Settings,
     model: &LlamaConfig,

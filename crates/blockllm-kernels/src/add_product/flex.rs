@@ -1,13 +1,13 @@
 //! Adding a product on the CPU, on all cores.
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_flex::Flex;
 
-use super::AddProductBackend;
+use super::{AddProductBackend, composed};
 use crate::host::elementwise::{numbers_mut, owned_in_f32};
 use crate::host::gemm::{Cores, Matrix, MatrixMut, Target, product_on};
+use crate::host::in_f32;
 
 impl AddProductBackend for Flex {
     fn add_product(
@@ -15,9 +15,13 @@ impl AddProductBackend for Flex {
         left: FloatTensor<Self>,
         right: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let matrices = (Matrix::of(&left), Matrix::of(&right));
-        let (Some(first), Some(second), DType::F32) = (matrices.0, matrices.1, sum.dtype()) else {
-            return Self::float_add(sum, Self::float_matmul(left, right));
+        if sum.dtype() != DType::F32 {
+            return composed::<Self>(sum, left, right);
+        }
+        // The processor multiplies in f32 in any case.
+        let (left, right) = (in_f32(left), in_f32(right));
+        let (Some(first), Some(second)) = (Matrix::of(&left), Matrix::of(&right)) else {
+            return composed::<Self>(sum, left, right);
         };
         let (rows, depth) = (left.layout().shape()[0], left.layout().shape()[1]);
         let columns = right.layout().shape()[1];

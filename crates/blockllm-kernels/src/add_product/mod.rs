@@ -6,10 +6,11 @@ mod cube;
 mod flex;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-/// `sum + left right`, in the memory of `sum` where nobody else holds it; outside autodiff.
+/// `sum + left right`, in the memory of `sum` where nobody else holds it; outside autodiff. A sum in f32 may be of factors in
+/// half precision, so that nothing of many small products is lost.
 ///
 /// # Shapes
 ///
@@ -33,21 +34,46 @@ pub fn add_product(sum: Tensor<2>, left: Tensor<2>, right: Tensor<2>) -> Tensor<
     Fusion: cfg(feature = "fusion")
 )]
 pub trait AddProductBackend: Backend {
-    /// `sum + left right`, `[M, N]`.
+    /// `sum + left right`, `[M, N]`, in the type of `sum`.
     #[fusion(dtype = sum, shape = sum)]
     fn add_product(
         sum: FloatTensor<Self>,
         left: FloatTensor<Self>,
         right: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::float_add(sum, Self::float_matmul(left, right))
+        composed::<Self>(sum, left, right)
     }
+}
+
+/// The composition of burn's operations.
+fn composed<B: Backend>(sum: FloatTensor<B>, left: FloatTensor<B>, right: FloatTensor<B>) -> FloatTensor<B> {
+    let product = B::float_matmul(left, right);
+    let dtype = sum.dtype();
+    if product.dtype() == dtype {
+        return B::float_add(sum, product);
+    }
+    B::float_add(sum, B::float_cast(product, dtype.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{assert_close, devices, float_types, numbers, random};
+    use burn::tensor::DType;
+
+    #[test]
+    fn a_sum_in_f32_loses_nothing_of_products_in_half_precision() {
+        for device in devices() {
+            for (dtype, _) in float_types(&device) {
+                // In bf16 a sum of ones would stop at 256.
+                let factor = |shape: [usize; 2]| Tensor::<2>::ones(shape, (&device, DType::F32)).cast(dtype);
+                let zeros = Tensor::zeros([2, 3], (&device, DType::F32));
+                let sum = (0..600).fold(zeros, |sum, _| add_product(sum, factor([2, 1]), factor([1, 3])));
+                assert_eq!(sum.dtype(), DType::F32);
+                assert_eq!(numbers(sum), [600.0; 6], "{dtype:?} {device:?}");
+            }
+        }
+    }
 
     #[test]
     fn sums_and_products_are_those_of_the_composition() {

@@ -35,5 +35,6 @@ pub use layer_norm::LayerNorm;
 pub use model::{EncoderModel, EncoderStack, Pooler};
 
 pub use crate::hf::encoder::{
-    load_encoder, load_for_sequence_classification, save_pretrained, save_pretrained_with,
+    load_encoder, load_for_sequence_classification, load_for_sequence_classification_as, save_pretrained,
+    save_pretrained_with,
 };

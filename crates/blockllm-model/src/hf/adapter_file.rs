@@ -1,45 +1,42 @@
 //! `adapter_model.safetensors`: the factors of LoRA adapters, under PEFT's keys.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use blockllm_tensors::{StoredTensor, TensorFile};
+use burn::tensor::{DType, TensorData};
 
-use super::dtype::WeightDtype;
-use super::transpose::transpose;
+use super::folder::expected;
 use crate::ModelError;
 
 /// What PEFT's wrappers put before the path of a module.
 pub(super) const PREFIX: &str = "base_model.model.";
 
-/// The factors of a layer in burn's layout: `a` `[in, r]`, `b` `[r, out]`.
-pub(super) type Factors = (Vec<f32>, Vec<f32>);
+/// Where the factors of a layer lie, in PyTorch's layout: `[r, in]` and `[out, r]`.
+#[derive(Debug)]
+pub(super) struct Factors {
+    first: StoredTensor,
+    second: StoredTensor,
+}
+
+impl Factors {
+    /// The factors in burn's layout: `a` `[in, r]`, `b` `[r, out]`.
+    pub fn read(&self, dtype: DType) -> Result<[TensorData; 2], ModelError> {
+        Ok([self.first.read(dtype, true)?, self.second.read(dtype, true)?])
+    }
+}
 
 /// The tensors of `adapter_model.safetensors` that were not taken yet.
 pub(super) struct AdapterFile {
     path: PathBuf,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: BTreeMap<String, StoredTensor>,
 }
 
 impl AdapterFile {
-    /// Reads the file.
-    pub fn read(path: PathBuf) -> Result<Self, ModelError> {
+    /// Finds the tensors of the file.
+    pub fn open(path: PathBuf) -> Result<Self, ModelError> {
         require(&path)?;
-        let bytes = fs::read(&path).map_err(ModelError::io(&path, "read"))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::CorruptHeader {
-            path: path.clone(),
-            found: error.to_string(),
-        })?;
-        let mut tensors = BTreeMap::new();
-        for (key, view) in file.iter() {
-            let dtype = WeightDtype::from_safetensors(view.dtype()).ok_or_else(|| ModelError::Dtype {
-                path: path.clone(),
-                tensor: key.to_owned(),
-                found: format!("{:?}", view.dtype()),
-            })?;
-            tensors.insert(key.to_owned(), (view.shape().to_vec(), dtype.decode(view.data())));
-        }
+        let tensors = TensorFile::open(&path)?.into_tensors();
         Ok(Self { path, tensors })
     }
 
@@ -51,28 +48,16 @@ impl AdapterFile {
 
     /// The factors of a layer.
     pub fn take(&mut self, layer: &str, [inputs, rank, outputs]: [usize; 3]) -> Result<Factors, ModelError> {
-        let first = self.take_factor(&format!("{PREFIX}{layer}.lora_A.weight"), [rank, inputs])?;
-        let second = self.take_factor(&format!("{PREFIX}{layer}.lora_B.weight"), [outputs, rank])?;
-        Ok((first, second))
+        Ok(Factors {
+            first: self.take_factor(&format!("{PREFIX}{layer}.lora_A.weight"), [rank, inputs])?,
+            second: self.take_factor(&format!("{PREFIX}{layer}.lora_B.weight"), [outputs, rank])?,
+        })
     }
 
-    fn take_factor(&mut self, key: &str, [rows, columns]: [usize; 2]) -> Result<Vec<f32>, ModelError> {
-        let (shape, values) = self
-            .tensors
-            .remove(key)
-            .ok_or_else(|| ModelError::MissingTensor {
-                path: self.path.clone(),
-                tensor: key.to_owned(),
-            })?;
-        if shape != [rows, columns] {
-            return Err(ModelError::Shape {
-                path: self.path.clone(),
-                tensor: key.to_owned(),
-                expected: vec![rows, columns],
-                found: shape,
-            });
-        }
-        Ok(transpose(&values, rows, columns))
+    fn take_factor(&mut self, key: &str, shape: [usize; 2]) -> Result<StoredTensor, ModelError> {
+        let stored = expected(&self.tensors, &self.path, key, &shape)?.clone();
+        self.tensors.remove(key);
+        Ok(stored)
     }
 
     /// Checks that every tensor was taken.

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::Device;
 
 use super::classifier::{Loaded, check_head};
+use super::dtype::WeightDtype;
 use super::folder::WeightFolder;
-use super::module::{load_module_except, module_tensors};
+use super::module::{load_module_except, merged_tensors};
 use super::save::{SaveOptions, save_tensors, write_text};
 use crate::encoder::{EncoderConfig, EncoderForSequenceClassification, EncoderKind, EncoderModel, hf_key};
 use crate::init::materialize;
 use crate::{Labels, ModelError, config_file};
 
-/// Loads a BERT or RoBERTa with a head for `num_labels` classes, or one score, from a Hugging Face folder.
+/// Loads a BERT or RoBERTa with a head for `num_labels` classes, or one score, from a Hugging Face folder, in f32.
 ///
 /// The folder may hold a base model, a pretrained one with another head (which is left aside), or a classifier.
 /// A head or pooler that it lacks is drawn from `seed` and told in [`Loaded::fresh`].
@@ -34,6 +35,25 @@ pub fn load_for_sequence_classification(
     seed: u64,
     device: &Device,
 ) -> Result<Loaded<EncoderForSequenceClassification, EncoderConfig>, ModelError> {
+    load_for_sequence_classification_as(dir, num_labels, seed, WeightDtype::F32, device)
+}
+
+/// [`load_for_sequence_classification`] with the weights in another number format, which the device must support.
+///
+/// # Errors
+///
+/// As [`load_for_sequence_classification`].
+///
+/// # Panics
+///
+/// When `num_labels` is zero.
+pub fn load_for_sequence_classification_as(
+    dir: &Path,
+    num_labels: usize,
+    seed: u64,
+    dtype: WeightDtype,
+    device: &Device,
+) -> Result<Loaded<EncoderForSequenceClassification, EncoderConfig>, ModelError> {
     let mut config = EncoderConfig::from_folder(dir)?;
     if config.labels.count() != num_labels {
         config.labels = Labels::numbered(num_labels);
@@ -46,7 +66,7 @@ pub fn load_for_sequence_classification(
     )?;
     let model = config.init_lazy(seed, device);
     let may_lack = |path: &str| path.starts_with("classifier.") || path.starts_with("base.pooler.");
-    let (model, fresh) = load(model, config.kind, "", &mut folder, &may_lack)?;
+    let (model, fresh) = load(model, config.kind, "", &mut folder, dtype, &may_lack)?;
     Ok(Loaded { model, config, fresh })
 }
 
@@ -60,13 +80,20 @@ pub fn load_encoder(dir: &Path, device: &Device) -> Result<(EncoderModel, Encode
     let mut folder = WeightFolder::open(dir)?;
     let pooler = folder.names().any(|name| name.ends_with("pooler.dense.weight"));
     let model = config.init_base_lazy(pooler, 0, device);
-    let (model, _) = load(model, config.kind, "base.", &mut folder, &|_| false)?;
+    let (model, _) = load(
+        model,
+        config.kind,
+        "base.",
+        &mut folder,
+        WeightDtype::F32,
+        &|_| false,
+    )?;
     Ok((model, config))
 }
 
 /// Saves a classifier as a Hugging Face folder in f32, in shards above 5 GB.
 ///
-/// Adapters, such as LoRA's, are merged into the weights.
+/// Adapters of LoRA are merged into the weights, one layer at a time.
 ///
 /// # Errors
 ///
@@ -92,11 +119,7 @@ pub fn save_pretrained_with(
 ) -> Result<(), ModelError> {
     fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
     let key_of = |path: &str| hf_key(config.kind, path);
-    save_tensors(
-        module_tensors(&model.clone().materialize(), &key_of),
-        dir,
-        options,
-    )?;
+    save_tensors(merged_tensors(model, &key_of)?, dir, options)?;
     let dtype = options.dtype.torch_name();
     let text = config_file::with_keys(&config.to_json(), [("torch_dtype", dtype.into())]);
     write_text(&config_file::path_in(dir), &text)
@@ -108,11 +131,12 @@ fn load<M: Module>(
     kind: EncoderKind,
     root: &str,
     folder: &mut WeightFolder,
+    dtype: WeightDtype,
     may_lack: &dyn Fn(&str) -> bool,
 ) -> Result<(M, Vec<String>), ModelError> {
     let names: BTreeSet<String> = folder.names().map(str::to_owned).collect();
     let key_of = |path: &str| spelling_of(&hf_key(kind, &format!("{root}{path}")), kind, &names);
-    let (model, fresh) = load_module_except(model, folder, FloatDType::F32, &key_of, may_lack)?;
+    let (model, fresh) = load_module_except(model, folder, dtype.into(), &key_of, may_lack)?;
     folder.finish(is_of_another_head)?;
     materialize(&model);
     Ok((model, fresh))

@@ -33,11 +33,24 @@ impl ShardIndex {
     /// Reads the index file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
         let text = fs::read_to_string(path).map_err(ModelError::io(path, "read"))?;
-        serde_json::from_str(&text).map_err(|error| ModelError::Json {
+        let index: Self = serde_json::from_str(&text).map_err(|error| ModelError::Json {
             path: path.to_path_buf(),
             message: error.to_string(),
             mend: "fetch the index again".to_owned(),
-        })
+        })?;
+        let elsewhere = |file: &&String| Path::new(file.as_str()).file_name() != Some(file.as_str().as_ref());
+        if let Some(file) = index.weight_map.values().find(elsewhere) {
+            let mend = "shards lie beside their index; fetch the index again";
+            let origin = path.display().to_string();
+            return Err(ModelError::config(
+                &origin,
+                "weight_map",
+                "names of files beside it",
+                file,
+                mend,
+            ));
+        }
+        Ok(index)
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::Device;
 use serde::Deserialize;
 
 use super::classifier::{Loaded, check_head};
+use super::dtype::WeightDtype;
 use super::folder::WeightFolder;
-use super::module::{load_module_except, module_tensors};
+use super::module::{load_module_except, merged_tensors};
 use super::save::{SaveOptions, save_tensors, write_text};
 use crate::init::materialize;
 use crate::llama::{LlamaConfig, LlamaForSequenceClassification};
@@ -49,6 +49,25 @@ pub fn load_llama_classifier(
     seed: u64,
     device: &Device,
 ) -> Result<Loaded<LlamaForSequenceClassification, LlamaConfig>, ModelError> {
+    load_llama_classifier_as(dir, num_labels, seed, WeightDtype::F32, device)
+}
+
+/// [`load_llama_classifier`] with the weights in another number format, which the device must support.
+///
+/// # Errors
+///
+/// As [`load_llama_classifier`].
+///
+/// # Panics
+///
+/// When `num_labels` is zero.
+pub fn load_llama_classifier_as(
+    dir: &Path,
+    num_labels: usize,
+    seed: u64,
+    dtype: WeightDtype,
+    device: &Device,
+) -> Result<Loaded<LlamaForSequenceClassification, LlamaConfig>, ModelError> {
     let config = llama_classifier_config(dir)?;
     let mut folder = WeightFolder::open(dir)?;
     check_head(&folder, "score.weight", num_labels)?;
@@ -61,7 +80,7 @@ pub fn load_llama_classifier(
     let (model, fresh) = load_module_except(
         config.init_classifier_lazy(num_labels, seed, device),
         &mut folder,
-        FloatDType::F32,
+        dtype.into(),
         &key_of,
         &|path| path.starts_with("score."),
     )?;
@@ -102,6 +121,21 @@ pub fn save_llama_classifier(
     labels: &Labels,
     dir: &Path,
 ) -> Result<(), ModelError> {
+    save_llama_classifier_with(model, config, labels, dir, &SaveOptions::default())
+}
+
+/// [`save_llama_classifier`] with another number format or shard size.
+///
+/// # Errors
+///
+/// As [`save_llama_classifier`].
+pub fn save_llama_classifier_with(
+    model: &LlamaForSequenceClassification,
+    config: &LlamaConfig,
+    labels: &Labels,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), ModelError> {
     let [_, classes] = model.score.weight.shape().dims();
     if classes != labels.count() {
         let mend = "name every class of the head";
@@ -115,12 +149,11 @@ pub fn save_llama_classifier(
         ));
     }
     fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
-    let tensors = module_tensors(&model.clone().materialize(), &str::to_owned);
-    save_tensors(tensors, dir, &SaveOptions::default())?;
-    let keys = labels
-        .json_keys()
-        .into_iter()
-        .chain([("architectures", vec![CLASSIFIER].into())]);
+    save_tensors(merged_tensors(model, &str::to_owned)?, dir, options)?;
+    let keys = labels.json_keys().into_iter().chain([
+        ("architectures", vec![CLASSIFIER].into()),
+        ("torch_dtype", options.dtype.torch_name().into()),
+    ]);
     write_text(
         &config_file::path_in(dir),
         &config_file::with_keys(&config.to_json(), keys),

@@ -11,18 +11,19 @@ mod dtype;
 pub(crate) mod encoder;
 mod folder;
 mod index;
+mod linears;
 mod llama_classifier;
 pub mod module;
 mod peft;
 mod pretrained;
 pub mod save;
-mod transpose;
 
 pub use classifier::Loaded;
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
 pub use llama_classifier::{
-    llama_classifier_config, llama_labels, load_llama_classifier, save_llama_classifier,
+    llama_classifier_config, llama_labels, load_llama_classifier, load_llama_classifier_as,
+    save_llama_classifier, save_llama_classifier_with,
 };
 pub use peft::{load_adapter, save_adapter};
 pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};

@@ -3,15 +3,21 @@
 //! The key of a parameter is its path (the names of `enter_module`, joined by dots) after `key_of` has renamed it.
 //! The weight of a burn `Linear` is transposed on the way, because PyTorch keeps it as `[out, in]`.
 
+use std::collections::BTreeMap;
+
+use blockllm_tensors::HeldTensor;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Tensor, TensorData};
 
 use super::folder::WeightFolder;
-use super::transpose::transpose;
+use super::linears::Linears;
 use crate::ModelError;
 
 /// Container type that burn reports for the fields of a `Linear`.
 const LINEAR: &str = "Struct:Linear";
+
+/// Container type that burn reports for what is attached to a parameter.
+const ADAPTER: &str = "Reparameterization";
 
 /// Replaces every parameter of `module` by the folder's tensor of its key, in the number format `dtype`.
 ///
@@ -61,40 +67,59 @@ pub fn load_module_except<M: Module>(
     }
 }
 
-/// The parameters of `module` under their keys, in the order of the module.
-pub fn module_tensors<M: Module>(module: &M, key_of: &dyn Fn(&str) -> String) -> Vec<NamedTensor> {
-    let mut collector = Collector {
-        path: Path::default(),
-        key_of,
-        tensors: Vec::new(),
-    };
-    module.visit(&mut collector);
-    collector.tensors
+/// The parameters of `module` under their keys, in the order of the module. They stay on their device until they are
+/// written; what adapters would add to them is left out.
+pub fn module_tensors<M: Module>(module: &M, key_of: &dyn Fn(&str) -> String) -> Vec<(String, HeldTensor)> {
+    tensors_with(module, &BTreeMap::new(), key_of).0
 }
 
-/// A parameter on its way to disk; it stays on its device until its bytes are asked for.
-#[derive(Debug, Clone)]
-pub struct NamedTensor {
-    /// The key on disk.
-    pub key: String,
-    /// The shape on disk.
-    pub shape: Vec<usize>,
-    values: Tensor<1>,
-    transposed: bool,
-}
-
-impl NamedTensor {
-    /// The numbers, row by row in the shape on disk.
-    pub fn to_f32(&self) -> Vec<f32> {
-        let data = self.values.to_data().convert::<f32>();
-        let values = data
-            .try_into_vec()
-            .expect("the data were converted to f32 just above");
-        match (self.transposed, self.shape.as_slice()) {
-            (true, [rows, columns]) => transpose(&values, *columns, *rows),
-            _ => values,
+/// [`module_tensors`] with adapters merged, each when its matrix is written.
+///
+/// # Errors
+///
+/// When something else is adapted than a matrix of ours.
+pub(super) fn merged_tensors<M: Module + Linears>(
+    module: &M,
+    key_of: &dyn Fn(&str) -> String,
+) -> Result<Vec<(String, HeldTensor)>, ModelError> {
+    let linears = module.linears().into_iter();
+    let linears = linears.map(|(path, linear)| (format!("{path}.weight"), &linear.weight));
+    let embeddings = module.embeddings().into_iter();
+    let embeddings = embeddings.map(|(path, embedding)| (format!("{path}.weight"), &embedding.weight));
+    let adapted = linears
+        .chain(embeddings)
+        .filter(|(_, weight)| weight.adapter().is_some());
+    let adapted = adapted.map(|(path, weight)| (path, weight.clone())).collect();
+    match tensors_with(module, &adapted, key_of) {
+        (tensors, None) => Ok(tensors),
+        (_, Some(path)) => {
+            let mend = "merge it first (`Module::materialize`)";
+            Err(ModelError::config(
+                "the model",
+                &path,
+                "LoRA on matrices alone",
+                "an adapter of another kind",
+                mend,
+            ))
         }
     }
+}
+
+/// The tensors with those of `adapted` merged, and the first parameter that is adapted beside them.
+fn tensors_with<M: Module>(
+    module: &M,
+    adapted: &BTreeMap<String, Param<Tensor<2>>>,
+    key_of: &dyn Fn(&str) -> String,
+) -> (Vec<(String, HeldTensor)>, Option<String>) {
+    let mut collector = Collector {
+        path: Path::default(),
+        adapted,
+        key_of,
+        tensors: Vec::new(),
+        unknown: None,
+    };
+    module.visit(&mut collector);
+    (collector.tensors, collector.unknown)
 }
 
 /// Where a traversal stands: names and container types.
@@ -117,6 +142,11 @@ impl Path {
 
     fn joined(&self) -> String {
         self.names.join(".")
+    }
+
+    /// Whether the parameter here is part of an adapter.
+    fn is_adapter(&self) -> bool {
+        self.containers.iter().any(|container| container == ADAPTER)
     }
 
     /// Whether the parameter here is the matrix of a `Linear`.
@@ -150,13 +180,13 @@ impl Loader<'_> {
     /// The tensor for a parameter of this shape.
     fn read(&mut self, shape: &[usize]) -> Result<TensorData, ModelError> {
         let key = (self.key_of)(&self.path.joined());
-        let values = match *shape {
+        let dtype = self.dtype.into();
+        match *shape {
             [inputs, outputs] if self.path.is_linear_weight(2) => {
-                transpose(&self.folder.read(&key, &[outputs, inputs])?, outputs, inputs)
+                self.folder.read(&key, &[outputs, inputs], dtype, true)
             }
-            _ => self.folder.read(&key, shape)?,
-        };
-        Ok(TensorData::new(values, shape.to_vec()))
+            _ => self.folder.read(&key, shape, dtype, false),
+        }
     }
 }
 
@@ -175,7 +205,8 @@ impl ModuleMapper for Loader<'_> {
         }
         if self.stays() {
             self.lacking.push(self.path.joined());
-            return param;
+            let (id, value) = (param.id, param.base().inner().cast(self.dtype));
+            return param.transform_for_load(value, id);
         }
         let shape: [usize; D] = param.lazy_shape().dims();
         match self.read(&shape) {
@@ -199,12 +230,19 @@ impl ModuleMapper for Loader<'_> {
 /// Gathers parameters under their keys.
 struct Collector<'a> {
     path: Path,
+    /// Matrices with adapters.
+    adapted: &'a BTreeMap<String, Param<Tensor<2>>>,
     key_of: &'a dyn Fn(&str) -> String,
-    tensors: Vec<NamedTensor>,
+    tensors: Vec<(String, HeldTensor)>,
+    /// The first parameter that has an adapter and is not among those.
+    unknown: Option<String>,
 }
 
 impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
+        if container_type == ADAPTER && !self.adapted.contains_key(&self.path.joined()) {
+            self.unknown.get_or_insert(self.path.joined());
+        }
         self.path.enter(name, container_type);
     }
 
@@ -213,18 +251,20 @@ impl ModuleVisitor for Collector<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val().inner();
-        let transposed = self.path.is_linear_weight(D);
-        let mut shape = value.dims().to_vec();
-        if transposed {
-            shape.reverse();
+        if self.path.is_adapter() {
+            return;
         }
-        let values = value.reshape([shape.iter().product::<usize>()]);
-        self.tensors.push(NamedTensor {
-            key: (self.key_of)(&self.path.joined()),
-            shape,
-            values,
-            transposed,
-        });
+        let path = self.path.joined();
+        let value = param.base().inner();
+        let is_linear = self.path.is_linear_weight(D);
+        let tensor = match (value.dims().as_slice(), self.adapted.get(&path)) {
+            (&[rows, columns], Some(adapted)) => {
+                let (dtype, adapted) = (value.dtype(), adapted.clone());
+                HeldTensor::made([rows, columns], dtype, is_linear, move || adapted.val().inner())
+            }
+            (&[rows, columns], None) if is_linear => HeldTensor::transposed(value.reshape([rows, columns])),
+            _ => HeldTensor::float(value),
+        };
+        self.tensors.push(((self.key_of)(&path), tensor));
     }
 }

@@ -3,20 +3,18 @@
 //! PEFT keeps the factors as PyTorch keeps linear weights, `lora_A.weight` as `[r, in]` and `lora_B.weight` as
 //! `[out, r]`; burn's `a` is `[in, r]` and its `b` `[r, out]`: each is the other transposed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use blockllm_tensors::{HeldTensor, write_tensors};
 use burn::module::{LoraAdapter, Module, Param, Reparameterizer};
-use burn::nn::Linear;
-use burn::tensor::{Tensor, TensorData};
-use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::adapter_config::AdapterConfig;
 use super::adapter_file::{AdapterFile, Factors, PREFIX, require};
-use super::dtype::WeightDtype;
-use super::save::{publish, write_text};
-use super::transpose::transpose;
+use super::linears::Linears;
+use super::save::{NOTE, Unfinished, write_text};
 use crate::ModelError;
 use crate::llama::LlamaForCausalLM;
 
@@ -42,18 +40,13 @@ pub fn save_adapter(
     let mut tensors = Vec::new();
     for (path, adapter) in &adapters {
         for (name, factor) in [("lora_A", &adapter.a), ("lora_B", &adapter.b)] {
-            let value = factor.val();
-            let value = if value.is_autodiff() { value.inner() } else { value };
-            let [rows, columns] = value.dims();
-            let numbers = value.into_data().convert::<f32>();
-            let numbers: Vec<f32> = numbers
-                .try_into_vec()
-                .expect("the data were converted to f32 just above");
-            let bytes = WeightDtype::F32.encode(&transpose(&numbers, rows, columns));
-            tensors.push((format!("{PREFIX}{path}.{name}.weight"), [columns, rows], bytes));
+            let tensor = HeldTensor::transposed(factor.val().inner()).in_format(DType::F32);
+            tensors.push((format!("{PREFIX}{path}.{name}.weight"), tensor));
         }
     }
-    write_weights(&tensors, &dir.join(WEIGHTS))?;
+    let mut unfinished = Unfinished::default();
+    write_tensors(unfinished.beside(&dir.join(WEIGHTS)), &tensors, NOTE)?;
+    unfinished.publish()?;
     let text =
         serde_json::to_string_pretty(&config).expect("a configuration of plain values is always valid JSON");
     write_text(&dir.join(CONFIG), &(text + "\n"))
@@ -67,7 +60,8 @@ pub fn save_adapter(
 /// When a file is missing or corrupt, the adapters are more than plain LoRA on linear layers, or they do not belong to
 /// this model; or when it has adapters already.
 pub fn load_adapter(model: LlamaForCausalLM, dir: &Path) -> Result<LlamaForCausalLM, ModelError> {
-    if let Some((path, _)) = linears(&model)
+    if let Some((path, _)) = model
+        .linears()
         .iter()
         .find(|(_, linear)| linear.weight.adapter().is_some())
     {
@@ -82,9 +76,9 @@ pub fn load_adapter(model: LlamaForCausalLM, dir: &Path) -> Result<LlamaForCausa
     }
     let path = dir.join(CONFIG);
     let config = AdapterConfig::parse(&read_text(&path)?, &path)?;
-    let mut file = AdapterFile::read(dir.join(WEIGHTS))?;
+    let mut file = AdapterFile::open(dir.join(WEIGHTS))?;
     let mut factors = BTreeMap::new();
-    for (path, linear) in linears(&model) {
+    for (path, linear) in model.linears() {
         if file.has(&path) {
             let [inputs, outputs] = linear.weight.lazy_shape().dims();
             let pair = file.take(&path, [inputs, config.r, outputs])?;
@@ -92,31 +86,13 @@ pub fn load_adapter(model: LlamaForCausalLM, dir: &Path) -> Result<LlamaForCausa
         }
     }
     file.finish()?;
-    Ok(model.apply_reparameterization(Attach {
+    let mut attach = Attach {
         factors,
-        rank: config.r,
         scale: config.scale(),
-    }))
-}
-
-/// The linear layers by Hugging Face path, in the order of the model.
-fn linears(model: &LlamaForCausalLM) -> Vec<(String, &Linear)> {
-    let mut linears = Vec::new();
-    for (number, layer) in model.model.layers.iter().enumerate() {
-        let (attention, mlp) = (&layer.self_attn, &layer.mlp);
-        let of_layer = [
-            ("self_attn.q_proj", &attention.q_proj),
-            ("self_attn.k_proj", &attention.k_proj),
-            ("self_attn.v_proj", &attention.v_proj),
-            ("self_attn.o_proj", &attention.o_proj),
-            ("mlp.gate_proj", &mlp.gate_proj),
-            ("mlp.up_proj", &mlp.up_proj),
-            ("mlp.down_proj", &mlp.down_proj),
-        ];
-        linears.extend(of_layer.map(|(name, linear)| (format!("model.layers.{number}.{name}"), linear)));
-    }
-    linears.extend(model.lm_head.as_ref().map(|head| ("lm_head".to_owned(), head)));
-    linears
+        error: None,
+    };
+    let model = model.apply_reparameterization(&mut attach);
+    attach.error.map_or(Ok(model), Err)
 }
 
 /// The adapters by path; at least one.
@@ -132,7 +108,8 @@ fn adapters(model: &LlamaForCausalLM) -> Result<Vec<(String, &LoraAdapter)>, Mod
             mend,
         ));
     }
-    let adapted = linears(model)
+    let adapted = model
+        .linears()
         .into_iter()
         .filter_map(|(path, linear)| Some((path, linear.weight.adapter()?)));
     let adapted: Vec<_> = adapted.collect();
@@ -179,7 +156,8 @@ fn targets(model: &LlamaForCausalLM, adapted: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = adapted.iter().map(|path| name(path)).collect();
     names.sort();
     names.dedup();
-    let all = linears(model)
+    let all = model
+        .linears()
         .iter()
         .all(|(path, _)| adapted.contains(&path.as_str()) || !names.contains(&name(path)));
     if all {
@@ -189,33 +167,33 @@ fn targets(model: &LlamaForCausalLM, adapted: &[&str]) -> Vec<String> {
     }
 }
 
-/// Writes the factors: key, shape, bytes.
-fn write_weights(tensors: &[(String, [usize; 2], Vec<u8>)], path: &Path) -> Result<(), ModelError> {
-    let temporary = path.with_extension("safetensors.tmp");
-    let failed = |error| ModelError::io(&temporary, "write")(std::io::Error::other(error));
-    let mut views = Vec::new();
-    for (key, shape, bytes) in tensors {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(failed)?;
-        views.push((key, view));
-    }
-    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    serialize_to_file(views, Some(format), &temporary).map_err(failed)?;
-    publish(&temporary, path)
-}
-
 fn read_text(path: &Path) -> Result<String, ModelError> {
     require(path)?;
     fs::read_to_string(path).map_err(ModelError::io(path, "read"))
 }
 
-/// Freezes everything, and gives the layers at these parameter paths their factors.
+/// Freezes everything, and gives the layers at these parameter paths their factors, until the first error.
 struct Attach {
     factors: BTreeMap<String, Factors>,
-    rank: usize,
     scale: f64,
+    error: Option<ModelError>,
 }
 
-impl Reparameterizer for Attach {
+impl Attach {
+    /// The adapter of a matrix in the type of its weights.
+    fn adapter(&self, factors: &Factors, dtype: DType, device: &Device) -> Result<LoraAdapter, ModelError> {
+        let [a, b] =
+            factors.read(dtype)?.map(|data| {
+                Param::from_tensor(device.memory_persistent_allocations(data, |data| {
+                    Tensor::<2>::from_data(data, (device, dtype))
+                }))
+            });
+        let scale = self.scale;
+        Ok(LoraAdapter { a, b, scale })
+    }
+}
+
+impl Reparameterizer for &mut Attach {
     type Reparam = LoraAdapter;
 
     fn reparameterize<const D: usize>(
@@ -224,23 +202,16 @@ impl Reparameterizer for Attach {
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<LoraAdapter>) {
         let param = param.set_require_grad(false);
-        let Some((first, second)) = self.factors.remove(path) else {
+        let Some(factors) = self.factors.remove(path) else {
             return (param, None);
         };
         let (dtype, device) = (param.base().dtype(), param.base().device());
-        let factor =
-            |values: Vec<f32>, shape: [usize; 2]| {
-                let data = TensorData::new(values, shape);
-                Param::from_tensor(device.memory_persistent_allocations(data, |data| {
-                    Tensor::<2>::from_data(data, (&device, dtype))
-                }))
-            };
-        let (inputs, outputs) = (first.len() / self.rank, second.len() / self.rank);
-        let adapter = LoraAdapter {
-            a: factor(first, [inputs, self.rank]),
-            b: factor(second, [self.rank, outputs]),
-            scale: self.scale,
-        };
-        (param, Some(adapter))
+        match self.adapter(&factors, dtype, &device) {
+            Ok(adapter) => (param, Some(adapter)),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                (param, None)
+            }
+        }
     }
 }

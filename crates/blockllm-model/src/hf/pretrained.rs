@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::Device;
 
 use super::dtype::WeightDtype;
 use super::folder::WeightFolder;
-use super::module::{load_module, module_tensors};
+use super::module::{load_module, merged_tensors};
 use super::save::{SaveOptions, save_tensors, write_text};
 use crate::llama::{LlamaConfig, LlamaForCausalLM};
 use crate::{ModelError, config_file};
@@ -52,7 +51,7 @@ pub fn load_pretrained_as(
 
 /// Saves a Llama as a Hugging Face folder in f32, in shards above 5 GB.
 ///
-/// Adapters, such as LoRA's, are merged into the weights.
+/// Adapters of LoRA are merged into the weights, one layer at a time.
 ///
 /// # Errors
 ///
@@ -73,8 +72,7 @@ pub fn save_pretrained_with(
     options: &SaveOptions,
 ) -> Result<(), ModelError> {
     fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
-    let tensors = module_tensors(&model.clone().materialize(), &str::to_owned);
-    save_tensors(tensors, dir, options)?;
+    save_tensors(merged_tensors(model, &str::to_owned)?, dir, options)?;
     let dtype = options.dtype.torch_name();
     let text = config_file::with_keys(&config.to_json(), [("torch_dtype", dtype.into())]);
     write_text(&config_file::path_in(dir), &text)

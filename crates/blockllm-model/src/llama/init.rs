@@ -11,7 +11,8 @@ use super::model::LlamaModel;
 use super::rms_norm::RmsNorm;
 use super::rope::RotaryEmbedding;
 use super::sequence_classification::LlamaForSequenceClassification;
-use crate::init::{Fresh, materialize};
+use crate::hf::WeightDtype;
+use crate::init::{Fresh, materialize, materialize_as};
 
 impl LlamaConfig {
     /// A model with fresh weights: normal with standard deviation `initializer_range`, ones for norms.
@@ -22,6 +23,12 @@ impl LlamaConfig {
         let model = self.init_lazy(seed, device);
         materialize(&model);
         model
+    }
+
+    /// [`init`](Self::init) in another number format, which the device must support: the same numbers, rounded. One
+    /// parameter at a time is there in f32.
+    pub fn init_as(&self, seed: u64, dtype: WeightDtype, device: &Device) -> LlamaForCausalLM {
+        materialize_as(self.init_lazy(seed, device), dtype.into())
     }
 
     /// A model whose weights are drawn when first touched, so that loading a folder never draws them.
@@ -71,7 +78,7 @@ impl LlamaConfig {
                 .map(|_| self.init_layer(fresh))
                 .collect(),
             norm: self.init_norm(fresh),
-            rotary_emb: RotaryEmbedding::new(self, fresh.device),
+            rotary_emb: RotaryEmbedding::new(self),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct LlamaModel {
     pub layers: Vec<LlamaDecoderLayer>,
     /// The norm below the head.
     pub norm: RmsNorm,
-    /// Cosines and sines of all positions.
+    /// Cosines and sines of positions.
     pub rotary_emb: RotaryEmbedding,
 }
 
@@ -49,7 +49,7 @@ impl LlamaModel {
             "segments cannot be combined with cached tokens"
         );
         let mut hidden = self.embed(input_ids);
-        let rotary = self.rotary_emb.slice(past, length);
+        let rotary = self.rotary_emb.slice(past, length, &hidden.device());
         let visibility = visibility_of(segment_ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| cache.layer(index));
@@ -64,7 +64,9 @@ impl LlamaModel {
         length: usize,
         segment_ids: Option<Tensor<2, Int>>,
     ) -> impl Fn(&LlamaDecoderLayer, Tensor<3>) -> Tensor<3> + use<> {
-        let rotary = self.rotary_emb.slice(0, length);
+        let rotary = self
+            .rotary_emb
+            .slice(0, length, &self.embed_tokens.weight.base().device());
         let visibility = visibility_of(segment_ids);
         move |layer, hidden| layer.forward(hidden, &rotary, &visibility, None)
     }

@@ -3,6 +3,7 @@
 //! burn's own `RotaryEncoding` rotates adjacent pairs instead, which is another model.
 
 use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blockllm_kernels::rotary;
 use burn::module::Module;
@@ -102,11 +103,20 @@ impl RopeScaling {
     }
 }
 
-/// Cosines and sines of every position, computed once on the host; they are constants, not parameters.
+/// Cosines and sines of the positions that were asked for so far, computed on the host; they are constants, not parameters,
+/// and all clones of a model share them.
 #[derive(Module, Debug)]
 pub struct RotaryEmbedding {
-    cos: Tensor<2>,
-    sin: Tensor<2>,
+    #[module(skip)]
+    tables: Arc<Tables>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    inverse_frequencies: Vec<f32>,
+    /// `max_position_embeddings`.
+    positions: usize,
+    made: Mutex<Option<RotarySlice>>,
 }
 
 /// The cosines and sines of consecutive positions.
@@ -117,46 +127,73 @@ pub struct RotarySlice {
 }
 
 impl RotaryEmbedding {
-    /// The tables for all positions of `config`.
-    pub fn new(config: &LlamaConfig, device: &Device) -> Self {
-        let inv_freq = inverse_frequencies(config);
-        let positions = config.max_position_embeddings;
-        let table = |function: fn(f64) -> f64| {
-            // The angle is rounded to f32 before its cosine, as in transformers.
-            let angles = (0..positions).flat_map(|p| inv_freq.iter().map(move |f| p as f32 * f));
-            let values: Vec<f32> = angles.map(|angle| function(f64::from(angle)) as f32).collect();
-            let data = TensorData::new(values, [positions, inv_freq.len()]);
-            Tensor::<2>::from_data(data, (&device.clone().inner(), DType::F32))
+    /// For the positions of `config`; no table is made yet.
+    pub fn new(config: &LlamaConfig) -> Self {
+        let tables = Tables {
+            inverse_frequencies: inverse_frequencies(config),
+            positions: config.max_position_embeddings,
+            made: Mutex::new(None),
         };
         Self {
-            cos: table(f64::cos),
-            sin: table(f64::sin),
+            tables: Arc::new(tables),
         }
     }
 
     /// The number of positions, `max_position_embeddings`.
     pub fn num_positions(&self) -> usize {
-        self.cos.dims()[0]
+        self.tables.positions
     }
 
-    /// The positions `start..start + length`.
+    /// The positions `start..start + length`, outside autodiff.
     ///
     /// # Panics
     ///
     /// When a position lies beyond `max_position_embeddings`.
-    pub fn slice(&self, start: usize, length: usize) -> RotarySlice {
-        let [positions, _] = self.cos.dims();
-        let end = start + length;
+    pub fn slice(&self, start: usize, length: usize, device: &Device) -> RotarySlice {
+        let tables = &self.tables;
+        let (end, positions) = (start + length, tables.positions);
         assert!(
             end <= positions,
             "{end} positions asked for, `max_position_embeddings` is {positions}"
         );
-        // `inner` keeps the tables constants even after `Module::train` has lifted them to autodiff, so that they
-        // mix with activations of any checkpointing strategy.
-        let rows = |table: &Tensor<2>| table.clone().inner().narrow(0, start, length);
+        // Tables are constants, which mix with activations of any checkpointing strategy.
+        let device = device.clone().without_autodiff();
+        let mut made = tables.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let serves = |made: &RotarySlice| made.cos.dims()[0] >= end && made.cos.device() == device;
+        let whole = match made.take().filter(serves) {
+            Some(whole) => whole,
+            None => tables.make(Self::rows_for(end, positions), &device),
+        };
+        let rows = |table: &Tensor<2>| table.clone().narrow(0, start, length);
+        let slice = RotarySlice {
+            cos: rows(&whole.cos),
+            sin: rows(&whole.sin),
+        };
+        *made = Some(whole);
+        slice
+    }
+
+    /// Rows of the tables where `end` positions are in use: a power of two, so that a text that grows has them made again
+    /// a few times only.
+    pub fn rows_for(end: usize, positions: usize) -> usize {
+        end.next_power_of_two().min(positions)
+    }
+}
+
+impl Tables {
+    /// The first `rows` positions.
+    fn make(&self, rows: usize, device: &Device) -> RotarySlice {
+        let frequencies = &self.inverse_frequencies;
+        let table = |function: fn(f64) -> f64| {
+            // The angle is rounded to f32 before its cosine, as in transformers.
+            let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
+            let values: Vec<f32> = angles.map(|angle| function(f64::from(angle)) as f32).collect();
+            let data = TensorData::new(values, [rows, frequencies.len()]);
+            Tensor::<2>::from_data(data, (device, DType::F32))
+        };
         RotarySlice {
-            cos: rows(&self.cos),
-            sin: rows(&self.sin),
+            cos: table(f64::cos),
+            sin: table(f64::sin),
         }
     }
 }
@@ -192,6 +229,24 @@ mod tests {
         for (found, expected) in inverse_frequencies(&config).into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn tables_hold_the_positions_in_use_and_grow_without_a_change() {
+        let config = LlamaConfig {
+            max_position_embeddings: 1_000_000_000,
+            ..LlamaConfig::new(16, 16, 16, 1, 2)
+        };
+        let rotary = RotaryEmbedding::new(&config);
+        let device = Device::flex();
+        let rows = || rotary.tables.made.lock().unwrap().as_ref().unwrap().cos.dims()[0];
+        let few = rotary.slice(2, 3, &device).cos.into_data();
+        assert_eq!(rows(), 8);
+        rotary.slice(0, 100, &device.clone().autodiff());
+        assert_eq!(rows(), 128);
+        assert_eq!(rotary.slice(2, 3, &device).cos.into_data(), few);
+        assert_eq!(rows(), 128);
+        assert_eq!(RotaryEmbedding::rows_for(100, 120), 120);
     }
 
     #[test]

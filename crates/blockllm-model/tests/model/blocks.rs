@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use blockllm_model::LossOptions;
-use blockllm_model::hf::module::{NamedTensor, module_tensors};
+use blockllm_model::hf::module::module_tensors;
 use blockllm_model::llama::LlamaForCausalLM;
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Device, Tensor};
@@ -13,7 +13,7 @@ use crate::common::{devices, gradients, ids, max_error, small_config, small_mode
 fn paths(model: &LlamaForCausalLM) -> Vec<String> {
     module_tensors(model, &str::to_owned)
         .into_iter()
-        .map(|tensor| tensor.key)
+        .map(|(key, _)| key)
         .collect()
 }
 
@@ -45,7 +45,7 @@ fn one_seed_gives_the_same_weights_on_every_backend() {
         let model = small_config().init(seed, device);
         module_tensors(&model, &str::to_owned)
             .iter()
-            .map(NamedTensor::to_f32)
+            .map(|(key, tensor)| tensor.to_f32(key).unwrap())
             .collect()
     };
     let expected = weights(&Device::flex(), 4);

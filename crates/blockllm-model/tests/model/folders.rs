@@ -241,3 +241,53 @@ fn an_index_that_names_a_missing_shard_or_a_wrong_one_is_refused() {
     fs::write(dir.path().join(INDEX), "[]").unwrap();
     assert_contains(&load(), &[INDEX, "JSON"]);
 }
+
+#[test]
+fn a_save_that_fails_at_its_second_shard_leaves_the_model_that_was_there() {
+    for options in [SaveOptions::default(), sharded()] {
+        let (dir, expected) = saved(&small_config(), &options);
+        let before = names(dir.path());
+        let (many, _) = saved(&small_config(), &sharded());
+        let second = format!("{}.{}.tmp", names(many.path())[2], std::process::id());
+        fs::create_dir(dir.path().join(&second)).unwrap();
+        let other = small_config().init(12, &Device::flex());
+        let error = save_pretrained_with(&other, &small_config(), dir.path(), &sharded()).unwrap_err();
+        assert_contains(&error.to_string(), &["could not create", &second]);
+        fs::remove_dir(dir.path().join(&second)).unwrap();
+        assert_eq!(names(dir.path()), before);
+        let (model, _) = load_pretrained(dir.path(), &Device::flex()).unwrap();
+        assert_eq!(logits(&model, &Device::flex()), expected);
+    }
+}
+
+#[test]
+fn shards_without_an_index_are_no_model() {
+    // So a save leaves the folder that is killed while its shards get their names.
+    let (dir, _) = saved(&small_config(), &sharded());
+    fs::remove_file(dir.path().join(INDEX)).unwrap();
+    let error = load_pretrained(dir.path(), &Device::flex())
+        .unwrap_err()
+        .to_string();
+    assert_contains(&error, &["model.safetensors", "missing", INDEX]);
+}
+
+#[test]
+fn an_index_that_names_files_elsewhere_is_refused() {
+    let (dir, _) = saved(&small_config(), &sharded());
+    let index = dir.path().join(INDEX);
+    let text = fs::read_to_string(&index).unwrap();
+    let first = names(dir.path())[1].clone();
+    for elsewhere in [
+        "../../x.safetensors",
+        "/x.safetensors",
+        "a/x.safetensors",
+        "..",
+        "",
+    ] {
+        fs::write(&index, text.replace(&first, elsewhere)).unwrap();
+        let error = load_pretrained(dir.path(), &Device::flex())
+            .unwrap_err()
+            .to_string();
+        assert_contains(&error, &["weight_map", INDEX, elsewhere, "beside"]);
+    }
+}

@@ -195,3 +195,43 @@ fn the_loss_of_a_model_equals_that_of_its_logits() {
     let found = model.loss(ids, labels, None, &LossOptions::with_chunk_tokens(5));
     assert!(max_error(&values(found.loss), &expected) < 1e-5);
 }
+
+#[test]
+fn the_gradient_of_a_half_precision_head_is_as_near_with_many_chunks_as_with_one() {
+    for (name, device) in devices() {
+        if !device.supports_dtype(DType::BF16) {
+            continue;
+        }
+        let device = device.autodiff();
+        let tokens = 1024;
+        let hidden: Vec<f32> = (0..tokens * WIDTH)
+            .map(|i| 1.0 + (i as f32 * 1.3).sin() * 0.2)
+            .collect();
+        let labels: Vec<i32> = vec![3; tokens];
+        let gradient = |dtype: DType, chunk: usize| {
+            let hidden = TensorData::new(hidden.clone(), [tokens, WIDTH]);
+            let hidden = Tensor::<2>::from_data(hidden, &device).cast(dtype);
+            let head = Tensor::<2>::zeros([WIDTH, VOCAB], &device)
+                .cast(dtype)
+                .detach()
+                .require_grad();
+            let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [tokens]), &device);
+            let options = LossOptions::with_chunk_tokens(chunk);
+            let loss =
+                chunked_cross_entropy(hidden, HeadWeight::Columns(head.clone()), labels, &options).loss;
+            values(head.grad(&loss.backward()).unwrap())
+        };
+        let expected = gradient(DType::F32, tokens);
+        // One rounding of the sum; adding 1,024 times in bf16 would stop at 256 times a chunk's share.
+        let worst = expected
+            .iter()
+            .fold(0.0_f32, |worst, value| worst.max(value.abs()));
+        for chunk in [tokens, 1] {
+            let error = max_error(&gradient(DType::BF16, chunk), &expected);
+            assert!(
+                error < worst * 0.01,
+                "{name}, chunks of {chunk}: {error} of {worst}"
+            );
+        }
+    }
+}

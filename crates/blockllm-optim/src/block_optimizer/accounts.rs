@@ -1,7 +1,7 @@
 //! What a block optimizer holds at the moment: names, entries, bytes.
 use super::BlockOptimizer;
 use crate::Parameter;
-use blockllm_policy::{Selector, Visits};
+use blockllm_policy::{Block, BlockId, Role, Selector, Visits};
 
 impl BlockOptimizer {
     /// Names of the selected blocks, in block order.
@@ -48,5 +48,29 @@ impl BlockOptimizer {
     pub fn gradient_entries(&self) -> u64 {
         let params = self.params_with_gradients().into_iter();
         params.map(|param| self.parameters[param].info.numel).sum()
+    }
+
+    /// Paths of the parameters that may no longer have the bits with which the optimizer was given them: those of every block
+    /// that was ever selected or is always trained, or of all blocks where unselected ones move too.
+    pub fn changed_parameters(&self) -> Vec<&str> {
+        if self.config.inactive.is_some() {
+            return self.trainable_parameters();
+        }
+        let visits = self.visits();
+        self.paths_of_blocks(|id, block| block.role == Role::Always || visits.count(id) > 0)
+    }
+
+    /// Paths of the parameters that may ever change.
+    pub fn trainable_parameters(&self) -> Vec<&str> {
+        self.paths_of_blocks(|_, block| block.role != Role::Never)
+    }
+
+    fn paths_of_blocks(&self, holds: impl Fn(BlockId, &Block) -> bool) -> Vec<&str> {
+        let blocks = self.selector.blocks().iter().enumerate();
+        blocks
+            .filter(|(index, block)| holds(BlockId(*index), block))
+            .flat_map(|(_, block)| &block.params)
+            .map(|param| self.parameters[*param].info.path.as_str())
+            .collect()
     }
 }

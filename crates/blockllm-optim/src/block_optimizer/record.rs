@@ -34,15 +34,15 @@ impl BlockOptimizer {
     /// [`prepare`](Self::prepare).
     ///
     /// # Errors
-    /// When the device fails while the state is read back.
+    /// When the device fails while norms are read back.
     pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
         let mut tensors = BTreeMap::new();
-        let states = self.states.record(&mut tensors)?;
+        let states = self.states.record(&mut tensors);
         let [sums] = grad_norm::read_back([&self.sums])?;
         if !sums.is_empty() {
             let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
             let shape = [values.len()];
-            tensors.insert(SUMS.to_owned(), TensorData::new(values, shape));
+            tensors.insert(SUMS.to_owned(), TensorData::new(values, shape).into());
         }
         let meta = Meta {
             parameters: infos(&self.parameters),

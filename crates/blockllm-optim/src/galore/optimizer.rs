@@ -233,6 +233,16 @@ impl GaLoreOptimizer {
         self.paths_of(ParameterState::is_projected)
     }
 
+    /// Paths of the parameters that training may have changed: all that it trains.
+    pub fn changed_parameters(&self) -> Vec<&str> {
+        self.trainable_parameters()
+    }
+
+    /// Paths of the parameters that training may ever change.
+    pub fn trainable_parameters(&self) -> Vec<&str> {
+        self.selected_blocks()
+    }
+
     /// Weights that every step changes: all but the frozen ones. (Moments are fewer: see
     /// [`state_bytes`](Self::state_bytes).)
     pub fn trained_entries(&self) -> u64 {

@@ -3,9 +3,10 @@ use super::adam::Moments;
 use super::config::{GaLoreAdam, SvdMethod};
 use super::projector::Projector;
 use super::range_finder::Sketch;
-use crate::record::{SAVED, read_back};
+use crate::record::SAVED;
 use crate::{OptimError, OptimizerRecord};
-use burn::tensor::{Device, Tensor, TensorData};
+use blockllm_tensors::HeldTensor;
+use burn::tensor::{Device, Tensor};
 use std::collections::BTreeMap;
 
 /// Bytes of one f32.
@@ -98,14 +99,15 @@ impl ParameterState {
     }
 
     /// Moments and basis, under names that begin with `prefix`.
-    pub fn record(&self, prefix: &str, tensors: &mut BTreeMap<String, TensorData>) -> Result<(), OptimError> {
-        let moments = self.moments.iter().flat_map(|moments| {
-            let named = |name: &str, values: &Tensor<1>| (format!("{prefix}.{name}"), values.clone());
-            [named("first", &moments.first), named("second", &moments.second)]
-        });
-        read_back(moments.collect(), tensors)?;
-        let basis = self.basis().map(|basis| (format!("{prefix}.basis"), basis));
-        read_back(basis.into_iter().collect(), tensors)
+    pub fn record(&self, prefix: &str, tensors: &mut BTreeMap<String, HeldTensor>) {
+        if let Some(moments) = &self.moments {
+            for (name, values) in [("first", &moments.first), ("second", &moments.second)] {
+                tensors.insert(format!("{prefix}.{name}"), HeldTensor::float(values.clone()));
+            }
+        }
+        if let Some(basis) = self.basis() {
+            tensors.insert(format!("{prefix}.basis"), HeldTensor::float(basis));
+        }
     }
 
     /// Takes moments and basis out of a record.

@@ -21,13 +21,10 @@ struct Meta {
 
 impl GaLoreOptimizer {
     /// Everything that [`restore`](Self::restore) needs.
-    ///
-    /// # Errors
-    /// When the device fails while the state is read back.
-    pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
+    pub fn record(&self) -> OptimizerRecord {
         let mut tensors = BTreeMap::new();
         for (param, state) in &self.states {
-            state.record(&format!("state.{param}"), &mut tensors)?;
+            state.record(&format!("state.{param}"), &mut tensors);
         }
         let meta = Meta {
             parameters: infos(&self.parameters),
@@ -35,7 +32,7 @@ impl GaLoreOptimizer {
             settings: Some(self.settings()),
             galore_steps: self.steps,
         };
-        Ok(OptimizerRecord::new(&meta, tensors))
+        OptimizerRecord::new(&meta, tensors)
     }
 
     /// Goes on from a record that an optimizer of the same module and settings made.

@@ -2,9 +2,9 @@
 use super::{Form, Master, SparseState, StateEstimate};
 use crate::moments::Moments;
 use crate::quantized::Coding;
-use crate::record::{read_back, read_back_ints};
 use crate::{MomentPrecision, OptimError, OptimizerRecord, UpdateRule};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use blockllm_tensors::HeldTensor;
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,19 +47,22 @@ impl SparseState {
     pub(crate) fn record(
         &self,
         prefix: &str,
-        tensors: &mut BTreeMap<String, TensorData>,
-    ) -> Result<SparseStateRecord, OptimError> {
+        tensors: &mut BTreeMap<String, HeldTensor>,
+    ) -> SparseStateRecord {
         for (array, values) in self.arrays.iter().enumerate() {
-            values.record(&format!("{prefix}.{array}"), tensors)?;
+            values.record(&format!("{prefix}.{array}"), tensors);
         }
         if let Form::Compact(indices) = &self.form {
-            read_back_ints(format!("{prefix}.indices"), Tensor::clone(indices), tensors)?;
+            tensors.insert(
+                format!("{prefix}.indices"),
+                HeldTensor::ints(Tensor::clone(indices)),
+            );
         }
         if let Some(Master::Ready(weights)) = &self.master {
-            read_back(
-                vec![(format!("{prefix}.master"), Tensor::clone(weights))],
-                tensors,
-            )?;
+            tensors.insert(
+                format!("{prefix}.master"),
+                HeldTensor::float(Tensor::clone(weights)),
+            );
         }
         let form = match self.form {
             Form::Whole => FormName::Whole,
@@ -73,7 +76,7 @@ impl SparseState {
             moments,
             master,
         } = self.estimate;
-        Ok(SparseStateRecord {
+        SparseStateRecord {
             form,
             numel,
             trained,
@@ -81,7 +84,7 @@ impl SparseState {
             moments,
             master,
             steps: self.steps,
-        })
+        }
     }
 
     /// The state of a record; takes its tensors out of it.

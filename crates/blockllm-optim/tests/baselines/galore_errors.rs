@@ -98,10 +98,7 @@ fn a_module_whose_targets_are_frozen_is_refused() {
 fn a_record_of_other_settings_is_refused_by_name() {
     let device = Device::flex().autodiff();
     let model = Mlp::from_reference(&reference(), &device);
-    let record = GaLoreOptimizer::new(&model, settings("std").0)
-        .unwrap()
-        .record()
-        .unwrap();
+    let record = GaLoreOptimizer::new(&model, settings("std").0).unwrap().record();
     let gap = settings("std").0.with_update_proj_gap(7);
     let mut other = GaLoreOptimizer::new(&model, gap).unwrap();
     let error = other.restore(record.clone(), &device).unwrap_err();

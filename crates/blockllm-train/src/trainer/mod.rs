@@ -143,8 +143,11 @@ fn run<O: Objective>(
     drop(listening);
     device_log::check()?;
     let last = course.last.step;
-    let (model, weights_step) = match &saving {
-        Some(saving) => saving.trained(model, &course, observer)?,
+    let (model, weights_step) = match &mut saving {
+        Some(saving) => {
+            saving.wait(observer)?;
+            saving.trained(model, &course, observer)?
+        }
         None => (model, last),
     };
     Ok(Trained {

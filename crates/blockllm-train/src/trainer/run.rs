@@ -1,7 +1,7 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
 use super::saving::Place;
 use super::{Course, Setup, Trained};
-use crate::checkpoint::CheckpointState;
+use crate::checkpoint::{CheckpointState, Snapshot};
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;
 use crate::{
@@ -12,6 +12,9 @@ use blockllm_optim::{GradientsParams, OptimError, Parameter, Step, gradient_norm
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
+
+/// At most one part in so many of the weights is held twice while a checkpoint is written beside training.
+const SHARE_HELD_TWICE: u64 = 2;
 
 /// What a run adds up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -75,21 +78,35 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
-    pub(super) fn save(
+    /// What a checkpoint of this moment is made of; with `all`, whatever can be trained.
+    pub(super) fn snapshot(
         &self,
-        checkpoints: &Checkpoints,
         model: &O::Model,
         place: Place<'_>,
-        best: Option<u64>,
-    ) -> Result<(), TrainError> {
-        checkpoints.save(model, &self.optimizer, best, |optimizer| CheckpointState {
-            step: place.step,
+        all: bool,
+    ) -> Result<Snapshot, TrainError> {
+        let step = place.step;
+        Snapshot::of(model, &self.optimizer, step, all, |optimizer| CheckpointState {
+            step,
             cursor: place.cursor,
             course: place.course.clone(),
             tally: self.tally.clone(),
             peak_bytes: self.meter.peak_bytes(),
             optimizer,
         })
+    }
+
+    /// Whether a checkpoint can be written while training goes on: what training changes meanwhile is held twice, which is
+    /// to be little beside the weights. Methods that change all of them at every step wait.
+    pub(super) fn can_save_beside(&self) -> bool {
+        let parameters = self.optimizer.parameters();
+        let weights: u64 = parameters
+            .iter()
+            .map(|parameter| parameter.info.numel * parameter.dtype.size() as u64)
+            .sum();
+        let widest = parameters.iter().map(|parameter| parameter.dtype.size()).max();
+        let changing = self.optimizer.gradient_entries() * widest.unwrap_or(4) as u64;
+        changing + self.optimizer.state_bytes() <= weights / SHARE_HELD_TWICE
     }
 
     pub(super) fn resume(

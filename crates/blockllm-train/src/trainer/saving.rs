@@ -1,7 +1,9 @@
 //! When checkpoints are made, and what follows when one cannot be.
 use super::Course;
 use super::run::Run;
+use crate::checkpoint::Writing;
 use crate::{Checkpoints, Objective, RunObserver, TrainError};
+use blockllm_tensors::TensorFileError;
 use std::time::Instant;
 
 /// Makes the checkpoints of one run.
@@ -10,6 +12,7 @@ pub(super) struct Saving<'a> {
     keeps_best: bool,
     last_save: Instant,
     saved: Option<u64>,
+    writing: Option<Writing>,
 }
 
 /// Where a run is after a step.
@@ -30,6 +33,7 @@ impl<'a> Saving<'a> {
             keeps_best: may_stop_early || checkpoints.keeps_best(),
             last_save: Instant::now(),
             saved: resumed,
+            writing: None,
         }
     }
 
@@ -41,6 +45,9 @@ impl<'a> Saving<'a> {
         place: Place<'_>,
         observer: &mut dyn RunObserver,
     ) -> Result<(), TrainError> {
+        if self.writing.as_ref().is_some_and(Writing::is_over) {
+            self.wait(observer)?;
+        }
         let checkpoints = self.checkpoints;
         let (step, is_last) = (place.step, place.is_last);
         let stop = checkpoints.interrupt().requested().filter(|_| !is_last);
@@ -48,21 +55,15 @@ impl<'a> Saving<'a> {
         let is_due = checkpoints.is_due(step, self.last_save.elapsed()) && !is_last;
         let is_wanted = stop.is_some() || is_best || is_due || (is_last && checkpoints.saves_last());
         if is_wanted && self.saved != Some(step) {
+            self.wait(observer)?;
             let best = place.course.best_step().filter(|_| self.keeps_best);
-            match run.save(checkpoints, model, place, best) {
-                Ok(()) => self.saved = Some(step),
-                Err(error) if is_of_the_disk(&error) => {
-                    let kept = self.saved.map_or_else(
-                        || "there is no older one yet".to_owned(),
-                        |saved| format!("that of step {saved} is kept"),
-                    );
-                    observer.warn(&format!(
-                        "no checkpoint of step {step}: {error}; {kept}, and training goes on"
-                    ));
-                }
-                Err(error) => return Err(error),
-            }
+            let snapshot = run.snapshot(model, place, self.keeps_best)?;
+            let beside = stop.is_none() && !is_last && run.can_save_beside();
+            self.writing = Some(checkpoints.save(snapshot, best, beside));
             self.last_save = Instant::now();
+            if !beside {
+                self.wait(observer)?;
+            }
         }
         match stop {
             Some(signal) => Err(TrainError::Interrupted {
@@ -72,6 +73,28 @@ impl<'a> Saving<'a> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Waits for the checkpoint that is being written, if there is one. That the disk refused it is told; training goes on.
+    pub(super) fn wait(&mut self, observer: &mut dyn RunObserver) -> Result<(), TrainError> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let step = writing.step();
+        match self.checkpoints.finish(writing) {
+            Ok(()) => self.saved = Some(step),
+            Err(error) if is_of_the_disk(&error) => {
+                let kept = self.saved.map_or_else(
+                    || "there is no older one yet".to_owned(),
+                    |saved| format!("that of step {saved} is kept"),
+                );
+                observer.warn(&format!(
+                    "no checkpoint of step {step}: {error}; {kept}, and training goes on"
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The weights that a finished run is remembered by: its best where they were kept, else its last.
@@ -102,6 +125,9 @@ impl<'a> Saving<'a> {
 fn is_of_the_disk(error: &TrainError) -> bool {
     matches!(
         error,
-        TrainError::File { .. } | TrainError::Record { .. } | TrainError::Data(_)
+        TrainError::File { .. }
+            | TrainError::Record { .. }
+            | TrainError::Data(_)
+            | TrainError::Tensors(TensorFileError::Io { .. })
     )
 }

@@ -2,20 +2,26 @@
 
 use super::parts::Part;
 use super::tape::{NodeId, Tape, Value};
+use blockllm_model::LossOptions;
 
-/// Cross entropy of the head's logits in chunks of `chunk` tokens, as `blockllm_model::loss` computes it.
+/// Cross entropy of the head's logits in chunks of tokens, as `blockllm_model::loss` computes it.
 pub(super) fn cross_entropy(
     tape: &mut Tape,
     hidden: Value,
     head: Value,
     vocab: u64,
-    chunk: u64,
+    options: LossOptions,
 ) -> Option<NodeId> {
     let width = head.entries / vocab;
     let tokens = hidden.entries / width;
     let element = tape.machine.element_bytes;
-    let (mut hidden_grads, mut head_grad) = (Vec::new(), None);
-    for start in (0..tokens).step_by(chunk.max(1) as usize) {
+    let half_sum = element != 4 && head.node.is_some();
+    let chunk = options.chunk(vocab as usize, half_sum.then_some(width as usize)) as u64;
+    // Sums over chunks are in f32.
+    let sums = half_sum && tokens > chunk;
+    let mut head_grad = sums.then(|| tape.ledger.take(head.entries * 4, Part::Gradients));
+    let mut hidden_grads = Vec::new();
+    for start in (0..tokens).step_by(chunk as usize) {
         let rows = chunk.min(tokens - start);
         let (logits, inputs) = (rows * vocab, rows * width);
         tape.converted(&[inputs, head.entries], logits);
@@ -29,8 +35,14 @@ pub(super) fn cross_entropy(
             }
         }
         if head.node.is_some() {
-            tape.converted(&[inputs, logits], head.entries);
+            let rounded = if sums { 0 } else { head.entries };
+            tape.converted(&[inputs, logits], rounded);
             match head_grad {
+                Some(_) if sums && tape.machine.on_host => {}
+                Some(_) if sums => {
+                    // The product, and the same in f32.
+                    tape.ledger.pass(head.entries * (element + 4), Part::Gradients);
+                }
                 None => head_grad = Some(tape.ledger.take(head.entries * element, Part::Gradients)),
                 // Only on the host is the product added to the sum as it is made.
                 Some(_) if tape.machine.on_host && element == 4 => {}
@@ -41,6 +53,10 @@ pub(super) fn cross_entropy(
             hidden_grads.push(tape.made(&[logits, head.entries], inputs));
         }
         tape.ledger.release(chunk);
+    }
+    if let (true, Some(sum)) = (sums, head_grad) {
+        head_grad = Some(tape.ledger.take(head.entries * element, Part::Gradients));
+        tape.ledger.release(sum);
     }
     let mut loss = None;
     if let Some(node) = hidden.node {

@@ -73,7 +73,8 @@ impl<'a> Run<'a> {
             machine,
             scheme.parameters.iter().map(|parameter| parameter.entries),
         );
-        tape.ledger.take(workload.model.table_bytes(), Part::Weights);
+        tape.ledger
+            .take(workload.model.table_bytes(workload.seq_len), Part::Weights);
         let positions = scheme.parameters.iter().enumerate();
         let rule = StateRule {
             method: workload.method,

@@ -5,7 +5,7 @@
 use super::head::cross_entropy;
 use super::tape::{AttentionSizes, NodeId, Tape, Value};
 use blockllm_model::encoder::{EncoderConfig, EncoderKind};
-use blockllm_model::llama::LlamaConfig;
+use blockllm_model::llama::{LlamaConfig, RotaryEmbedding};
 use blockllm_model::{LossOptions, ParameterShape};
 use std::collections::BTreeMap;
 
@@ -48,11 +48,12 @@ impl ModelShape {
         matches!(self, Self::Llama(config) if config.tie_word_embeddings)
     }
 
-    /// Bytes of constants beside the parameters: the tables of rotary positions.
-    pub(super) fn table_bytes(&self) -> u64 {
+    /// Bytes of constants beside the parameters: the tables of rotary positions of rows of `length` tokens.
+    pub(super) fn table_bytes(&self, length: u64) -> u64 {
         match self {
             Self::Llama(config) | Self::LlamaClassifier(config, _) => {
-                4 * config.max_position_embeddings as u64 * (config.head_dim as u64 / 2) * 2
+                let rows = RotaryEmbedding::rows_for(length as usize, config.max_position_embeddings);
+                4 * rows as u64 * (config.head_dim as u64 / 2) * 2
             }
             Self::Encoder(_) => 0,
         }
@@ -133,13 +134,7 @@ impl Stack<'_> {
                 } else {
                     self.plain(tape, "lm_head.weight")
                 };
-                cross_entropy(
-                    tape,
-                    hidden,
-                    head,
-                    config.vocab_size as u64,
-                    self.options.chunk(config.vocab_size) as u64,
-                )
+                cross_entropy(tape, hidden, head, config.vocab_size as u64, self.options)
             }
             ModelShape::LlamaClassifier(config, labels) => {
                 let hidden = self.norm(tape, "model.norm", hidden);

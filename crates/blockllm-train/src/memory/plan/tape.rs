@@ -185,11 +185,12 @@ impl Tape {
         self.activation(entries)
     }
 
-    /// Copies in f32 that come and go: of inputs, and of a result until it is rounded.
+    /// Copies in f32 that come and go: of inputs, and of a result, all of which are there while the result is rounded.
     pub fn converted(&mut self, inputs: &[u64], output: u64) {
         if self.machine.converts() {
-            let entries = inputs.iter().sum::<u64>() + output;
-            self.ledger.pass(entries * 4, Part::Activations);
+            let copies = (inputs.iter().sum::<u64>() + output) * 4;
+            self.ledger
+                .pass(copies + output * self.machine.element_bytes, Part::Activations);
         }
     }
 

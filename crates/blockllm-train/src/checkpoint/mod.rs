@@ -1,21 +1,31 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped, under `checkpoints/step-N/`.
-use crate::checkpoint_files::{damage, seal};
-use crate::tensor_file::{read_tensors, write_tensors};
+mod load;
+mod seal;
+mod snapshot;
+mod writing;
+
 use crate::trainer::Course;
-use crate::weights::{load_weights, weights};
 use crate::{Interrupt, Method, TrainConfig, TrainError, TrainingOptimizer};
-use blockllm_data::atomic_file::{sync_folder, write_atomically};
+use blockllm_data::atomic_file::sync_folder;
 use blockllm_optim::OptimizerRecord;
+use blockllm_tensors::TensorFile;
 use burn::module::Module;
 use burn::tensor::Device;
+use seal::damage;
 use serde::{Deserialize, Serialize};
+use snapshot::Digests;
+pub(crate) use snapshot::Snapshot;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub(crate) use writing::Writing;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// Digests of the parameters that training has not changed; earlier versions wrote all of them into [`MODEL`].
+const BASE: &str = "base.json";
+/// What every checkpoint has.
 const FILES: [&str; 3] = [MODEL, OPTIMIZER, STATE];
 
 /// Where checkpoints are kept, when one is made, and which of them stay.
@@ -28,6 +38,7 @@ pub struct Checkpoints {
     keeps_best: bool,
     saves_last: bool,
     interrupt: Interrupt,
+    digests: Digests,
     /// The step of a checkpoint that was found whole: hashing it once is enough.
     whole: Cell<Option<u64>>,
 }
@@ -61,6 +72,7 @@ impl Checkpoints {
             keeps_best: false,
             saves_last: false,
             interrupt: Interrupt::default(),
+            digests: Digests::default(),
             whole: Cell::new(None),
         }
     }
@@ -187,41 +199,33 @@ impl Checkpoints {
         self.rename_unfinished(&unfinished, step)
     }
 
-    /// Writes a checkpoint under a temporary name, seals it with the hashes of its files, renames it, and drops those
-    /// that are no longer kept. Weights and optimizer state are copied to the host one after the other, never both at
-    /// once. When it fails, the older ones are all still there.
-    pub(crate) fn save<M: Module, T: Serialize>(
-        &self,
-        model: &M,
-        optimizer: &TrainingOptimizer,
-        best: Option<u64>,
-        state_with: impl FnOnce(serde_json::Value) -> CheckpointState<T>,
-    ) -> Result<(), TrainError> {
+    /// Begins to write `snapshot`, `beside` training or in line: under a temporary name, sealed with the hashes of its files,
+    /// then renamed; those that are no longer kept are dropped. When it fails, the older ones are all still there.
+    pub(crate) fn save(&self, snapshot: Snapshot, best: Option<u64>, beside: bool) -> Writing {
+        let all = self.clone();
+        Writing::start(snapshot.step, beside, move || all.write(snapshot, best))
+    }
+
+    /// Notes the end of a writing: what this process has written and synced need not be read again.
+    pub(crate) fn finish(&self, writing: Writing) -> Result<(), TrainError> {
+        let step = writing.step();
+        writing.finish()?;
+        self.whole.set(Some(step));
+        Ok(())
+    }
+
+    fn write(&self, snapshot: Snapshot, best: Option<u64>) -> Result<(), TrainError> {
+        let step = snapshot.step;
         let unfinished = self.make_unfinished()?;
-        let written = Self::write(&unfinished, model, optimizer, state_with)
-            .and_then(|step| self.rename_unfinished(&unfinished, step));
+        let written = snapshot
+            .write(&unfinished, &self.digests)
+            .and_then(|()| self.rename_unfinished(&unfinished, step));
         if written.is_err() {
             // Half a checkpoint is of no use, and may be what fills the disk; the first error is the one to tell.
             let _ = std::fs::remove_dir_all(&unfinished);
         }
         written?;
         self.keep_only(self.kept, best)
-    }
-
-    fn write<M: Module, T: Serialize>(
-        folder: &Path,
-        model: &M,
-        optimizer: &TrainingOptimizer,
-        state_with: impl FnOnce(serde_json::Value) -> CheckpointState<T>,
-    ) -> Result<u64, TrainError> {
-        write_tensors(&folder.join(MODEL), weights(model)?)?;
-        let record = optimizer.record()?;
-        write_tensors(&folder.join(OPTIMIZER), record.tensors)?;
-        let state = state_with(record.meta);
-        let text = serde_json::to_string_pretty(&state).expect("a checkpoint's state has only string keys");
-        write_atomically(&folder.join(STATE), text.as_bytes())?;
-        seal(folder, &FILES)?;
-        Ok(state.step)
     }
 
     fn make_unfinished(&self) -> Result<PathBuf, TrainError> {
@@ -243,10 +247,7 @@ impl Checkpoints {
                 std::fs::rename(unfinished, &path)
             })
             .and_then(|()| sync_folder(&self.folder));
-        renamed.map_err(|source| self.error(source))?;
-        // What this process has just written and synced need not be read again.
-        self.whole.set(Some(step));
-        Ok(())
+        renamed.map_err(|source| self.error(source))
     }
 
     /// Drops all but the newest `count` and that of the step `best`.
@@ -278,9 +279,13 @@ impl Checkpoints {
             message: error.to_string(),
         })?;
         let model = self.load_weights(step, model)?;
+        let tensors = TensorFile::open(&path.join(OPTIMIZER))?.into_tensors();
         let record = OptimizerRecord {
             meta: state.optimizer.clone(),
-            tensors: read_tensors(&path.join(OPTIMIZER))?,
+            tensors: tensors
+                .into_iter()
+                .map(|(name, stored)| (name, stored.into()))
+                .collect(),
         };
         optimizer.restore(record, device)?;
         Ok((model, state))
@@ -291,8 +296,7 @@ impl Checkpoints {
     /// # Errors
     /// When there is no such checkpoint, or it is of another model.
     pub(crate) fn load_weights<M: Module>(&self, step: u64, model: M) -> Result<M, TrainError> {
-        let file = self.path(step).join(MODEL);
-        load_weights(model, read_tensors(&file)?, &file)
+        load::load_weights(model, &self.path(step))
     }
 
     /// `model`, as it was before training, with the weights that `method` gave it by `step`; verified first.
