@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Rounds of an ordinary test.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
 /// Kills of a run before it is let through, at most.
 const KILLS: u64 = 3;
 /// Runs that may be complete before their first kill, in a round.
