@@ -175,8 +175,8 @@ fn run<O: Objective>(
     };
     Ok(Trained {
         weights_step,
-        self_check,
         left_out,
+        self_check,
         ..run.finish(model, course)
     })
 }
