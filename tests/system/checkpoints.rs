@@ -1,5 +1,5 @@
 //! What a checkpoint holds: what training changed, and of all else only what tells whether it is still the same.
-use crate::resumption::{Failing, STEPS, run_from};
+use crate::resumption::{STEPS, plain, run_from};
 use crate::training::tiny_llama;
 use blockllm::train::Checkpoints;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ fn contents(folder: &Path, step: u64) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 /// A run that its data end after `steps`, with a checkpoint after the fourth.
-fn stopped_at(folder: &Path, method: &str, steps: u64, checkpoints: &Checkpoints) -> String {
-    let stopped = run_from(0, folder, method, checkpoints, Failing::after(steps));
+fn stopped_at(folder: &Path, method: &'static str, steps: u64, checkpoints: &Checkpoints) -> String {
+    let stopped = run_from(0, folder, &plain(method), checkpoints, steps);
     stopped.unwrap_err().to_string()
 }
 
@@ -62,14 +62,14 @@ fn a_run_whose_model_begins_as_another_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path(), 4);
         stopped_at(folder.path(), method, 5, &checkpoints);
-        let message = run_from(1, folder.path(), method, &checkpoints, Failing::after(STEPS))
+        let message = run_from(1, folder.path(), &plain(method), &checkpoints, STEPS)
             .unwrap_err()
             .to_string();
         assert!(
             message.contains("training had not changed") && message.contains("model.safetensors"),
             "{message}"
         );
-        run_from(0, folder.path(), method, &checkpoints, Failing::after(STEPS)).unwrap();
+        run_from(0, folder.path(), &plain(method), &checkpoints, STEPS).unwrap();
     }
 }
 

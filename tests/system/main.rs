@@ -13,6 +13,7 @@ mod fine_tuning;
 mod gradient_accumulation;
 mod laws;
 mod layer_wise;
+mod many_kills;
 mod overfit;
 mod parity;
 mod resumption;

@@ -1,28 +1,78 @@
 //! A run that is interrupted and resumed gives the same bits as one that never was, at whatever step.
 use crate::batches::padded;
-use crate::training::{constant, tiny_llama};
+use crate::training::{constant, tiny_llama, wide_llama};
 use crate::weights::{Numbers, changed, weights};
 use blockllm::data::LmBatch;
-use blockllm::model::llama::LlamaForCausalLM;
+use blockllm::model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm::train::{
     BatchSource, Checkpoints, LanguageModeling, MemoryMeter, Method, Record, RunFolder, Setup, TrainConfig,
-    TrainError, Trained, train_resumable,
+    TrainError, Trained, WeightType, train_resumable,
 };
 use burn::tensor::Device;
 use std::path::Path;
 
 /// Optimizer steps of every run here.
-pub(crate) const STEPS: u64 = 12;
+pub const STEPS: u64 = 12;
+
+/// What is trained, and in what.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub method: &'static str,
+    pub weights: WeightType,
+    pub micro_batches: u64,
+}
+
+pub const fn plain(method: &'static str) -> Kind {
+    Kind {
+        method,
+        weights: WeightType::F32,
+        micro_batches: 1,
+    }
+}
+
+const fn in_bf16(method: &'static str) -> Kind {
+    Kind {
+        weights: WeightType::Bf16,
+        ..plain(method)
+    }
+}
+
+const fn accumulated(method: &'static str) -> Kind {
+    Kind {
+        micro_batches: 2,
+        ..plain(method)
+    }
+}
+
+/// Every kind of state that a checkpoint holds.
+pub const KINDS: [Kind; 16] = [
+    plain("blockllm:0.8"),
+    plain("adamw"),
+    plain("galore:4"),
+    plain("lora:4"),
+    plain("blockllm:0.8+state=int8"),
+    in_bf16("blockllm:0.8"),
+    accumulated("blockllm:0.8"),
+    plain("badam"),
+    plain("cyclic:0.8"),
+    plain("importance:0.8"),
+    plain("epsilon-greedy:0.8"),
+    plain("lisa"),
+    plain("galore:4+svd=randomized"),
+    plain("blockllm:0.8+moments=carried-over+refresh=each-step"),
+    in_bf16("blockllm:0.8+half=stochastic"),
+    accumulated("lora:4"),
+];
 
 /// Batches in a circle that can be resumed, and whose disk fails after a number of them.
-pub(crate) struct Failing {
+pub struct Failing {
     batches: [LmBatch; 3],
     given: usize,
     fails_after: usize,
 }
 
 impl Failing {
-    pub(crate) fn after(batches: u64) -> Self {
+    fn after(batches: u64) -> Self {
         Self {
             batches: [0, 2, 4].map(|salt| padded(&[12, 7], 12, salt)),
             given: 0,
@@ -53,38 +103,52 @@ impl BatchSource<LmBatch> for Failing {
     }
 }
 
-/// Runs, at a rate so low that the loss stalls, or goes on with, the run in `folder`, as the runner does.
-fn run(
+/// The model that a kind trains: one whose moments are coded needs parameters of some size.
+pub fn model_of(kind: &Kind) -> LlamaConfig {
+    if kind.method.contains("int8") {
+        wide_llama()
+    } else {
+        tiny_llama()
+    }
+}
+
+/// Runs, at a rate so low that the loss stalls, or goes on with, the run in `folder`, as the runner does; its data end
+/// after `steps`.
+pub fn run(
     folder: &Path,
-    method: &str,
+    kind: &Kind,
     every: u64,
-    batches: Failing,
+    steps: u64,
 ) -> Result<Trained<LlamaForCausalLM>, TrainError> {
-    run_from(0, folder, method, &Checkpoints::new(folder, every), batches)
+    let checkpoints = Checkpoints::new(folder, every).with_the_last(true);
+    run_from(0, folder, kind, &checkpoints, steps)
 }
 
 /// [`run`] of a model that is drawn from `seed`, with these checkpoints.
-pub(crate) fn run_from(
+pub fn run_from(
     seed: u64,
     folder: &Path,
-    method: &str,
+    kind: &Kind,
     checkpoints: &Checkpoints,
-    mut batches: Failing,
+    steps: u64,
 ) -> Result<Trained<LlamaForCausalLM>, TrainError> {
     let device = Device::flex().autodiff();
     let meter = MemoryMeter::start(&device);
     let config = TrainConfig {
         evaluate_every: 4,
+        weights: kind.weights,
+        grad_accum_steps: kind.micro_batches as usize,
         ..constant(STEPS, 1e-4)
     };
-    let method = Method::parse(method).unwrap().with_patience(2);
+    let method = Method::parse(kind.method).unwrap().with_patience(2);
     let mut folder = RunFolder::new(folder);
     match checkpoints.newest_whole(&mut |text| panic!("{text}")).unwrap() {
         Some(step) => folder
-            .resume(&config, &"no files", step, &mut |text| panic!("{text}"))
+            .resume(&config, &"no files", step, &mut |text| eprintln!("{text}"))
             .unwrap(),
         None => folder.start(&config, &"no files").unwrap(),
     }
+    let mut batches = Failing::after(steps * kind.micro_batches);
     let setup = Setup {
         objective: &LanguageModeling::default(),
         method: &method,
@@ -92,7 +156,7 @@ pub(crate) fn run_from(
         validation: &Failing::after(0).batches[..1],
         device: &device,
     };
-    let model = tiny_llama().init(seed, &device);
+    let model = model_of(kind).init(seed, &device);
     train_resumable(&setup, model, &mut batches, meter, &mut folder, checkpoints)
 }
 
@@ -106,7 +170,8 @@ struct Outcome {
     trained_entries: u64,
 }
 
-fn outcome(folder: &Path, trained: &Trained<LlamaForCausalLM>) -> Outcome {
+/// What a run has told, but for clocks and memory.
+pub fn told(folder: &Path) -> Vec<String> {
     let told = |record: Record| match record {
         Record::Step(step) => format!(
             "step {} {:x} {:x} {}",
@@ -117,32 +182,32 @@ fn outcome(folder: &Path, trained: &Trained<LlamaForCausalLM>) -> Outcome {
         ),
         other => format!("{other:?}"),
     };
+    let records = RunFolder::new(folder).records().unwrap();
+    records.into_iter().map(told).collect()
+}
+
+fn outcome(folder: &Path, trained: &Trained<LlamaForCausalLM>) -> Outcome {
     Outcome {
         weights: weights(&trained.model),
-        told: RunFolder::new(folder)
-            .records()
-            .unwrap()
-            .into_iter()
-            .map(told)
-            .collect(),
+        told: told(folder),
         tokens_seen: trained.tokens_seen,
         selections: trained.selections,
         trained_entries: trained.trained_entries,
     }
 }
 
-fn uninterrupted(method: &str) -> Outcome {
+fn uninterrupted(kind: &Kind) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let trained = run(folder.path(), method, 0, Failing::after(STEPS)).unwrap();
+    let trained = run(folder.path(), kind, 0, STEPS).unwrap();
     outcome(folder.path(), &trained)
 }
 
 /// Interrupts a run after `steps`, with a checkpoint after every `every`, and resumes it.
-fn resumed(method: &str, steps: u64, every: u64) -> Outcome {
+fn resumed(kind: &Kind, steps: u64, every: u64) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let error = run(folder.path(), method, every, Failing::after(steps)).unwrap_err();
+    let error = run(folder.path(), kind, every, steps).unwrap_err();
     assert!(error.to_string().contains("interrupted"), "{error}");
-    let trained = run(folder.path(), method, every, Failing::after(STEPS)).unwrap();
+    let trained = run(folder.path(), kind, every, STEPS).unwrap();
     outcome(folder.path(), &trained)
 }
 
@@ -158,14 +223,14 @@ fn assert_same(found: &Outcome, expected: &Outcome, what: &str) {
 
 #[test]
 fn a_blockllm_run_resumed_at_any_step_gives_the_same_bits() {
-    let expected = uninterrupted("blockllm:0.8");
+    let expected = uninterrupted(&KINDS[0]);
     assert!(
         expected.selections > 1,
         "every step would be in the first selection"
     );
     for step in 1..STEPS {
         assert_same(
-            &resumed("blockllm:0.8", step, 1),
+            &resumed(&KINDS[0], step, 1),
             &expected,
             &format!("resumed at {step}"),
         );
@@ -173,26 +238,17 @@ fn a_blockllm_run_resumed_at_any_step_gives_the_same_bits() {
 }
 
 #[test]
-fn a_resumed_run_repeats_the_steps_since_its_newest_checkpoint() {
-    for method in [
-        "adamw",
-        "blockllm:0.8",
-        "cyclic:0.8",
-        "importance:0.8",
-        "epsilon-greedy:0.8",
-        "badam",
-        "lisa",
-        "lora:4",
-    ] {
-        assert_same(&resumed(method, 8, 3), &uninterrupted(method), method);
+fn a_resumed_run_of_every_kind_repeats_the_steps_since_its_newest_checkpoint() {
+    for kind in KINDS {
+        assert_same(&resumed(&kind, 8, 3), &uninterrupted(&kind), &format!("{kind:?}"));
     }
 }
 
 #[test]
 fn a_checkpoint_of_another_method_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    run(folder.path(), "blockllm:0.8", 2, Failing::after(5)).unwrap_err();
-    let message = run(folder.path(), "random:0.8", 2, Failing::after(STEPS))
+    run(folder.path(), &plain("blockllm:0.8"), 2, 5).unwrap_err();
+    let message = run(folder.path(), &plain("random:0.8"), 2, STEPS)
         .unwrap_err()
         .to_string();
     assert!(

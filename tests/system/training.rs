@@ -19,6 +19,15 @@ pub fn tiny_llama() -> LlamaConfig {
     }
 }
 
+/// [`tiny_llama`] with an embedding and projections of 4,096 entries and more, whose moments can be coded.
+pub fn wide_llama() -> LlamaConfig {
+    let config = LlamaConfig::new(VOCAB, 64, 80, 2, 4).with_num_key_value_heads(2);
+    LlamaConfig {
+        initializer_range: 0.2,
+        ..config.with_max_position_embeddings(64)
+    }
+}
+
 /// `steps` at a constant `learning_rate`.
 pub fn constant(steps: u64, learning_rate: f64) -> TrainConfig {
     TrainConfig {
@@ -84,9 +93,21 @@ pub fn train_method_on(
     config: &TrainConfig,
     batches: &[LmBatch],
 ) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
+    train_model_on(device, &tiny_llama(), objective, method, config, batches)
+}
+
+/// [`train_method_on`] with a model of this shape.
+pub fn train_model_on(
+    device: &Device,
+    model: &LlamaConfig,
+    objective: &impl Objective<Model = LlamaForCausalLM, Batch = LmBatch>,
+    method: &Method,
+    config: &TrainConfig,
+    batches: &[LmBatch],
+) -> (Trained<LlamaForCausalLM>, Vec<Record>) {
     let device = device.clone().autodiff();
     let meter = MemoryMeter::start(&device);
-    let model = tiny_llama().init(config.seed, &device);
+    let model = model.init(config.seed, &device);
     let setup = Setup {
         objective,
         method,

@@ -27,7 +27,7 @@ pub struct Args {
     /// Run only this part
     #[arg(long, value_enum)]
     pub only: Option<Part>,
-    /// Install Mesa's software Vulkan where no driver is found
+    /// Install Mesa's software Vulkan where no driver is found, and `cargo-deny` where that is missing
     #[arg(long)]
     pub install: bool,
 }
@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         timed(&mut timings, "formatting", tidy::format)?;
         timed(&mut timings, "file rules", tidy::files)?;
         timed(&mut timings, "spelling", tidy::spelling)?;
+        timed(&mut timings, "dependencies", || tidy::dependencies(args.install))?;
         timed(&mut timings, "feature sets", feature_sets::check)?;
         timed(&mut timings, "lints", tidy::lints)?;
         timed(&mut timings, "documentation", tidy::documentation)?;

@@ -209,6 +209,7 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_failing_child_is_named_with_its_exit_code() {
         let error = run(Command::new("sh").args(["-c", "exit 7"])).unwrap_err();
@@ -240,6 +241,7 @@ mod tests {
         assert!(error.to_string().contains("no-such-program-here"), "{error}");
     }
 
+    #[cfg(unix)]
     #[test]
     fn every_line_of_stdout_is_read_even_without_a_final_newline() {
         let mut seen = Vec::new();

@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: formatting, lints, documentation, the rules for files, spelling, and one build of burn for all.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::feature_sets;
@@ -11,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask tidy             look only: formatting, file rules, lints, documentation, spelling
   cargo xtask tidy --fix       format in place, then look at the rest
-  cargo xtask tidy --quick     only what needs no build: formatting, file rules, spelling, features";
+  cargo xtask tidy --quick     only what needs no build: formatting, file rules, spelling, dependencies, features";
 
 /// Check formatting, lints, documentation, file rules, spelling and that all builds share burn
 #[derive(clap::Args, Debug)]
@@ -33,6 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
     format()?;
     files()?;
     spelling()?;
+    dependencies(false)?;
     feature_sets::check()?;
     if !args.quick {
         lints()?;
@@ -80,6 +83,42 @@ pub fn files() -> Result<()> {
         return Ok(());
     }
     bail!("the file rules are broken:\n  {}", problems.join("\n  "))
+}
+
+/// Licences, bans and sources of all dependencies are those that `deny.toml` allows; and no advisory is known of them, where
+/// the data of those are on this machine. Gives what was looked at, in words.
+pub fn dependencies(install: bool) -> Result<&'static str> {
+    if ask("cargo-deny", &["--version"]).is_none() {
+        if !install {
+            println!("dependencies are not checked: `cargo install cargo-deny --locked` brings the program");
+            return Ok("not checked");
+        }
+        run_command(workspace::cargo("install").args(["cargo-deny", "--locked"]))?;
+    }
+    let deny = |arguments: &[&str]| {
+        // Everything that is locked is there, and nothing is asked of the network.
+        run_command(
+            workspace::cargo("deny")
+                .args(["--offline", "check"])
+                .args(arguments),
+        )
+    };
+    deny(&["licenses", "bans", "sources"])?;
+    if !has_advisories() {
+        println!("advisories are not checked: their data are not here (`cargo deny fetch` brings them)");
+        return Ok("licences, bans and sources");
+    }
+    deny(&["advisories", "--disable-fetch"])?;
+    Ok("licences, bans, sources and advisories")
+}
+
+/// Whether `cargo deny fetch` was ever run here.
+fn has_advisories() -> bool {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let folders = home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok());
+    folders.is_some_and(|mut folders| folders.next().is_some())
 }
 
 /// No misspelt words, where the `typos` program is installed.

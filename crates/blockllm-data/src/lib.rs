@@ -71,4 +71,4 @@ pub use reading::{BadDocuments, ReadingConfig, Skipped};
 pub use shards::ShardSet;
 pub use token_store::TokenStore;
 pub use tokenizer::Tokenizer;
-pub use validation::validation_batches;
+pub use validation::{ValidationSet, validation_batches, validation_set};

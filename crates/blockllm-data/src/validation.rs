@@ -22,8 +22,30 @@ pub fn validation_batches(
     config: &LoaderConfig,
     max_tokens: usize,
 ) -> Result<Vec<LmBatch>, DataError> {
+    Ok(validation_set(corpus, tokenizer, config, max_tokens)?.batches)
+}
+
+/// What validation is made of.
+#[derive(Debug, Clone)]
+pub struct ValidationSet {
+    /// Always the same rows in the same order.
+    pub batches: Vec<LmBatch>,
+    /// What was left out before the last row, where bad documents are skipped.
+    pub left_out: Skipped,
+}
+
+/// As [`validation_batches`], with the count of what was left out.
+///
+/// # Errors
+/// As [`validation_batches`].
+pub fn validation_set(
+    corpus: &Corpus,
+    tokenizer: &Arc<Tokenizer>,
+    config: &LoaderConfig,
+    max_tokens: usize,
+) -> Result<ValidationSet, DataError> {
     config.validate()?;
-    let rows = validation_rows(corpus, tokenizer, config, max_tokens)?;
+    let (rows, left_out) = validation_rows(corpus, tokenizer, config, max_tokens)?;
     if rows.is_empty() {
         return Err(DataError::EmptySplit {
             split: Split::Validation.name(),
@@ -32,9 +54,10 @@ pub fn validation_batches(
         });
     }
     let batches = rows.chunks(config.batch_size);
-    Ok(batches
+    let batches = batches
         .map(|rows| LmBatch::from_rows(rows.to_vec(), config.seq_len))
-        .collect())
+        .collect();
+    Ok(ValidationSet { batches, left_out })
 }
 
 fn validation_rows(
@@ -42,21 +65,24 @@ fn validation_rows(
     tokenizer: &Arc<Tokenizer>,
     config: &LoaderConfig,
     max_tokens: usize,
-) -> Result<Vec<Row>, DataError> {
+) -> Result<(Vec<Row>, Skipped), DataError> {
     let mut packer = Packer::new(config.layout, config.seq_len, tokenizer.document_form()?);
     let needed = needed_tokens(tokenizer, config)?;
     let mut ahead = TokenizeAhead::new(Arc::clone(tokenizer), needed, config.threads);
     let mut documents = corpus.documents(Split::Validation);
     let policy = corpus.reading().bad_documents;
+    // Documents are read ahead: each carries what was left out before it, so that the count is that of the rows.
     let mut work = || {
         let document = documents.next().transpose()?;
-        Ok(document.map(|document| ((), Work::Text(document.text))))
+        Ok(document.map(|document| (documents.skipped(), Work::Text(document.text))))
     };
+    let (mut unread, mut refused) = (Skipped::default(), Skipped::default());
     let mut next = || {
-        while let Some(((), tokens)) = ahead.next(&mut work)? {
+        while let Some((before, tokens)) = ahead.next(&mut work)? {
+            unread = before;
             match tokens {
                 Ok(tokens) => return Ok(Some(tokens)),
-                Err(error) => policy.pass(error, &mut Skipped::default())?,
+                Err(error) => policy.pass(error, &mut refused)?,
             }
         }
         Ok(None)
@@ -70,5 +96,7 @@ fn validation_rows(
         label_tokens += row.label_tokens();
         rows.push(row);
     }
-    Ok(rows)
+    let mut left_out = unread;
+    left_out += refused;
+    Ok((rows, left_out))
 }

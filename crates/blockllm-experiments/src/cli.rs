@@ -1,6 +1,7 @@
 //! The runner's command line.
 use crate::plan::{ByteSize, for_model};
 use crate::registry;
+use blockllm_data::BadDocuments;
 use blockllm_optim::NormKind;
 use blockllm_train::memory::{ModelShape, Workload, memory_of};
 use blockllm_train::method::SETTINGS_HELP;
@@ -131,9 +132,14 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// What becomes of a step whose loss or gradient norm is not a number: stop, with its batches written down; or skip,
-    /// which leaves them out, counts them, and looks at every step's norm before its update
+    /// which leaves them out, counts them, and looks at every step's norm before its update (layer by layer all gradients
+    /// of a step exist until then)
     #[arg(long, default_value = "stop", value_name = "stop|skip")]
     pub bad_steps: BadSteps,
+    /// What becomes of a document that cannot be read (c4): stop, naming file and line; or skip, which leaves it out, or
+    /// the rest of its shard where that is damaged, and counts it in the records and the report
+    #[arg(long, default_value = "stop", value_name = "stop|skip")]
+    pub bad_documents: BadDocuments,
     /// Micro-batches per optimizer step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,
@@ -201,7 +207,8 @@ pub(crate) fn backward(
     let workload = Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,
-        clipped: config.max_grad_norm.is_some(),
+        // Where bad steps are skipped, all gradients wait to be looked at, as they do for a clip.
+        clipped: config.max_grad_norm.is_some() || config.bad_steps == BadSteps::Skip,
         on_host: device == DeviceChoice::Flex,
         ..Workload::new(model, method, batch_size as u64, seq_len as u64)
     };

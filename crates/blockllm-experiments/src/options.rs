@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 /// Experiment, option, and what to do instead.
-const NOT_TAKEN: [(&str, &str, &str); 14] = [
+const NOT_TAKEN: [(&str, &str, &str); 17] = [
     (
         "c4",
         "model_dir",
@@ -28,6 +28,17 @@ const NOT_TAKEN: [(&str, &str, &str); 14] = [
         "model",
         "it fine-tunes a folder: give that by --model-dir",
     ),
+    (
+        "glue",
+        "bad_documents",
+        "scores are compared with others over all rows, so a bad row always ends the run: mend or remove it",
+    ),
+    (
+        "memory",
+        "bad_documents",
+        "it reads no documents: its batches are made of numbers",
+    ),
+    ("gpu-check", "bad_documents", NOT_CHECKED),
     ("gpu-check", "data", NOT_CHECKED),
     ("gpu-check", "tokenizer", NOT_CHECKED),
     ("gpu-check", "model_dir", NOT_CHECKED),
@@ -170,11 +181,17 @@ mod tests {
             ("c4 --order shuffled", "--order", "shuffled by the seed"),
             ("glue --model 60m", "--model:", "--model-dir"),
             ("gpu-check --data x", "--data", "leave it out"),
+            ("glue --bad-documents skip", "--bad-documents", "over all rows"),
+            (
+                "memory --bad-documents stop",
+                "--bad-documents",
+                "reads no documents",
+            ),
         ] {
             let message = refused(words);
             assert!(message.contains(option) && message.contains(mend), "{message}");
         }
-        check_experiment(&cli("c4 --warmup 0.1 --stop-after 3")).unwrap();
+        check_experiment(&cli("c4 --warmup 0.1 --stop-after 3 --bad-documents skip")).unwrap();
     }
 
     #[test]

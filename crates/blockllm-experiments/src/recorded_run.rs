@@ -78,6 +78,7 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
     let finished = folder.finished(&place.config, &place.manifest, &mut tell)?;
     if let (Some(result), None) = (&finished, lacks()) {
         tell("complete, not run again (`--fresh` trains it anew, beside this one)");
+        tell_left_out(result, &mut tell);
         let result = result.clone();
         return Ok(Outcome::Complete(Box::new(CompleteRun { result, folder })));
     }
@@ -121,6 +122,7 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
                     result.skipped
                 ));
             }
+            tell_left_out(&result, &mut tell);
             match cli.keep_weights {
                 Keep::Last => checkpoints.clear_but(result.weights_step)?,
                 Keep::None => checkpoints.clear()?,
@@ -132,6 +134,16 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
             is_new: true,
         }),
         Err(error) => Err(error),
+    }
+}
+
+/// Tells how many documents a complete run has not seen, since they are broken.
+fn tell_left_out(result: &RunResult, tell: &mut dyn FnMut(&str)) {
+    if !result.left_out.is_nothing() {
+        tell(&format!(
+            "warning: {} left out, being broken (`--bad-documents skip`): the report says so",
+            result.left_out
+        ));
     }
 }
 
@@ -195,7 +207,11 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
     remove(&unfinished)
         .and_then(|()| std::fs::create_dir_all(&unfinished))
         .with_context(on_disk)?;
-    write(&unfinished)?;
+    if let Err(error) = write(&unfinished) {
+        // Half of it is of no use, and may be what fills the disk; the first error is the one to tell.
+        let _ = remove(&unfinished);
+        return Err(error);
+    }
     remove(path)
         .and_then(|()| std::fs::rename(&unfinished, path))
         .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))))

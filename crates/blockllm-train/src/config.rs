@@ -94,7 +94,8 @@ pub enum BadSteps {
     #[default]
     Stop,
     /// Its batches are left out and counted, and the step is made with the next ones. It costs a look at every step's norm
-    /// before its update; several bad steps one after the other end the run, since then it is the weights that are broken.
+    /// before its update; layer by layer all gradients of the step wait for that look. Several bad steps one after the
+    /// other end the run, since then it is the weights that are broken.
     Skip,
 }
 
@@ -202,13 +203,6 @@ impl TrainConfig {
                 "memory_sample_every",
                 "0".into(),
                 "look at the pool at least now and then, such as every 50 steps",
-            );
-        }
-        if self.bad_steps == BadSteps::Skip && self.backward == Backward::LayerWise {
-            return refuse(
-                "bad_steps",
-                "skip".into(),
-                "a pass layer by layer has updated half the model before its norm is known: use backward `whole`, or `stop`",
             );
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {

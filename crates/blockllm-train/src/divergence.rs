@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// The optimizer step, from 1, whose loss, gradient norm or evaluation is not finite.
+    /// The optimizer step, from 1, whose loss, gradient norm or evaluation is not finite; 0 where the evaluation before
+    /// training is not, since the weights that were given are broken.
     pub step: u64,
     /// What was said.
     pub message: String,

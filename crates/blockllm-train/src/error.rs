@@ -122,7 +122,7 @@ pub enum TrainError {
         skipped: u64,
     },
     /// An evaluation is not a number.
-    #[error("the validation loss after step {step} is {loss}: training diverged (lower the learning rate)")]
+    #[error("the validation loss after step {step} is {loss}: {}", because(*step))]
     BadEvaluation {
         /// Optimizer steps done.
         step: u64,
@@ -152,6 +152,13 @@ impl TrainError {
                         | OptimError::Policy(PolicyError::BadNorm { .. })
                 )
         )
+    }
+}
+
+fn because(step: u64) -> &'static str {
+    match step {
+        0 => "the weights were broken before training, or the validation data are",
+        _ => "training diverged (lower the learning rate)",
     }
 }
 

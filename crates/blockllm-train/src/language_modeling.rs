@@ -3,7 +3,9 @@ use crate::evaluate::summed_losses;
 use crate::memory::CountingAllocator;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
-use blockllm_data::{Corpus, Cursor, LmBatch, Loader, LoaderConfig, Tokenizer, at_start_of_data_threads};
+use blockllm_data::{
+    Corpus, Cursor, LmBatch, Loader, LoaderConfig, Skipped, Tokenizer, at_start_of_data_threads,
+};
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -164,6 +166,10 @@ impl BatchSource<LmBatch> for TextBatches {
 
     fn cursor(&self) -> serde_json::Value {
         serde_json::to_value(self.loader.cursor()).expect("a cursor has only string keys")
+    }
+
+    fn left_out(&self) -> Skipped {
+        self.loader.skipped()
     }
 
     fn resume(&mut self, cursor: &serde_json::Value) -> Result<(), TrainError> {

@@ -42,7 +42,9 @@ pub use method::{Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, M
 pub use objective::{BatchSource, Objective};
 pub use optimizer::TrainingOptimizer;
 pub use progress::Progress;
-pub use records::{EvaluationRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord};
+pub use records::{
+    EvaluationRecord, LeftOutRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord,
+};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use self_check::{SelfCheck, WhenToCheck};

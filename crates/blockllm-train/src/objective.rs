@@ -2,6 +2,7 @@
 use crate::evaluate::mean_loss;
 use crate::{Evaluation, TrainError};
 use blockllm_backward::Stack;
+use blockllm_data::Skipped;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -79,6 +80,11 @@ pub trait BatchSource<B> {
     /// The place after the last batch given, for a checkpoint; null where it cannot be told.
     fn cursor(&self) -> serde_json::Value {
         serde_json::Value::Null
+    }
+
+    /// What was left out of the batches given so far because it was broken, over all resumptions.
+    fn left_out(&self) -> Skipped {
+        Skipped::default()
     }
 
     /// Goes on from a place.

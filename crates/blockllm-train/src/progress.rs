@@ -90,6 +90,10 @@ impl RunObserver for Progress {
                 "step {}: a batch is skipped, loss {}, gradient norm {}",
                 skipped.step, skipped.loss, skipped.grad_norm
             )),
+            Record::LeftOut(left_out) => self.say(&format!(
+                "step {}: bad documents are left out, {} and {} shards so far",
+                left_out.step, left_out.documents, left_out.shards
+            )),
             Record::Evaluation(evaluation) => self.say(&format!(
                 "step {}: validation {}",
                 evaluation.step,

@@ -1,6 +1,7 @@
 //! What a run tells: one record per step, selection and evaluation, and a result at the end.
 use crate::evaluate::number;
 use crate::{Divergence, Evaluation, MemoryReport, Method, SelfCheck, TrainConfig, TrainError, Trained};
+use blockllm_data::Skipped;
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,17 @@ pub struct SkippedRecord {
     pub cursor: serde_json::Value,
 }
 
+/// Documents that were left out because they are broken: told whenever there are more of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutRecord {
+    /// The step whose batches would have had the last of them.
+    pub step: u64,
+    /// Documents so far, over all epochs.
+    pub documents: u64,
+    /// Shards so far that were empty, or whose rest could not be read.
+    pub shards: u64,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -76,6 +88,8 @@ pub enum Record {
     Evaluation(EvaluationRecord),
     /// Batches that were left out.
     Skipped(SkippedRecord),
+    /// Documents that were left out.
+    LeftOut(LeftOutRecord),
 }
 
 impl Record {
@@ -87,6 +101,7 @@ impl Record {
             Self::Selection(event) => event.step < steps,
             Self::Evaluation(evaluation) => evaluation.step <= steps,
             Self::Skipped(skipped) => skipped.step <= steps,
+            Self::LeftOut(left_out) => left_out.step <= steps,
         }
     }
 }
@@ -150,6 +165,9 @@ pub struct RunResult {
     /// How often batches were left out because their loss or gradient norm is not a number.
     #[serde(default)]
     pub skipped: u64,
+    /// Documents and shards that were left out because they are broken, over all epochs.
+    #[serde(default)]
+    pub left_out: Skipped,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -186,6 +204,7 @@ impl RunResult {
             wait_share: trained.wait_share,
             weights_step: trained.weights_step,
             skipped: trained.skipped,
+            left_out: trained.left_out,
             parameters: trained.parameters,
             trained_entries: trained.trained_entries,
             trained_share: trained.trained_entries as f64 / trained.parameters as f64,

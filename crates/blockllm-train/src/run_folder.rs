@@ -5,6 +5,7 @@ use blockllm_data::atomic_file::write_atomically;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl RunFolder {
             .truncate(false)
             .open(self.path.join("run.lock"))
             .map_err(|source| self.error("run.lock", source))?;
-        match file.try_lock() {
+        match try_to_lock(&file) {
             Ok(()) => self.lock = Some(file),
             Err(TryLockError::WouldBlock) => {
                 return Err(TrainError::Locked {
@@ -268,6 +269,18 @@ impl RunObserver for RunFolder {
     fn diverged(&mut self, divergence: &Divergence) -> Result<(), TrainError> {
         self.write_json("diverged.json", divergence)
     }
+}
+
+/// Locks `file`, within a tenth of a second: a child that is just being started has all files of its parent open until it is
+/// another program, so a lock that was given up may be held a moment longer.
+fn try_to_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            locked => return locked,
+        }
+    }
+    file.try_lock()
 }
 
 /// As it would be read back from disk: an f32 of 0.9 is written as `0.9`, but is another number as an f64.

@@ -1,9 +1,14 @@
 //! The rows of the laws table: every policy, rule and baseline, and the choices that change what is trained.
+use crate::training::{tiny_llama, wide_llama};
+use blockllm::model::llama::LlamaConfig;
 use blockllm::policy::PolicyConfig;
-use blockllm::train::{Algorithm, Method};
+use blockllm::train::{Algorithm, Method, TrainConfig, WeightType};
 
 /// Selections and refreshes every few steps, so that every run here has several.
 const PATIENCE: usize = 3;
+
+/// What stands behind the name of a method whose weights are not f32.
+const HALF: &str = " in bf16";
 
 /// One method.
 pub struct Case {
@@ -12,14 +17,52 @@ pub struct Case {
     pub method: Method,
     /// A learning rate at which it learns a batch by heart.
     pub learning_rate: f64,
+    pub weights: WeightType,
 }
 
-const NAMES: [(&str, f64); 21] = [
+impl Case {
+    /// How it is trained, steps and rate aside.
+    pub fn config(&self) -> TrainConfig {
+        TrainConfig {
+            weights: self.weights,
+            ..TrainConfig::default()
+        }
+    }
+
+    /// Parameters of fewer than 4,096 entries keep their moments in f32: where codes are asked for, there are larger ones.
+    pub fn model(&self) -> LlamaConfig {
+        if self.is_coded() {
+            wide_llama()
+        } else {
+            tiny_llama()
+        }
+    }
+
+    /// Whether moments are 8-bit codes.
+    pub fn is_coded(&self) -> bool {
+        self.name.contains("int8")
+    }
+
+    /// Whether weights are rounded to bf16.
+    pub fn is_half(&self) -> bool {
+        self.weights == WeightType::Bf16
+    }
+}
+
+const NAMES: [(&str, f64); 29] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
     ("blockllm:0.8+refresh=each-step+mask=per-parameter", 1e-2),
     ("blockllm:0.8+inactive=0.05+smoothing=clamp-one", 1e-2),
+    ("blockllm:0.8+state=int8", 1e-2),
+    ("adamw+state=int8", 1e-2),
+    ("blockllm:0.8+threshold=512", 1e-2),
+    ("blockllm:0.8+partition=decoder-layer", 1e-2),
+    ("blockllm:0.8 in bf16", 1e-2),
+    ("blockllm:0.8+half=stochastic in bf16", 1e-2),
+    ("adamw in bf16", 1e-2),
+    ("galore:4 in bf16", 3e-2),
     ("blockllm:0.8+rule=sgd", 0.3),
     ("blockllm:0.8+rule=lion", 3e-3),
     ("blockllm-no-visits:0.8+sweep=full", 1e-2),
@@ -40,10 +83,16 @@ const NAMES: [(&str, f64); 21] = [
 
 /// Every row.
 pub fn cases() -> Vec<Case> {
-    let case = |(name, learning_rate): &(&str, f64)| Case {
-        name: (*name).to_owned(),
-        method: Method::parse(name).unwrap().with_patience(PATIENCE),
-        learning_rate: *learning_rate,
+    let case = |(name, learning_rate): &(&str, f64)| {
+        let (typed, weights) = name
+            .strip_suffix(HALF)
+            .map_or((*name, WeightType::F32), |typed| (typed, WeightType::Bf16));
+        Case {
+            name: (*name).to_owned(),
+            method: Method::parse(typed).unwrap().with_patience(PATIENCE),
+            learning_rate: *learning_rate,
+            weights,
+        }
     };
     NAMES.iter().map(case).chain([fixed()]).collect()
 }
@@ -62,5 +111,6 @@ fn fixed() -> Case {
         name: "fixed".into(),
         method,
         learning_rate: 1e-2,
+        weights: WeightType::F32,
     }
 }

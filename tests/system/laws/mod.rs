@@ -11,6 +11,10 @@ use table::{LAWS, Outcome};
 fn assert_laws(backend: &str, device: &burn::tensor::Device) {
     let mut broken = Vec::new();
     for case in cases() {
+        if let Err(why) = case.weights.cast(case.model().init(0, device)) {
+            println!("{backend:5} {:44} not on this device: {why}", case.name);
+            continue;
+        }
         let mut row = Vec::new();
         for (law, holds) in LAWS {
             match catch_unwind(AssertUnwindSafe(|| holds(&case, device))) {

@@ -1,7 +1,6 @@
 //! A method at work on the tiny Llama, step by step, so that a law can look at it from outside.
 use super::cases::Case;
 use crate::batches::padded;
-use crate::training::tiny_llama;
 use crate::weights::{Numbers, weights};
 use blockllm::data::LmBatch;
 use blockllm::model::llama::LlamaForCausalLM;
@@ -22,18 +21,22 @@ pub struct Session {
     /// Parameters that the method may train at all: not the base weights under adapters.
     pub trainable: BTreeSet<ParamId>,
     device: Device,
+    config: TrainConfig,
 }
 
 impl Session {
     pub fn start(case: &Case, device: &Device) -> Self {
-        Self::of(&case.method, device)
+        Self::of(case, &case.method, device)
     }
 
-    pub fn of(method: &Method, device: &Device) -> Self {
+    /// Another method on the model and in the weights of `case`.
+    pub fn of(case: &Case, method: &Method, device: &Device) -> Self {
         let device = device.clone().autodiff();
-        let config = TrainConfig::default();
-        let model = method.adapt(tiny_llama().init(0, &device), &config).unwrap();
+        let config = case.config();
+        let model = method.adapt(case.model().init(0, &device), &config).unwrap();
+        let model = config.weights.cast(model).unwrap();
         Self {
+            config: config.clone(),
             optimizer: method.optimizer(&model, &config).unwrap(),
             trainable: requiring_grad(&model),
             model,
@@ -44,13 +47,14 @@ impl Session {
     /// Another process: the same weights and a new optimizer that goes on from `record`.
     pub fn resumed(&self, case: &Case, record: OptimizerRecord) -> Self {
         let model = set_trainable(self.model.clone(), &self.trainable);
-        let mut optimizer = case.method.optimizer(&model, &TrainConfig::default()).unwrap();
+        let mut optimizer = case.method.optimizer(&model, &self.config).unwrap();
         optimizer.restore(record, &self.device).unwrap();
         Self {
             model,
             optimizer,
             trainable: self.trainable.clone(),
             device: self.device.clone(),
+            config: self.config.clone(),
         }
     }
 

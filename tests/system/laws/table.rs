@@ -2,9 +2,10 @@
 use super::cases::Case;
 use super::session::{Session, batch};
 use crate::batches::joined;
-use crate::training::constant;
-use crate::training::train_method_on;
+use crate::training::{constant, train_model_on};
 use crate::weights::{Numbers, changed, weights, worst};
+use blockllm::data::LmBatch;
+use blockllm::optim::MaskThreshold;
 use blockllm::policy::Take;
 use blockllm::train::{Algorithm, LanguageModeling, Method, TrainConfig};
 use burn::tensor::Device;
@@ -145,7 +146,15 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
             Algorithm::Blocks(blocks) => match blocks.policy.build().unwrap().take() {
                 Take::Budget => {
                     let budget = ((1.0 - blocks.sparsity) * total as f64 - 1e-6).ceil() as u64;
-                    assert_eq!(trained, budget, "step {step}");
+                    let off = trained.abs_diff(budget) as f64;
+                    let most = match blocks.threshold {
+                        MaskThreshold::Exact => 0.0,
+                        MaskThreshold::Sampled(sampled) => {
+                            let share = budget as f64 / whole as f64;
+                            4.0 * (share * (1.0 - share) / sampled as f64).sqrt() * whole as f64
+                        }
+                    };
+                    assert!(off <= most, "step {step}: {trained} entries, not {budget}");
                 }
                 Take::BelowBudget => {
                     assert_eq!(trained, whole);
@@ -162,6 +171,9 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
     }
     match &case.method.algorithm {
         Algorithm::Blocks(blocks) => match blocks.policy.build().unwrap().take() {
+            Take::Budget if case.name.contains("threshold") => {
+                Instead("the budget, within four standard deviations of the sample")
+            }
             Take::Budget => Holds,
             Take::BelowBudget => Instead("whole blocks within the budget"),
             Take::Blocks(_) => Instead("whole blocks, to the entry"),
@@ -190,8 +202,8 @@ fn holds_what_it_estimates(case: &Case, device: &Device) -> Outcome {
 }
 
 /// Six steps at a rate at which policies select again and again.
-fn run(method: &Method, learning_rate: f64, device: &Device) -> Numbers {
-    let mut session = Session::of(method, device);
+fn run(case: &Case, method: &Method, learning_rate: f64, device: &Device) -> Numbers {
+    let mut session = Session::of(case, method, device);
     for step in 0..6 {
         session.step(&batch(step), learning_rate);
     }
@@ -208,11 +220,14 @@ fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
     let everything = match text {
         "badam" | "lisa" => Method::parse(&format!("{text}:99")).unwrap(),
         "fixed" => {
-            let mut session = Session::of(&Method::adamw(), device);
+            let mut session = Session::of(case, &Method::adamw(), device);
             session.step(&batch(0), 0.0);
             let names = session.optimizer.block_names();
             blocks.policy = blockllm::policy::PolicyConfig::Fixed { blocks: names };
             method.clone()
+        }
+        _ if case.is_coded() && blocks.sparsity > 0.0 => {
+            Method::parse(&format!("{text}:0+state=int8")).unwrap()
         }
         _ if blocks.sparsity > 0.0 => Method::parse(&format!("{text}:0")).unwrap(),
         _ => method.clone(),
@@ -221,51 +236,61 @@ fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
     if let Algorithm::Blocks(blocks) = &mut everything.algorithm {
         blocks.moments = blockllm::optim::CarriedMoments::CarriedOver;
     }
-    let expected = run(&Method::adamw(), 1e-3, device);
-    let (path, error) = worst(&run(&everything, 1e-3, device), &expected);
+    let dense = if case.is_coded() {
+        Method::parse("adamw+state=int8").unwrap()
+    } else {
+        Method::adamw()
+    };
+    let expected = run(case, &dense, 1e-3, device);
+    let (path, error) = worst(&run(case, &everything, 1e-3, device), &expected);
     assert!(error.to_bits() == 0, "{path} is off by {error}");
     Holds
 }
 
 fn accumulates(case: &Case, device: &Device) -> Outcome {
     let micro_batches = [batch(0), batch(1), batch(2)];
-    let config = constant(3, case.learning_rate * 0.1);
+    let config = TrainConfig {
+        weights: case.weights,
+        ..constant(3, case.learning_rate * 0.1)
+    };
     let accumulated = TrainConfig {
         grad_accum_steps: 3,
         ..config.clone()
     };
     let objective = LanguageModeling::default();
-    let (one, _) = train_method_on(
-        device,
-        &objective,
-        &case.method,
-        &config,
-        &[joined(&micro_batches)],
-    );
-    let (many, _) = train_method_on(device, &objective, &case.method, &accumulated, &micro_batches);
-    let (path, error) = worst(&weights(&many.model), &weights(&one.model));
+    let train = |config: &TrainConfig, batches: &[LmBatch]| {
+        let (trained, _) = train_model_on(device, &case.model(), &objective, &case.method, config, batches);
+        weights(&trained.model)
+    };
+    let one = train(&config, &[joined(&micro_batches)]);
+    let many = train(&accumulated, &micro_batches);
+    let (path, error) = worst(&many, &one);
     // A hundredth of a step is far above rounding and far below a wrong weighting. Rules that follow a sign move by
-    // twice the rate where rounding turns one, which may befall an entry or two.
+    // twice the rate where rounding turns one, which may befall an entry or two; so it is with a moment's code, and a
+    // weight in bf16 is a rounding apart, which is as much as such a step, where a gradient is.
     let follows_signs = case.name.contains("lion") || case.name.contains("inactive");
-    let far = weights(&many.model)
-        .iter()
-        .flat_map(|(path, values)| {
-            values
-                .iter()
-                .zip(&weights(&one.model)[path])
-                .map(|(a, b)| (a - b).abs())
-                .collect::<Vec<_>>()
-        })
+    let errors = many.iter().flat_map(|(path, values)| {
+        let pairs = values.iter().zip(&one[path]);
+        pairs.map(|(a, b)| (a - b).abs()).collect::<Vec<_>>()
+    });
+    let far = errors
         .filter(|error| *error > 0.02 * config.learning_rate as f32)
         .count();
+    let entries: usize = one.values().map(Vec::len).sum();
+    let (most, instead) = if case.is_half() {
+        (entries / 20, Some("up to one entry in twenty a rounding apart"))
+    } else if follows_signs {
+        (8, Some("up to eight entries whose sign rounding turned"))
+    } else if case.is_coded() {
+        (8, Some("up to eight entries whose code rounding turned"))
+    } else {
+        (0, None)
+    };
     assert!(
-        far <= if follows_signs { 8 } else { 0 },
-        "{path} is off by {error}, and {far} entries are"
+        far <= most,
+        "{path} is off by {error}, and {far} of {entries} entries are"
     );
-    if follows_signs {
-        return Instead("up to eight entries whose sign rounding turned");
-    }
-    Holds
+    instead.map_or(Holds, Instead)
 }
 
 fn scales_with_the_learning_rate(case: &Case, device: &Device) -> Outcome {
@@ -285,7 +310,7 @@ fn scales_with_the_learning_rate(case: &Case, device: &Device) -> Outcome {
     assert!(moved(0.0).to_bits() == 0, "a rate of 0 moves weights");
     let ratio = moved(case.learning_rate) / moved(case.learning_rate / 4.0);
     assert!(
-        (ratio / 4.0 - 1.0).abs() < 0.01,
+        (ratio / 4.0 - 1.0).abs() < if case.is_half() { 0.05 } else { 0.01 },
         "four times the rate moves {ratio} times as far"
     );
     Holds

@@ -83,7 +83,7 @@ pub fn curve(records: &[Record]) -> Vec<[u64; 3]> {
             evaluation.evaluation.loss.to_bits(),
             evaluation.evaluation.labels,
         ]),
-        Record::Selection(_) | Record::Skipped(_) => None,
+        Record::Selection(_) | Record::Skipped(_) | Record::LeftOut(_) => None,
     };
     records.iter().filter_map(point).collect()
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const SIX: &str = "c4 --methods adamw --steps 6 --checkpoint-every 2";
+/// The words of a run of six steps.
+pub const SIX: &str = "c4 --methods adamw --steps 6 --checkpoint-every 2";
 
 /// Leaves a run of six steps with its checkpoints of steps 2 and 4, as if killed after the fifth; and gives the curve of
 /// an undisturbed one.
-fn unfinished(place: &Place) -> (PathBuf, Vec<[u64; 3]>) {
+pub fn unfinished(place: &Place) -> (PathBuf, Vec<[u64; 3]>) {
     let words = place.arguments(SIX);
     succeed(words.iter().copied());
     let run = place.run();
@@ -36,7 +37,8 @@ fn unfinished(place: &Place) -> (PathBuf, Vec<[u64; 3]>) {
     (run, whole)
 }
 
-fn copy_all(from: &Path, to: &Path) {
+/// Copies a file or a folder with all that is in it.
+pub fn copy_all(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
     assert!(status.success());
 }

@@ -1,17 +1,21 @@
-//! Runs of several methods that are killed at random moments, in the middle of saves too, and taken up again: nothing may
-//! differ from an undisturbed run. `tests/kill-and-resume.sh ROUNDS` makes as many rounds as it is told.
+//! Runs of several methods that are killed at random moments, in the middle of saves of checkpoints and models too, and taken
+//! up again: nothing may differ from an undisturbed run. `tests/kill-and-resume.sh ROUNDS` makes as many rounds as it is
+//! told; `many_kills` kills a smaller thing more often.
 use super::folders::run_in;
 use super::process::succeed;
 use super::promises::curve_of;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Rounds of an ordinary test.
-const ROUNDS: usize = 20;
-/// Kills of a run before it is let through.
-const KILLS: usize = 3;
+const ROUNDS: usize = 40;
+/// Kills of a run before it is let through, at most.
+const KILLS: u64 = 3;
+/// Runs that may be complete before their first kill, in a round.
+const TRIES: usize = 20;
 const METHODS: [(&str, &str); 6] = [
     ("blockllm:0.9+state=int8", "blockllm-0.9-state-int8-0"),
     ("adamw", "adamw-0"),
@@ -22,7 +26,7 @@ const METHODS: [(&str, &str); 6] = [
 ];
 
 fn words<'a>(method: &'a str, out: &'a str) -> Vec<&'a str> {
-    let words = "glue --tasks MRPC --steps 24 --checkpoint-every 2 --methods";
+    let words = "glue --tasks MRPC --steps 24 --checkpoint-every 2 --save-model --methods";
     words.split(' ').chain([method, "--out", out]).collect()
 }
 
@@ -30,6 +34,13 @@ fn words<'a>(method: &'a str, out: &'a str) -> Vec<&'a str> {
 struct Random(u64);
 
 impl Random {
+    /// That of a round, whatever order the rounds are made in.
+    fn of(seed: u64, round: usize) -> Self {
+        let mut random = Self(seed ^ (round as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        random.below(1);
+        random
+    }
+
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self
             .0
@@ -44,6 +55,7 @@ impl Random {
 struct Left {
     curve: Vec<[u64; 3]>,
     weights: Vec<u8>,
+    model: Vec<u8>,
     last: serde_json::Value,
 }
 
@@ -53,6 +65,7 @@ fn left(run: &Path) -> Left {
     Left {
         curve: curve_of(run),
         weights: fs::read(run.join("checkpoints/step-24/model.safetensors")).unwrap(),
+        model: fs::read(run.join("model/model.safetensors")).unwrap(),
         last: result["last"].clone(),
     }
 }
@@ -61,8 +74,16 @@ fn run_of(out: &Path, name: &str) -> PathBuf {
     run_in(&out.join("glue/MRPC"), name)
 }
 
-/// Starts the run and kills it: after some time, or while a checkpoint is being written. False when it was complete first.
-fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random) -> bool {
+/// Where a kill has fallen.
+#[derive(PartialEq)]
+enum Fallen {
+    Nowhere,
+    InTraining,
+    InASave,
+}
+
+/// Starts the run and kills it: after some time, or while a checkpoint or the model is being written; or finds it complete.
+fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random) -> Fallen {
     let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
         .args(words)
         .stdout(Stdio::null())
@@ -77,8 +98,8 @@ fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random)
             .into_iter()
             .flatten()
             .flatten();
-        runs.map(|run| run.path().join("checkpoints/unfinished"))
-            .any(|unfinished| unfinished.exists())
+        runs.map(|run| run.path())
+            .any(|run| run.join("checkpoints/unfinished").exists() || run.join(".unfinished-model").exists())
     };
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() >= after && (!in_a_save || is_saving()) {
@@ -87,8 +108,49 @@ fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random)
         std::thread::sleep(Duration::from_micros(200));
     }
     std::thread::sleep(Duration::from_micros(random.below(8000)));
+    let saving = is_saving();
     child.kill().unwrap();
-    !child.wait().unwrap().success()
+    match child.wait().unwrap().code() {
+        Some(code) => {
+            assert_eq!(code, 0, "{words:?} failed by itself");
+            Fallen::Nowhere
+        }
+        None if saving => Fallen::InASave,
+        None => Fallen::InTraining,
+    }
+}
+
+/// How many kills there were, and how many of them in a save.
+#[derive(Default)]
+struct Kills {
+    all: AtomicUsize,
+    in_saves: AtomicUsize,
+}
+
+/// Kills one run at least once, lets it through, and gives what it left.
+fn round(method: &str, name: &str, longest: Duration, mut random: Random, kills: &Kills) -> Left {
+    for _ in 0..TRIES {
+        let out = tempfile::tempdir().unwrap();
+        let words = words(method, out.path().to_str().unwrap());
+        let mut killed = 0;
+        for _ in 0..=random.below(KILLS) {
+            let fallen = kill_once(&words, out.path(), longest, &mut random);
+            if fallen == Fallen::Nowhere {
+                break;
+            }
+            killed += 1;
+            kills
+                .in_saves
+                .fetch_add(usize::from(fallen == Fallen::InASave), Ordering::Relaxed);
+        }
+        // One that was complete before its first kill shows nothing.
+        if killed > 0 {
+            kills.all.fetch_add(killed, Ordering::Relaxed);
+            succeed(words.iter().copied());
+            return left(&run_of(out.path(), name));
+        }
+    }
+    panic!("{TRIES} runs of `{method}` were all complete before they could be killed");
 }
 
 #[test]
@@ -99,7 +161,7 @@ fn runs_that_are_killed_at_random_moments_end_as_if_they_never_were() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         u64::from(now.subsec_nanos())
     });
-    let mut random = Random(seed);
+    let began = Instant::now();
     let whole = tempfile::tempdir().unwrap();
     let mut undisturbed = Vec::new();
     // How long each method takes by itself: a kill that comes later than that is none.
@@ -110,27 +172,36 @@ fn runs_that_are_killed_at_random_moments_end_as_if_they_never_were() {
         durations.push(started.elapsed());
         undisturbed.push(left(&run_of(whole.path(), name)));
     }
-    let mut killed = 0;
-    for round in 0..rounds {
-        let (method, name) = METHODS[round % METHODS.len()];
-        let out = tempfile::tempdir().unwrap();
-        let words = words(method, out.path().to_str().unwrap());
-        for _ in 0..KILLS {
-            if !kill_once(&words, out.path(), durations[round % METHODS.len()], &mut random) {
+    let (next, kills) = (AtomicUsize::new(0), Kills::default());
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= rounds {
                 break;
             }
-            killed += 1;
+            let of = number % METHODS.len();
+            let (method, name) = METHODS[of];
+            let found = round(method, name, durations[of], Random::of(seed, number), &kills);
+            assert!(
+                found == undisturbed[of],
+                "round {number} of `{method}` differs (BLOCKLLM_KILL_SEED={seed})"
+            );
         }
-        succeed(words.iter().copied());
-        assert!(
-            left(&run_of(out.path(), name)) == undisturbed[round % METHODS.len()],
-            "round {round} of `{method}` differs (BLOCKLLM_KILL_SEED={seed})"
-        );
-    }
-    println!("{rounds} runs, {killed} kills, none differs from an undisturbed run");
-    // Kills come at random, so some runs are complete before theirs; a test that kills hardly any shows nothing.
+    };
+    // Two at a time, so that runs are slower and faster than by themselves.
+    std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(work));
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    });
+    let (all, in_saves) = (kills.all.into_inner(), kills.in_saves.into_inner());
+    println!(
+        "{rounds} runs, {all} kills, {in_saves} of them in a save, none differs from an undisturbed run, {} s",
+        began.elapsed().as_secs()
+    );
     assert!(
-        2 * killed >= rounds,
-        "only {killed} kills in {rounds} rounds (BLOCKLLM_KILL_SEED={seed})"
+        all >= rounds,
+        "only {all} kills in {rounds} rounds (BLOCKLLM_KILL_SEED={seed})"
     );
 }

@@ -1,5 +1,6 @@
 //! The runner as a user meets it: a process with arguments, an exit code, two streams and an output folder.
 mod bad_data;
+mod bad_documents;
 mod bad_options;
 mod bad_tokenizers;
 mod complete_run;
@@ -8,6 +9,8 @@ mod divergence;
 mod faults;
 mod fixtures;
 mod folders;
+#[cfg(unix)]
+mod full_disk;
 mod glue;
 mod glue_files;
 mod kills;

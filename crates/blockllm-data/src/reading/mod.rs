@@ -5,7 +5,9 @@ mod lines;
 pub mod shard_hashes;
 pub mod shard_reader;
 
+use std::fmt;
 use std::ops::AddAssign;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,18 @@ pub enum BadDocuments {
     Skip,
 }
 
+impl FromStr for BadDocuments {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stop" => Ok(Self::Stop),
+            "skip" => Ok(Self::Skip),
+            _ => Err(format!("`{text}` is neither stop nor skip")),
+        }
+    }
+}
+
 /// What was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,6 +64,26 @@ pub struct Skipped {
     pub documents: u64,
     /// Shards that hold no document, or whose rest could not be read.
     pub shards: u64,
+}
+
+impl Skipped {
+    /// Whether nothing was left out.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let Self { documents, shards } = *self;
+        write!(
+            formatter,
+            "{documents} document{} and {shards} shard{}",
+            plural(documents),
+            plural(shards)
+        )
+    }
 }
 
 impl AddAssign for Skipped {

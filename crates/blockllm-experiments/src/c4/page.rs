@@ -11,9 +11,10 @@ use crate::report::{
 use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
 use crate::{Cli, Scale};
 use anyhow::Result;
-use blockllm_train::Record;
+use blockllm_data::Skipped;
 use blockllm_train::language_modeling::GALORE_COMPAT;
 use blockllm_train::memory::ModelShape;
+use blockllm_train::{Record, RunResult};
 
 /// Tables, plots and the published figures, from the records on disk.
 pub(super) fn build(
@@ -22,6 +23,7 @@ pub(super) fn build(
     Runs {
         complete: runs,
         diverged,
+        validation_left_out,
     }: &Runs,
 ) -> Result<Page> {
     let rows = method_rows(runs.iter().map(|run| &run.result));
@@ -35,6 +37,7 @@ pub(super) fn build(
         let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
         sections.push(Section::Text(text));
     }
+    sections.extend(left_out(runs, *validation_left_out));
     let title = "C4 pretraining".into();
     let page = Page { title, sections }
         .with(Section::Table {
@@ -54,6 +57,31 @@ pub(super) fn build(
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
     let page = page.with(figure("memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
+}
+
+/// What was left out as broken, of which runs; nothing where nothing was.
+fn left_out(runs: &[CompleteRun], of_validation: Skipped) -> Option<Section> {
+    let told = runs
+        .iter()
+        .filter(|run| !run.result.left_out.is_nothing())
+        .map(|run| {
+            let RunResult {
+                method,
+                seed,
+                left_out,
+                ..
+            } = &run.result;
+            format!("{left_out} in the run `{method}`, seed {seed}")
+        });
+    let validation =
+        (!of_validation.is_nothing()).then(|| format!("{of_validation} among the validation documents"));
+    let all: Vec<String> = told.chain(validation).collect();
+    (!all.is_empty()).then(|| {
+        Section::Text(format!(
+            "Bad documents were left out (`--bad-documents skip`), so this is not the data as it lies there; counted anew in              every epoch: {}.",
+            all.join("; ")
+        ))
+    })
 }
 
 /// The runs of the first seed beside their plans.

@@ -4,7 +4,7 @@ use crate::{Cli, Scale, options};
 use anyhow::{Context, Result, bail};
 use blockllm_data::corpus::HOLD_OUT_ONE_IN;
 use blockllm_data::manifest::ValidationSplit;
-use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, Tokenizer};
+use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, ReadingConfig, Tokenizer};
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::{Algorithm, LanguageModeling, Method, Schedule, TrainConfig, WeightType};
@@ -143,7 +143,13 @@ impl Plan {
         let settings = Settings::of(cli.scale).overridden(cli)?;
         // An unknown model is told before the corpus is read.
         let preset = LlamaConfig::preset(&settings.model)?;
-        let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?;
+        // No part of what a run is known by: documents in order give the same batches either way, and a run that has met a
+        // bad one can go on with the other answer.
+        let reading = ReadingConfig {
+            bad_documents: cli.bad_documents,
+            ..ReadingConfig::default()
+        };
+        let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?.with_reading(reading);
         super::data::remember(&corpus, &cli.out)?;
         let tokenizer = match &cli.tokenizer {
             Some(path) => Tokenizer::from_file(path)?.fitted(MOST_EMBEDDINGS)?,

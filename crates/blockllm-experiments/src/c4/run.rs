@@ -5,7 +5,7 @@ use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
 use crate::{Cli, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
-use blockllm_data::{LmBatch, LoaderConfig, validation_batches};
+use blockllm_data::{LmBatch, LoaderConfig, Skipped, ValidationSet, validation_set};
 use blockllm_model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
@@ -36,6 +36,8 @@ pub(super) struct Runs {
     pub complete: Vec<CompleteRun>,
     /// Those whose numbers are no longer numbers.
     pub diverged: Vec<DivergedRun>,
+    /// What was left out of the validation documents because it is broken.
+    pub validation_left_out: Skipped,
 }
 
 /// One run; everything that it needs.
@@ -80,15 +82,21 @@ fn jobs<'a>(cli: &'a Cli, plan: &'a Plan, validation: &'a [LmBatch]) -> Result<V
 
 /// Runs every seed of every method; one that diverges does not take the others with it.
 pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
-    let validation = validation_batches(
+    let ValidationSet { batches, left_out } = validation_set(
         &plan.corpus,
         &plan.tokenizer,
         &plan.loader(0),
         plan.settings.validation_labels,
     )?;
     // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
-    let jobs = jobs(cli, plan, &validation)?;
-    let mut runs = Runs::default();
+    let jobs = jobs(cli, plan, &batches)?;
+    let mut runs = Runs {
+        validation_left_out: left_out,
+        ..Runs::default()
+    };
+    if !left_out.is_nothing() {
+        eprintln!("warning: {left_out} left out of the validation documents, being broken");
+    }
     for (place, job) in &jobs {
         let label = format!("method `{}`, seed {}", job.method.label, job.config.seed);
         match recorded_run::make(cli, place, job).with_context(|| label.clone())? {

@@ -1,8 +1,8 @@
-//! Writes a file whole or not at all: to a temporary name beside it, synced, then renamed.
+//! Writes a file of a report whole or not at all, as all other files are written.
 
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::Path;
+
+use blockllm_data::{DataError, atomic_file};
 
 use super::ReportError;
 
@@ -12,37 +12,19 @@ use super::ReportError;
 ///
 /// [`ReportError::Write`] with the path when the folder or the file cannot be written.
 pub fn write_atomically(path: &Path, text: &str) -> Result<(), ReportError> {
-    write(path, text).map_err(|source| ReportError::Write {
+    atomic_file::write_atomically(path, text.as_bytes()).map_err(|error| ReportError::Write {
         path: path.to_path_buf(),
-        source,
+        source: match error {
+            DataError::Io { source, .. } => source,
+            other => std::io::Error::other(other),
+        },
     })
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_synced(&temporary, text).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to tell; what is left over is only untidy.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_synced(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn an_old_file_is_replaced_and_nothing_is_left_beside_it() {
@@ -59,7 +41,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = write_atomically(&file.join("report.md"), "text").unwrap_err();
-        assert!(error.to_string().contains("file/report.md"), "{error}");
+        let report = file.join("report.md");
+        let error = write_atomically(&report, "text").unwrap_err();
+        assert!(
+            error.to_string().contains(&report.display().to_string()),
+            "{error}"
+        );
     }
 }

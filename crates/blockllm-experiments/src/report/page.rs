@@ -65,6 +65,14 @@ pub struct Figure {
     pub svg: String,
 }
 
+impl Figure {
+    /// Whether the caption is what the picture is titled already.
+    pub fn is_titled(&self) -> bool {
+        self.svg
+            .contains(&format!("<title>{}</title>", html::escape(&self.caption)))
+    }
+}
+
 /// What stands above every quoted table.
 pub(crate) const QUOTED_LABEL: &str = "Quoted, not measured here.";
 
@@ -128,11 +136,12 @@ impl Section {
             Self::Figure(figure) => {
                 // In the alternative text, brackets would end the link's name.
                 let name = escape(&figure.caption.replace(['[', ']'], ""));
-                format!(
-                    "![{name}]({})\n\n{}\n",
-                    figure.file.replace(' ', "%20"),
-                    escape(&figure.caption)
-                )
+                let picture = format!("![{name}]({})\n", figure.file.replace(' ', "%20"));
+                if figure.is_titled() {
+                    picture
+                } else {
+                    format!("{picture}\n{}\n", escape(&figure.caption))
+                }
             }
             Self::Quoted {
                 caption,

@@ -111,21 +111,27 @@ impl Table {
         text
     }
 
-    /// The table as an HTML `<table>`.
-    pub fn to_html(&self) -> String {
-        let mut text = "<table>\n<thead><tr>".to_owned();
+    /// The table as an HTML `<table>` with a caption, which is HTML. The first cell of a row is its head.
+    pub fn to_html(&self, caption: &str) -> String {
+        let mut text = format!("<table>\n<caption>{caption}</caption>\n<thead><tr>");
         let class = |column: usize| match self.columns[column].1 {
             Align::Left => "",
             Align::Right => " class=\"number\"",
         };
         for (column, (title, _)) in self.columns.iter().enumerate() {
-            let _ = write!(text, "<th{}>{}</th>", class(column), escape(title));
+            let class = class(column);
+            let _ = write!(text, "<th scope=\"col\"{class}>{}</th>", escape(title));
         }
         text.push_str("</tr></thead>\n<tbody>\n");
         for row in &self.rows {
             text.push_str("<tr>");
             for (column, cell) in row.iter().enumerate() {
-                let _ = write!(text, "<td{}>{}</td>", class(column), escape(cell));
+                let (cell, class) = (escape(cell), class(column));
+                let _ = if column == 0 && !cell.is_empty() {
+                    write!(text, "<th scope=\"row\"{class}>{cell}</th>")
+                } else {
+                    write!(text, "<td{class}>{cell}</td>")
+                };
             }
             text.push_str("</tr>\n");
         }
@@ -168,13 +174,14 @@ mod tests {
 
     #[test]
     fn html_cells_are_escaped() {
-        insta::assert_snapshot!(table().to_html(), @r#"
+        insta::assert_snapshot!(table().to_html("Measured"), @r#"
         <table>
-        <thead><tr><th>method</th><th class="number">ppl</th><th class="number">peak</th></tr></thead>
+        <caption>Measured</caption>
+        <thead><tr><th scope="col">method</th><th scope="col" class="number">ppl</th><th scope="col" class="number">peak</th></tr></thead>
         <tbody>
-        <tr><td>adamw</td><td class="number">24.10 ± 0.30</td><td class="number">1.21 GiB</td></tr>
-        <tr><td>blockllm:0.5</td><td class="number">29.88</td><td class="number">804.12 MiB</td></tr>
-        <tr><td>a|b &lt;c&gt;</td><td class="number"></td><td class="number"></td></tr>
+        <tr><th scope="row">adamw</th><td class="number">24.10 ± 0.30</td><td class="number">1.21 GiB</td></tr>
+        <tr><th scope="row">blockllm:0.5</th><td class="number">29.88</td><td class="number">804.12 MiB</td></tr>
+        <tr><th scope="row">a|b &lt;c&gt;</th><td class="number"></td><td class="number"></td></tr>
         </tbody>
         </table>
         "#);

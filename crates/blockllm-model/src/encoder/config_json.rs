@@ -106,7 +106,13 @@ impl EncoderConfigJson {
             None if made_by("Bert") => Ok(EncoderKind::Bert),
             None if made_by("Roberta") => Ok(EncoderKind::Roberta),
             found => {
-                let mend = "name the folder of a BERT or RoBERTa (a Llama has a loader of its own)";
+                // Whoever names the folder of a BERT that does not say so is not helped by being told to name a BERT's.
+                let mend = match found {
+                    None => {
+                        "add `\"model_type\": \"bert\"` (or \"roberta\") to the file, if that is what it is"
+                    }
+                    Some(_) => "name the folder of a BERT or RoBERTa (a Llama has a loader of its own)",
+                };
                 let found = found.unwrap_or("missing");
                 Err(ModelError::config(
                     origin,

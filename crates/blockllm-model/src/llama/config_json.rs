@@ -38,6 +38,8 @@ pub(super) struct LlamaConfigJson {
     rope_scaling: Option<RopeJson>,
     rope_parameters: Option<RopeJson>,
     attention_bias: Option<bool>,
+    #[serde(skip_serializing)]
+    attention_dropout: Option<f64>,
     mlp_bias: Option<bool>,
     bos_token_id: Option<i64>,
     eos_token_id: Option<OneOrMany>,
@@ -176,6 +178,10 @@ impl LlamaConfigJson {
                 return refuse(field, "false", &true, "use a model without biases");
             }
         }
+        if let Some(dropout) = self.attention_dropout.filter(|dropout| *dropout != 0.0) {
+            let mend = "attention is never dropped here: set it to 0 to train without";
+            return refuse("attention_dropout", "0", &dropout, mend);
+        }
         Ok(())
     }
 
@@ -222,6 +228,7 @@ impl From<LlamaConfig> for LlamaConfigJson {
             rope_scaling: scaled.then(|| RopeJson::new(&config.rope_scaling, None)),
             rope_parameters: Some(RopeJson::new(&config.rope_scaling, Some(config.rope_theta))),
             attention_bias: Some(false),
+            attention_dropout: None,
             mlp_bias: Some(false),
             bos_token_id: config.bos_token_id.map(i64::from),
             eos_token_id: match ends.len() {

@@ -96,13 +96,16 @@ impl LlamaForCausalLM {
     ///
     /// # Errors
     ///
-    /// When a field of `config` is senseless, the prompt is empty or has tokens outside of the vocabulary, or prompt
-    /// and continuation need more than `max_position_embeddings` positions.
+    /// When a field of `config` is senseless, the prompt is empty or has tokens outside of the vocabulary, prompt
+    /// and continuation need more than `max_position_embeddings` positions, or the weights give logits that are no numbers.
     pub fn generate(&self, prompt: &[u32], config: &GenerateConfig) -> Result<Vec<u32>, ModelError> {
         config.validate()?;
         self.validate_prompt(prompt)?;
         // The last token is only returned, never fed in, so it needs no position.
-        let positions = (prompt.len() + config.max_new_tokens).saturating_sub(1);
+        let positions = prompt
+            .len()
+            .saturating_add(config.max_new_tokens)
+            .saturating_sub(1);
         let available = self.model.rotary_emb.num_positions();
         if positions.max(prompt.len()) > available {
             return Err(ModelError::TooLong {
@@ -119,6 +122,10 @@ impl LlamaForCausalLM {
         for _ in 0..config.max_new_tokens {
             let seen = cache.as_ref().map_or(0, KvCache::len);
             let logits = self.next_logits(&tokens[seen..], cache.as_mut(), &device);
+            if let Some(broken) = logits.iter().find(|logit| !logit.is_finite()) {
+                let mend = "the weights are broken, by a training that diverged or on disk: load others";
+                return Err(ModelError::config("generate", "logits", "numbers", broken, mend));
+            }
             let token = match config.temperature {
                 0.0 => sampling::greedy(&logits),
                 _ => sampling::sample(&logits, config, &mut rng),

@@ -123,3 +123,19 @@ fn senseless_settings_and_prompts_are_refused_by_name() {
         assert!(message.contains(field), "{message}");
     }
 }
+
+#[test]
+fn weights_that_are_no_numbers_give_an_error_and_no_text_and_no_length_overflows() {
+    let device = Device::flex();
+    let mut model = small_model(&device);
+    let message = model
+        .generate(&[1], &GenerateConfig::greedy(usize::MAX))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("positions"), "{message}");
+    model.model.norm.weight = model.model.norm.weight.map(|gamma| gamma.mul_scalar(f32::NAN));
+    for config in [GenerateConfig::greedy(3), GenerateConfig::sampling(3, 1.0, 0)] {
+        let message = model.generate(&[1], &config).unwrap_err().to_string();
+        assert!(message.contains("`logits` is NaN"), "{message}");
+    }
+}

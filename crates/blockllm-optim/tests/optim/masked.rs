@@ -1,7 +1,9 @@
 //! Outside the mask nothing changes, bit for bit; inside it everything does.
-use crate::common::{NEVER, Run, Toy, Weights, blockllm, devices, roles};
+use crate::clipping::gradients_of;
+use crate::common::{NEVER, Run, Toy, Weights, batch, blockllm, devices, roles};
 use blockllm_optim::{AdamW, BlockOptimizerConfig, Lion, MaskScope, Sgd, Update};
 use blockllm_policy::{All, Fixed};
+use std::collections::BTreeSet;
 
 /// Entries whose bits differ.
 fn changed(before: &Weights, after: &Weights) -> u64 {
@@ -45,10 +47,10 @@ fn exactly_the_trained_entries_change_and_all_others_keep_their_bits() {
                 config,
                 blockllm(NEVER),
             );
-            run.step(&crate::common::batch(0), 1e-2).unwrap();
+            run.step(&batch(0), 1e-2).unwrap();
             let first = run.weights();
             for step in 1..5 {
-                run.step(&crate::common::batch(step), 1e-2).unwrap();
+                run.step(&batch(step), 1e-2).unwrap();
             }
             let after = run.weights();
             let trained = run.optimizer.trained_entries();
@@ -73,6 +75,47 @@ fn exactly_the_trained_entries_change_and_all_others_keep_their_bits() {
                     .count()
             };
             assert!(zeros(&after) > 0 && zeros(&first) >= zeros(&after), "{row}");
+        }
+    }
+}
+
+/// Which entries change, not only how many: those of the selected parameters with the largest gradients.
+#[test]
+fn the_entries_that_change_are_those_with_the_largest_gradients() {
+    for (name, device) in devices() {
+        for sparsity in [0.3, 0.5, 0.9] {
+            let config = BlockOptimizerConfig::new(sparsity);
+            let mut run = Run::new(&device, config, blockllm(NEVER));
+            run.prepare(&batch(0)).unwrap();
+            let (_, gradients) = run.backward(&batch(0));
+            let gradients = gradients_of(&run.model, &gradients);
+            let selected = run.optimizer.selected_blocks();
+            let mut entries: Vec<(f32, String, usize)> = selected
+                .iter()
+                .flat_map(|path| {
+                    let values = gradients[*path].iter().enumerate();
+                    values.map(|(place, value)| (value.abs(), (*path).to_owned(), place))
+                })
+                .collect();
+            entries.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let before = run.weights();
+            run.step(&batch(0), 1e-2).unwrap();
+            let after = run.weights();
+            entries.truncate(run.optimizer.trained_entries() as usize);
+            let expected: BTreeSet<(String, usize)> = entries
+                .into_iter()
+                .filter(|(value, ..)| *value > 0.0)
+                .map(|(_, path, place)| (path, place))
+                .collect();
+            let moved = |(path, values): (&String, &Vec<f32>)| {
+                let pairs = values.iter().zip(&after[path]).enumerate();
+                pairs
+                    .filter(|(_, (a, b))| a.to_bits() != b.to_bits())
+                    .map(|(place, _)| (path.clone(), place))
+                    .collect::<Vec<_>>()
+            };
+            let found: BTreeSet<(String, usize)> = before.iter().flat_map(moved).collect();
+            assert_eq!(found, expected, "{name} {sparsity}");
         }
     }
 }

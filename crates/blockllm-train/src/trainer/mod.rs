@@ -4,9 +4,11 @@ mod run;
 mod saving;
 
 use crate::{
-    BatchSource, Checkpoints, Divergence, EvaluationRecord, MemoryMeter, MemoryReport, Method, Objective,
-    Record, RunObserver, SelfCheck, SkippedRecord, TrainConfig, TrainError, device_log, self_check,
+    BatchSource, Checkpoints, Divergence, EvaluationRecord, LeftOutRecord, MemoryMeter, MemoryReport, Method,
+    Objective, Record, RunObserver, SelfCheck, SkippedRecord, TrainConfig, TrainError, device_log,
+    self_check,
 };
+use blockllm_data::Skipped;
 use burn::tensor::Device;
 pub(crate) use course::Course;
 use run::{Made, Run};
@@ -36,6 +38,8 @@ pub struct Trained<M> {
     pub wait_share: f64,
     /// How often batches were left out because their loss or gradient norm is not a number.
     pub skipped: u64,
+    /// Documents and shards that were left out because they are broken, over all epochs.
+    pub left_out: Skipped,
     /// Parameters of the model.
     pub parameters: u64,
     /// The most entries that were trained at once.
@@ -119,17 +123,39 @@ fn run<O: Objective>(
         let (model, course) = run.resume(checkpoints, step, model, batches)?;
         (model, course, step)
     } else {
-        let untrained = run.evaluation(&model, setup.validation, 0)?;
+        let untrained = match run.evaluation(&model, setup.validation, 0) {
+            Ok(untrained) => untrained,
+            Err(error) => {
+                return Err(marked(
+                    setup.objective,
+                    error,
+                    0,
+                    batches.cursor(),
+                    &[],
+                    observer,
+                )?);
+            }
+        };
         observer.record(&Record::Evaluation(untrained.clone()))?;
         (model, Course::new(untrained), 0)
     };
     let mut saving = checkpoints.map(|all| Saving::new(all, config.stop_after > 0, newest));
     let listening = checkpoints.map(|all| all.interrupt().listen());
+    let mut left_out = batches.left_out();
     for step in done + 1..=config.steps {
         if course.stops_early(config.stop_after) {
             break;
         }
         model = one_step(setup, &mut run, model, &mut course, step, batches, observer)?;
+        if batches.left_out() != left_out {
+            left_out = batches.left_out();
+            let Skipped { documents, shards } = left_out;
+            observer.record(&Record::LeftOut(LeftOutRecord {
+                step,
+                documents,
+                shards,
+            }))?;
+        }
         if let Some(saving) = &mut saving {
             let place = Place {
                 step,
@@ -152,6 +178,7 @@ fn run<O: Objective>(
     };
     Ok(Trained {
         weights_step,
+        left_out,
         self_check,
         ..run.finish(model, course)
     })
@@ -216,18 +243,36 @@ fn one_step<O: Objective>(
             Ok(model)
         });
     }
-    if let Err(error) = &made
-        && error.is_divergence()
-    {
+    match made {
+        Ok(model) => Ok(model),
+        Err(error) => Err(marked(
+            setup.objective,
+            error,
+            step,
+            cursor,
+            &micro_batches,
+            observer,
+        )?),
+    }
+}
+
+/// Gives the error of a step back; where its numbers are no longer finite, the observer was told all that is known of it.
+fn marked<O: Objective>(
+    objective: &O,
+    error: TrainError,
+    step: u64,
+    cursor: serde_json::Value,
+    batches: &[O::Batch],
+    observer: &mut dyn RunObserver,
+) -> Result<TrainError, TrainError> {
+    if error.is_divergence() {
+        let batches = batches.iter().map(|batch| objective.describe(batch)).collect();
         observer.diverged(&Divergence {
             step,
             message: error.to_string(),
             cursor,
-            batches: micro_batches
-                .iter()
-                .map(|batch| setup.objective.describe(batch))
-                .collect(),
+            batches,
         })?;
     }
-    made
+    Ok(error)
 }

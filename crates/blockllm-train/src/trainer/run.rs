@@ -8,6 +8,8 @@ use crate::{
     Backward, BadSteps, BatchSource, Checkpoints, EvaluationRecord, MemoryMeter, Objective, Record,
     RunObserver, StepRecord, TrainConfig, TrainError, TrainingOptimizer, device_log, evaluate,
 };
+use blockllm_backward::gradient_bytes;
+use blockllm_data::Skipped;
 use blockllm_optim::{GradientsParams, OptimError, Parameter, Step, gradient_norm};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -229,6 +231,9 @@ impl<'a, O: Objective> Run<'a, O> {
             }
             return Ok(Ok((loss, optimizer.step(model, gradients, learning_rate)?)));
         }
+        if self.config.bad_steps == BadSteps::Skip {
+            return self.looked_at_by_layers(model, micro_batches, learning_rate);
+        }
         let at_once = optimizer.uses_parts_at_once();
         let take = |model, part| {
             let model = optimizer.take(model, part, learning_rate)?;
@@ -237,6 +242,43 @@ impl<'a, O: Objective> Run<'a, O> {
         };
         let (model, loss) = micro_batches.backward_by_layers(model, meter, at_once, take)?;
         let stepped = optimizer.step(model, GradientsParams::new(), learning_rate)?;
+        Ok(Ok((loss, stepped)))
+    }
+
+    /// Layer by layer where bad batches are skipped: the optimizer gets nothing before the loss and the norm of all
+    /// gradients are known, so that all of them exist at once.
+    fn looked_at_by_layers(
+        &mut self,
+        model: O::Model,
+        micro_batches: &MicroBatches<'_, O>,
+        learning_rate: f64,
+    ) -> Result<Attempt<O::Model>, TrainError> {
+        let (mut parts, mut norms, mut held) = (Vec::new(), Vec::new(), 0);
+        let keep = |model: O::Model, part: GradientsParams| {
+            norms.extend(gradient_norm(&model, &part));
+            held += gradient_bytes(&model, &part);
+            micro_batches.note_held(held);
+            parts.push(part);
+            Ok::<_, TrainError>(model)
+        };
+        let (mut model, loss) = micro_batches.backward_by_layers(model, &mut self.meter, false, keep)?;
+        if !norms.is_empty() {
+            let norm = Tensor::cat(norms, 0).square().sum().sqrt();
+            let (loss, grad_norm) = read_back(loss.clone(), norm)?;
+            if !(loss.is_finite() && grad_norm.is_finite()) {
+                return Ok(Err(Made::Nothing {
+                    unchanged: model,
+                    loss,
+                    grad_norm,
+                }));
+            }
+        }
+        for part in parts {
+            model = self.optimizer.take(model, part, learning_rate)?;
+        }
+        let stepped = self
+            .optimizer
+            .step(model, GradientsParams::new(), learning_rate)?;
         Ok(Ok((loss, stepped)))
     }
 
@@ -293,6 +335,7 @@ impl<'a, O: Objective> Run<'a, O> {
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
             wait_share: wait / seconds.max(1e-9),
             skipped: tally.skipped,
+            left_out: Skipped::default(),
             parameters,
             trained_entries: tally.trained_entries,
             selections: self.optimizer.selections(),

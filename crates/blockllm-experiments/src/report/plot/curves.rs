@@ -10,7 +10,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color as _, IntoFont as _};
 
 use super::axis::Axis;
-use super::{Area, DrawError, FAINT, INK, MARGIN, TEXT_SIZE, TITLE_SIZE, axis, colour, picture, text};
+use super::{
+    Area, DrawError, FAINT, INK, MARGIN, TEXT_SIZE, TITLE_SIZE, axis, colour, dashed, picture, text,
+};
 use crate::report::atomic::write_atomically;
 use crate::report::{Curve, ReportError};
 
@@ -78,7 +80,8 @@ pub fn plot_loss_curves(path: &Path, curves: &[Curve], style: &CurveStyle) -> Re
 ///
 /// [`ReportError::Draw`] when they cannot be drawn.
 pub fn loss_curves_svg(curves: &[Curve], style: &CurveStyle) -> Result<String, ReportError> {
-    picture(&style.title, style.size, |area| draw(area, curves, style))
+    let svg = picture(&style.title, style.size, |area| draw(area, curves, style))?;
+    Ok(dashed(&svg, curves.len()))
 }
 
 fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), DrawError> {
@@ -125,7 +128,7 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
             .map(|segment| segment[0]);
         chart.draw_series(lone.map(|point| Circle::new(point, 3, colour.filled())))?;
         let raw = if style.smoothing.is_some() {
-            stroke(0.3, 1)
+            stroke(0.5, 1)
         } else {
             stroke(1.0, 2)
         };
@@ -215,6 +218,41 @@ mod tests {
         ] {
             assert!(svg.contains(expected), "`{expected}` is not in the plot");
         }
+    }
+
+    #[test]
+    fn lines_are_told_apart_without_their_colour_and_the_picture_is_named() {
+        let curves: Vec<Curve> = (0..20)
+            .map(|index| curve(&format!("method {index}"), &[(1.0, f64::from(index)), (2.0, 1.0)]))
+            .collect();
+        let style = CurveStyle {
+            title: "Loss <of> all".into(),
+            ..CurveStyle::default()
+        };
+        let svg = loss_curves_svg(&curves, &style).unwrap();
+        assert!(
+            svg.contains("role=\"img\" aria-label=\"Loss &lt;of&gt; all\"")
+                && svg.contains("<title>Loss &lt;of&gt; all</title>"),
+            "{svg}"
+        );
+        // Every line and its sample in the legend: colour and dashes, each pair twice.
+        let mut looks = std::collections::BTreeMap::new();
+        for line in svg
+            .split('<')
+            .filter(|tag| tag.starts_with("polyline") && !tag.contains("#DDDDDD"))
+        {
+            let stroke = line.split("stroke=\"").nth(1).unwrap().split('"').next().unwrap();
+            let dashes = line
+                .split("dasharray=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            if !stroke.starts_with("#333333") && !stroke.starts_with("#000000") {
+                *looks.entry((stroke.to_owned(), dashes)).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(looks.len(), 20, "{looks:?}");
+        let dashes: std::collections::BTreeSet<_> = looks.keys().map(|(_, dashes)| dashes).collect();
+        assert_eq!(dashes.len(), 5);
     }
 
     #[test]

@@ -40,9 +40,27 @@ const PALETTE: [RGBColor; 8] = [
     RGBColor(0x8c, 0x56, 0x4b),
 ];
 
-/// The colour of the n-th series; after the last they begin again.
+/// Dashes that tell lines apart without their colour; as many as share no divisor with the colours, so that the pairs of
+/// the two repeat after 40 lines only.
+const DASHES: [&str; 5] = ["", "8 4", "2 3", "12 3 2 3", "5 2"];
+
+/// The colour of the n-th series. After the last they begin again, a shade apart that nobody sees, so that no two series
+/// have the same name for it.
 fn colour(index: usize) -> RGBColor {
-    PALETTE[index % PALETTE.len()]
+    let RGBColor(red, green, blue) = PALETTE[index % PALETTE.len()];
+    RGBColor(red, green, blue ^ (index / PALETTE.len()).min(15) as u8)
+}
+
+/// `svg` with the lines of the first `count` series dashed, each in its own way.
+fn dashed(svg: &str, count: usize) -> String {
+    (0..count).fold(svg.to_owned(), |svg, index| {
+        let (RGBColor(red, green, blue), dashes) = (colour(index), DASHES[index % DASHES.len()]);
+        if dashes.is_empty() {
+            return svg;
+        }
+        let stroke = format!("stroke=\"#{red:02X}{green:02X}{blue:02X}\"");
+        svg.replace(&stroke, &format!("{stroke} stroke-dasharray=\"{dashes}\""))
+    })
 }
 
 /// Makes a white picture and lets `draw` fill it.
@@ -60,11 +78,24 @@ fn picture(
             .and_then(|()| area.present().map_err(DrawError::from))
     };
     match drawn {
-        Ok(()) => Ok(svg),
+        Ok(()) => Ok(titled(&svg, title)),
         Err(error) => Err(ReportError::Draw {
             title: title.to_owned(),
             reason: error.to_string(),
         }),
+    }
+}
+
+/// A picture that says what it is to whoever cannot see it.
+fn titled(svg: &str, title: &str) -> String {
+    let title = super::html::escape(title);
+    let named = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}\" "), 1);
+    match named
+        .find("<svg ")
+        .and_then(|start| Some(start + named[start..].find('>')? + 1))
+    {
+        Some(inside) => format!("{}\n<title>{title}</title>{}", &named[..inside], &named[inside..]),
+        None => named,
     }
 }
 
