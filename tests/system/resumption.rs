@@ -132,7 +132,19 @@ pub fn run_from(
     checkpoints: &Checkpoints,
     steps: u64,
 ) -> Result<Trained<LlamaForCausalLM>, TrainError> {
-    let device = Device::flex().autodiff();
+    run_on(&Device::flex(), seed, folder, kind, checkpoints, steps)
+}
+
+/// [`run_from`] on another device.
+pub fn run_on(
+    device: &Device,
+    seed: u64,
+    folder: &Path,
+    kind: &Kind,
+    checkpoints: &Checkpoints,
+    steps: u64,
+) -> Result<Trained<LlamaForCausalLM>, TrainError> {
+    let device = device.clone().autodiff();
     let meter = MemoryMeter::start(&device);
     let config = TrainConfig {
         evaluate_every: 4,
@@ -168,6 +180,25 @@ struct Outcome {
     tokens_seen: u64,
     selections: u64,
     trained_entries: u64,
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn on_wgpu_too_a_checkpoint_written_beside_training_is_that_of_its_step() {
+    let device = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+    for kind in [plain("blockllm:0.95"), plain("lora:2")] {
+        let of = |folder: &Path, steps| {
+            let checkpoints = Checkpoints::new(folder, 1);
+            run_on(&device, 0, folder, &kind, &checkpoints, steps)
+        };
+        let (whole, parted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let expected = weights(&of(whole.path(), STEPS).unwrap().model);
+        for steps in [5, 9] {
+            of(parted.path(), steps).unwrap_err();
+        }
+        let found = weights(&of(parted.path(), STEPS).unwrap().model);
+        assert!(changed(&expected, &found).is_empty(), "{kind:?}");
+    }
 }
 
 /// What a run has told, but for clocks and memory.

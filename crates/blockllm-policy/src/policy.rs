@@ -139,6 +139,12 @@ pub trait Policy: Send {
     /// Is it time to select again? Asked once after every optimizer step.
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason>;
 
+    /// How many losses of [`Progress::history`] [`is_due`](Policy::is_due) looks at: older ones need not be kept. All of them,
+    /// if a policy does not say.
+    fn lookback(&self) -> usize {
+        usize::MAX
+    }
+
     /// Which blocks to probe in the next step: by default the least recently measured ones when the policy
     /// ranks by gradient norms, none otherwise.
     fn probes(&mut self, context: &ProbeContext<'_>, rng: &mut PolicyRng) -> Vec<BlockId> {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 /// How training has gone since the last selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// `H`: the losses since the last selection, oldest first, without this step's.
+    /// `H`: the losses since the last selection, oldest first, without this step's; at least as many of the latest as the
+    /// policy's [lookback](crate::Policy::lookback), if there were so many.
     pub history: &'a [f64],
     /// `phi_t`: this step's loss.
     pub loss: f64,

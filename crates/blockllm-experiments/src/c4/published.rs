@@ -9,6 +9,8 @@ pub struct Published {
     pub steps: u64,
     /// Rank of the low-rank methods.
     pub rank: usize,
+    /// Steps between `GaLore`'s projections, from the scripts in its repository (`scripts/benchmark_c4`).
+    pub gap: u64,
 }
 
 /// The set-up of the preset called `model`; `None` where nothing was published of it.
@@ -19,6 +21,7 @@ pub fn published(model: &str) -> Option<Published> {
         return Some(Published {
             steps: C4_7B_STEPS,
             rank: 1024,
+            gap: 500,
         });
     }
     let setup = C4_SETUPS
@@ -27,15 +30,16 @@ pub fn published(model: &str) -> Option<Published> {
     Some(Published {
         steps: u64::from(setup.steps),
         rank: setup.rank as usize,
+        gap: 200,
     })
 }
 
 /// The methods of a scale where none are named: at the paper's with the ranks that were published for the size.
 pub(super) fn default_methods(scale: Scale, model: &str) -> Vec<String> {
     match (scale, published(model)) {
-        (Scale::Paper, Some(Published { rank, .. })) => vec![
+        (Scale::Paper, Some(Published { rank, gap, .. })) => vec![
             "adamw".into(),
-            format!("galore:{rank}"),
+            format!("galore:{rank}+gap={gap}"),
             format!("lora:{rank}"),
             "blockllm:0.5".into(),
             "blockllm:0.9".into(),
@@ -79,17 +83,17 @@ mod tests {
 
     #[test]
     fn every_published_size_has_its_own_steps_and_rank() {
-        for (model, steps, rank) in [
-            ("60m", 10_000, 128),
-            ("130m", 20_000, 256),
-            ("Llama-350M", 60_000, 256),
-            ("1b", 100_000, 512),
-            ("7b", 150_000, 1024),
+        for (model, steps, rank, gap) in [
+            ("60m", 10_000, 128, 200),
+            ("130m", 20_000, 256, 200),
+            ("Llama-350M", 60_000, 256, 200),
+            ("1b", 100_000, 512, 200),
+            ("7b", 150_000, 1024, 500),
         ] {
-            assert_eq!(published(model), Some(Published { steps, rank }), "{model}");
+            assert_eq!(published(model), Some(Published { steps, rank, gap }), "{model}");
         }
         assert_eq!(published("tiny"), None);
-        assert!(default_methods(Scale::Paper, "350m").contains(&"galore:256".to_owned()));
+        assert!(default_methods(Scale::Paper, "350m").contains(&"galore:256+gap=200".to_owned()));
         assert!(default_methods(Scale::Quick, "tiny").contains(&"blockllm:0.9".to_owned()));
     }
 

@@ -28,4 +28,8 @@ impl Policy for All {
     fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
         None
     }
+
+    fn lookback(&self) -> usize {
+        0
+    }
 }

@@ -82,4 +82,8 @@ impl Policy for BlockLlmPolicy {
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
         loss_patience(progress, self.patience)
     }
+
+    fn lookback(&self) -> usize {
+        self.patience
+    }
 }

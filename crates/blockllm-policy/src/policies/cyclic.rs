@@ -141,6 +141,10 @@ impl Policy for Cyclic {
         every_k_steps(progress, self.interval)
     }
 
+    fn lookback(&self) -> usize {
+        0
+    }
+
     fn state(&self) -> serde_json::Value {
         serde_json::json!({ "cycle": self.cycle, "next": self.next })
     }

@@ -69,6 +69,10 @@ impl Policy for EpsilonGreedy {
         loss_patience(progress, self.patience)
     }
 
+    fn lookback(&self) -> usize {
+        self.patience
+    }
+
     fn state(&self) -> serde_json::Value {
         serde_json::json!({ "epsilon": self.epsilon })
     }

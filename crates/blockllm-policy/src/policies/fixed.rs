@@ -63,6 +63,10 @@ impl Policy for Fixed {
     fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
         None
     }
+
+    fn lookback(&self) -> usize {
+        0
+    }
 }
 
 fn names(context: &SelectContext<'_>) -> String {

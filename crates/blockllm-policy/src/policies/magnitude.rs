@@ -45,4 +45,8 @@ impl Policy for Magnitude {
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
+
+    fn lookback(&self) -> usize {
+        0
+    }
 }

@@ -60,4 +60,8 @@ impl Policy for RandomBlocks {
     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
+
+    fn lookback(&self) -> usize {
+        0
+    }
 }

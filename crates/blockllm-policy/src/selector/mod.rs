@@ -227,6 +227,11 @@ impl Selector {
         };
         let due = self.policy.is_due(&progress);
         self.history.push(loss);
+        // Now and then, so that a step costs no copy of the losses that stay.
+        let lookback = self.policy.lookback();
+        if self.history.len() > lookback.saturating_mul(2) {
+            self.history.drain(..self.history.len() - lookback);
+        }
         due
     }
 

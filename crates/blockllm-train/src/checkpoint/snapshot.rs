@@ -58,7 +58,7 @@ impl Snapshot {
             changed,
             unchanged,
             optimizer: record.tensors.into_iter().collect(),
-            state: serde_json::to_string_pretty(&state).expect("a checkpoint's state has only string keys"),
+            state: serde_json::to_string(&state).expect("a checkpoint's state has only string keys"),
         })
     }
 

@@ -80,3 +80,39 @@ impl Drop for Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_checkpoint_beside_training_is_waited_for_only_when_it_is_finished_or_dropped() {
+        for dropped in [false, true] {
+            let (go, wait) = channel();
+            let (wrote, written) = channel();
+            let writing = Writing::start(7, true, move || {
+                wait.recv().expect("the test says go");
+                wrote.send(()).expect("the test listens");
+                Ok(())
+            });
+            assert!(!writing.is_over() && written.try_recv().is_err());
+            go.send(()).expect("the writer listens");
+            if dropped {
+                drop(writing);
+            } else {
+                assert_eq!(writing.step(), 7);
+                writing.finish().expect("nothing went wrong");
+            }
+            assert!(written.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_by_the_end_of_either_kind() {
+        for beside in [false, true] {
+            let writing = Writing::start(1, beside, || Err(TrainError::Logits));
+            assert!(matches!(writing.finish(), Err(TrainError::Logits)));
+        }
+    }
+}

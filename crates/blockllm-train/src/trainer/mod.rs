@@ -2,6 +2,7 @@
 mod course;
 mod run;
 mod saving;
+mod step_times;
 
 use crate::{
     BatchSource, Checkpoints, Divergence, EvaluationRecord, LeftOutRecord, MemoryMeter, MemoryReport, Method,

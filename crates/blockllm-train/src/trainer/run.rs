@@ -1,5 +1,6 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
 use super::saving::Place;
+use super::step_times::StepTimes;
 use super::{Course, Setup, Trained};
 use crate::checkpoint::{CheckpointState, Snapshot};
 use crate::memory::StateBytes;
@@ -22,7 +23,9 @@ const SHARE_HELD_TWICE: u64 = 2;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     tokens_seen: u64,
-    step_ms: Vec<f64>,
+    /// Absent in checkpoints of earlier versions, whose steps then count for nothing here.
+    #[serde(default)]
+    step_times: StepTimes,
     wait_ms: f64,
     #[serde(default)]
     skipped: u64,
@@ -172,14 +175,15 @@ impl<'a, O: Objective> Run<'a, O> {
         }
         let wait_ms = waited.as_secs_f64() * 1e3;
         self.tally.wait_ms += wait_ms;
-        self.count(batches, started);
+        let step_ms = started.elapsed().as_secs_f64() * 1e3;
+        self.count(batches, step_ms);
         observer.record(&Record::Step(StepRecord {
             step,
             loss,
             grad_norm,
             learning_rate,
             tokens_seen: self.tally.tokens_seen,
-            step_ms: *self.tally.step_ms.last().expect("the step was counted"),
+            step_ms,
             wait_ms,
             trained_entries: self.optimizer.trained_entries(),
             without_gradient: stepped.without_gradient.len() as u64,
@@ -282,13 +286,13 @@ impl<'a, O: Objective> Run<'a, O> {
         Ok(Ok((loss, stepped)))
     }
 
-    fn count(&mut self, batches: &[O::Batch], started: Instant) {
+    fn count(&mut self, batches: &[O::Batch], step_ms: f64) {
         let tally = &mut self.tally;
         tally.tokens_seen += batches
             .iter()
             .map(|batch| self.objective.tokens(batch))
             .sum::<u64>();
-        tally.step_ms.push(started.elapsed().as_secs_f64() * 1e3);
+        tally.step_times.add(step_ms);
         tally.trained_entries = tally.trained_entries.max(self.optimizer.trained_entries());
         let measured = self.optimizer.state_bytes();
         if measured > tally.state.measured {
@@ -323,7 +327,7 @@ impl<'a, O: Objective> Run<'a, O> {
         let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
         let tally = self.tally;
         let wait = tally.wait_ms / 1e3;
-        let seconds = tally.step_ms.iter().sum::<f64>() / 1e3 + wait;
+        let seconds = tally.step_times.sum() / 1e3 + wait;
         Trained {
             model,
             weights_step: course.last.step,
@@ -331,7 +335,7 @@ impl<'a, O: Objective> Run<'a, O> {
             last: course.last,
             untrained: course.untrained,
             tokens_seen: tally.tokens_seen,
-            step_ms: median(tally.step_ms),
+            step_ms: tally.step_times.median(),
             tokens_per_second: tally.tokens_seen as f64 / seconds.max(1e-9),
             wait_share: wait / seconds.max(1e-9),
             skipped: tally.skipped,
@@ -364,9 +368,4 @@ fn read_back(loss: Tensor<1>, grad_norm: Tensor<1>) -> Result<(f64, f64), TrainE
     let mut values = data.iter::<f64>();
     let mut next = || values.next().expect("two scalars were joined");
     Ok((next(), next()))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
