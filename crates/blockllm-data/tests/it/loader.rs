@@ -6,7 +6,7 @@ use blockllm_data::{
     Corpus, Cursor, DataError, IGNORE_INDEX, Layout, LmBatch, Loader, LoaderConfig, validation_batches,
 };
 
-use crate::fixtures::{c4_folder, texts, tokenizer};
+use crate::fixtures::{c4_folder, texts, tokenizer, write_shard};
 
 fn config(layout: Layout) -> LoaderConfig {
     LoaderConfig {
@@ -146,6 +146,51 @@ fn an_error_of_the_thread_comes_out_of_next_batch_and_then_the_loader_is_stopped
         loader.next_batch(),
         Err(DataError::LoaderStopped { .. })
     ));
+}
+
+#[test]
+fn a_shard_that_vanishes_meanwhile_is_named_and_back_again_the_loader_goes_on_as_if_it_had_stayed() {
+    let folder = c4_folder();
+    let tokenizer = Arc::new(tokenizer());
+    let open = || Corpus::from_folder(folder.path()).unwrap();
+    let config = LoaderConfig {
+        prefetch: 1,
+        cache_tokens: 0,
+        shuffle_buffer: 4,
+        ..config(Layout::TruncateAndPad)
+    };
+    let mut whole = Loader::new(open(), tokenizer.clone(), config.clone()).unwrap();
+    let expected = batches(&mut whole, 30);
+
+    let shards = folder.path().join("en");
+    let away = folder.path().join("away");
+    let mut loader = Loader::new(open(), tokenizer.clone(), config.clone()).unwrap();
+    let mut found = batches(&mut loader, 2);
+    std::fs::rename(&shards, &away).unwrap();
+    let error = loop {
+        match loader.next_batch() {
+            Ok(batch) => found.push(batch),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(
+        error.contains("c4-train.0000") && error.contains("No such file"),
+        "{error}"
+    );
+    assert!(
+        found.len() < expected.len(),
+        "all was read before the shards were gone"
+    );
+    std::fs::rename(&away, &shards).unwrap();
+    let mut resumed =
+        Loader::resume(open(), tokenizer.clone(), config.clone(), loader.cursor().clone()).unwrap();
+    found.extend(batches(&mut resumed, expected.len() - found.len()));
+    assert_eq!(found, expected);
+
+    // A shard that is another one meanwhile makes another corpus.
+    write_shard(&shards.join("c4-train.00001-of-00002.json.gz"), &texts(20));
+    let other = Loader::resume(open(), tokenizer, config, loader.cursor().clone());
+    assert!(matches!(other, Err(DataError::CursorMismatch { .. })));
 }
 
 #[test]

@@ -8,8 +8,27 @@ use serde_json::Value;
 
 use crate::ModelError;
 
-/// The fields of PEFT's `LoraConfig` that this crate writes, and those it must understand when it reads; all others
-/// are ignored, as PEFT adds some in every release.
+/// Keys that say how adapters were made, stored or found: whatever they say, the tensors are what they are.
+const TOLD: [&str; 12] = [
+    "auto_mapping",
+    "exclude_modules",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "megatron_config",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "eva_config",
+];
+
+/// Beginnings that leave the base as it is; others (`pissa`, `olora`, `corda`, `loftq`) take a part of it into the factors.
+const HARMLESS_BEGINNINGS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// The fields of PEFT's `LoraConfig` that this crate writes, and those it must understand when it reads. PEFT adds some in
+/// every release: another one is refused unless it is empty, false or null.
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "the file has them")]
 pub(super) struct AdapterConfig {
@@ -46,6 +65,8 @@ pub(super) struct AdapterConfig {
     pub use_rslora: bool,
     #[serde(default)]
     pub use_dora: bool,
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, Value>,
 }
 
 fn none() -> String {
@@ -79,6 +100,7 @@ impl AdapterConfig {
             alpha_pattern: BTreeMap::new(),
             use_rslora: false,
             use_dora: false,
+            rest: BTreeMap::new(),
         }
     }
 
@@ -130,10 +152,47 @@ impl AdapterConfig {
         ];
         for (field, good, expected, found) in checks {
             if !good {
-                let mend = "merge the adapter with PEFT's `merge_and_unload` and load the merged model";
-                return Err(ModelError::config(origin, field, expected, found, mend));
+                return Err(ModelError::config(origin, field, expected, found, MERGE));
             }
         }
-        Ok(())
+        self.check_rest(origin)
+    }
+
+    /// Refuses what may change the arithmetic.
+    fn check_rest(&self, origin: &str) -> Result<(), ModelError> {
+        let begins_harmlessly = match &self.init_lora_weights {
+            Value::Null | Value::Bool(_) => true,
+            Value::String(name) => HARMLESS_BEGINNINGS.contains(&name.as_str()),
+            _ => false,
+        };
+        if !begins_harmlessly {
+            let expected = format!("true, false, {}", HARMLESS_BEGINNINGS.join(", "));
+            let found = &self.init_lora_weights;
+            return Err(ModelError::config(
+                origin,
+                "init_lora_weights",
+                expected,
+                found,
+                MERGE,
+            ));
+        }
+        let says_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(values) => values.is_empty(),
+            Value::Object(values) => values.is_empty(),
+            _ => false,
+        };
+        let unknown =
+            |(key, value): &(&String, &Value)| !TOLD.contains(&key.as_str()) && !says_nothing(value);
+        match self.rest.iter().find(unknown) {
+            None => Ok(()),
+            Some((key, value)) => {
+                let expected = "nothing, since this crate does not know what it changes";
+                Err(ModelError::config(origin, key, expected, value, MERGE))
+            }
+        }
     }
 }
+
+/// What to do with an adapter that is more than plain LoRA.
+const MERGE: &str = "merge the adapter with PEFT's `merge_and_unload` and load the merged model";

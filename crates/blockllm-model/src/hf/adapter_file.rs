@@ -37,6 +37,17 @@ impl AdapterFile {
     pub fn open(path: PathBuf) -> Result<Self, ModelError> {
         require(&path)?;
         let tensors = TensorFile::open(&path)?.into_tensors();
+        if tensors.is_empty() {
+            let mend = "name a folder that holds trained adapters";
+            let origin = path.display().to_string();
+            return Err(ModelError::config(
+                &origin,
+                "tensors",
+                "the factors of a layer",
+                "none",
+                mend,
+            ));
+        }
         Ok(Self { path, tensors })
     }
 
@@ -64,6 +75,19 @@ impl AdapterFile {
     pub fn finish(self) -> Result<(), ModelError> {
         if self.tensors.is_empty() {
             return Ok(());
+        }
+        // PEFT adds the head, or the embedding, whole to adapters that are on it.
+        let is_whole = |key: &&String| key.ends_with(".base_layer.weight") || !key.contains(".lora_");
+        if let Some(key) = self.tensors.keys().find(is_whole) {
+            let origin = self.path.display().to_string();
+            let mend = "save the adapter again with `save_embedding_layers=False`, or merge it with PEFT's `merge_and_unload`";
+            return Err(ModelError::config(
+                &origin,
+                key,
+                "factors of adapters alone",
+                "a whole layer",
+                mend,
+            ));
         }
         Err(ModelError::UnexpectedTensor {
             path: self.path,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use serde::Deserialize;
 
 use super::classifier::{Loaded, check_head};
 use super::dtype::WeightDtype;
@@ -59,11 +60,12 @@ pub fn load_for_sequence_classification_as(
         config.labels = Labels::numbered(num_labels);
     }
     let mut folder = WeightFolder::open(dir)?;
-    check_head(
-        &folder,
-        &hf_key(config.kind, "classifier.out_proj.weight"),
-        num_labels,
-    )?;
+    let head = hf_key(config.kind, "classifier.out_proj.weight");
+    if has_head_of_texts(dir)? {
+        check_head(&folder, &head, num_labels)?;
+    } else {
+        folder.leave_out(|key| key.starts_with("classifier."));
+    }
     let model = config.init_lazy(seed, device);
     let may_lack = |path: &str| path.starts_with("classifier.") || path.starts_with("base.pooler.");
     let (model, fresh) = load(model, config.kind, "", &mut folder, dtype, &may_lack)?;
@@ -123,6 +125,21 @@ pub fn save_pretrained_with(
     let dtype = options.dtype.torch_name();
     let text = config_file::with_keys(&config.to_json(), [("torch_dtype", dtype.into())]);
     write_text(&config_file::path_in(dir), &text)
+}
+
+/// What `config.json` says the folder was saved as.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Classes {
+    architectures: Option<Vec<String>>,
+}
+
+/// Whether a head in this folder is for whole texts: one for tokens, or for choices, has the same keys and shapes.
+fn has_head_of_texts(dir: &Path) -> Result<bool, ModelError> {
+    let classes: Classes = config_file::read(&config_file::in_folder(dir)?)?;
+    let others = ["ForTokenClassification", "ForMultipleChoice"];
+    let is_other = |class: &String| others.iter().any(|other| class.ends_with(other));
+    Ok(!classes.architectures.unwrap_or_default().iter().any(is_other))
 }
 
 /// Fills `model`, whose paths lie below `root` in a classifier, from `folder`, and checks that nothing is left.

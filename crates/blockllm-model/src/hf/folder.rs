@@ -80,6 +80,12 @@ impl WeightFolder {
         Ok(data)
     }
 
+    /// Goes on as if these tensors were not there.
+    pub(super) fn leave_out(&mut self, is_left_out: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_left_out(name));
+        self.unread.retain(|name| !is_left_out(name));
+    }
+
     /// Checks that every tensor was read, but for those that `tolerated` names.
     ///
     /// # Errors

@@ -83,21 +83,28 @@ impl RopeScaling {
         }
     }
 
-    /// The scaled form of one inverse frequency, in radians per position.
-    fn scale(&self, inv_freq: f64) -> f64 {
+    /// The scaled form of one inverse frequency, in radians per position; in f32 step by step, as transformers computes it.
+    fn scale(&self, inv_freq: f32) -> f32 {
         match *self {
             Self::Default => inv_freq,
-            Self::Linear { factor } => inv_freq / factor,
+            Self::Linear { factor } => inv_freq / factor as f32,
             Self::Llama3 {
                 factor,
                 low_freq_factor,
                 high_freq_factor,
                 original_max_position_embeddings,
             } => {
-                let turns = original_max_position_embeddings as f64 * inv_freq / TAU;
-                let smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                let smooth = smooth.clamp(0.0, 1.0);
-                (1.0 - smooth) * inv_freq / factor + smooth * inv_freq
+                let original = original_max_position_embeddings as f64;
+                let wavelength = TAU as f32 / inv_freq;
+                if wavelength > (original / low_freq_factor) as f32 {
+                    return inv_freq / factor as f32;
+                }
+                if wavelength < (original / high_freq_factor) as f32 {
+                    return inv_freq;
+                }
+                let width = (high_freq_factor - low_freq_factor) as f32;
+                let smooth = (original as f32 / wavelength - low_freq_factor as f32) / width;
+                (1.0 - smooth) * inv_freq / factor as f32 + smooth * inv_freq
             }
         }
     }
@@ -209,11 +216,13 @@ impl RotarySlice {
     }
 }
 
-/// Inverse frequencies of the `head_dim / 2` pairs, scaled.
+/// Inverse frequencies of the `head_dim / 2` pairs, scaled; powers in f32, as in transformers: at position 131,071 the last
+/// bit of a frequency is a hundredth of a radian.
 fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
+    let theta = config.rope_theta as f32;
     let pair = |index: usize| {
-        let exponent = 2.0 * index as f64 / config.head_dim as f64;
-        config.rope_scaling.scale(config.rope_theta.powf(-exponent)) as f32
+        let exponent = 2.0 * index as f32 / config.head_dim as f32;
+        config.rope_scaling.scale(1.0 / theta.powf(exponent))
     };
     (0..config.head_dim / 2).map(pair).collect()
 }
@@ -221,6 +230,7 @@ fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llama::rope_json::RopeJson;
 
     #[test]
     fn frequencies_fall_from_one_by_the_base() {
@@ -257,8 +267,38 @@ mod tests {
             high_freq_factor: 4.0,
             original_max_position_embeddings: 8192,
         };
-        assert!((scaling.scale(1.0) - 1.0).abs() < 1e-12);
-        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-18);
+        assert!((scaling.scale(1.0) - 1.0).abs() < f32::EPSILON);
+        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-12);
+    }
+
+    /// What `tests/fixtures/rope_frequencies.py` writes.
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        head_dim: usize,
+        rope_theta: f64,
+        rope_parameters: serde_json::Value,
+        bits: Vec<u32>,
+    }
+
+    #[test]
+    fn frequencies_have_the_bits_of_transformers() {
+        let text = include_str!("../../tests/fixtures/rope_frequencies.json");
+        let fixtures: Vec<Fixture> = serde_json::from_str(text).unwrap();
+        assert_eq!(fixtures.len(), 5);
+        for fixture in fixtures {
+            let json: RopeJson = serde_json::from_value(fixture.rope_parameters.clone()).unwrap();
+            let config = LlamaConfig {
+                head_dim: fixture.head_dim,
+                rope_theta: fixture.rope_theta,
+                rope_scaling: json.scaling("the fixture", "rope_parameters").unwrap(),
+                ..LlamaConfig::new(16, 2 * fixture.head_dim, 16, 1, 2)
+            };
+            let found: Vec<u32> = inverse_frequencies(&config)
+                .into_iter()
+                .map(f32::to_bits)
+                .collect();
+            assert_eq!(found, fixture.bits, "{}", fixture.rope_parameters);
+        }
     }
 
     #[test]

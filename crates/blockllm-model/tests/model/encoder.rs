@@ -217,3 +217,24 @@ fn minilm_gives_the_mean_embeddings_of_transformers() {
     println!("MiniLM: embeddings within {error:.1e}");
     assert!(error < 1e-4, "{error}");
 }
+
+#[test]
+fn a_head_for_tokens_or_choices_is_no_head_for_texts() {
+    for class in ["BertForTokenClassification", "BertForMultipleChoice"] {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(fixture("bert").join(name), dir.path().join(name)).unwrap();
+        }
+        let path = dir.path().join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let other = text.replace("BertForSequenceClassification", class);
+        assert_ne!(other, text);
+        std::fs::write(&path, other).unwrap();
+        let loaded = load_for_sequence_classification(dir.path(), 3, 0, &Device::flex()).unwrap();
+        assert_eq!(
+            loaded.fresh,
+            ["classifier.out_proj.weight", "classifier.out_proj.bias"],
+            "{class}"
+        );
+    }
+}

@@ -11,6 +11,7 @@ use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParam
 use blockllm_policy::All;
 use burn::module::{Lora, Module};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 use crate::common::{devices, fixture, max_error, read_safetensors, small_model, some_ids, values};
 
@@ -194,9 +195,71 @@ fn adapter_files_that_do_not_fit_are_told() {
         ("\"r\": 4", "\"r\": 0", "`r` is 0"),
         ("\"r\": 4", "\"r\": 3", "[4, 32]"),
         ("\"r\": 4", "\"r\": ", "not valid JSON"),
+        (
+            "\"init_lora_weights\": true",
+            "\"init_lora_weights\": \"pissa\"",
+            "`init_lora_weights` is \"pissa\"",
+        ),
+        (
+            "\"use_qalora\": false",
+            "\"use_qalora\": true",
+            "`use_qalora` is true",
+        ),
+        (
+            "\"lora_bias\": false",
+            "\"lora_bias\": true",
+            "`lora_bias` is true",
+        ),
+        (
+            "\"layer_replication\": null",
+            "\"layer_replication\": [[0, 2]]",
+            "`layer_replication`",
+        ),
     ] {
         fs::write(&path, text.replace(from, to)).unwrap();
         let error = refusal(base(&device));
         assert!(error.contains(expected), "{error}");
     }
+    for (from, to) in [
+        (
+            "\"init_lora_weights\": true",
+            "\"init_lora_weights\": \"gaussian\"",
+        ),
+        ("\"layers_to_transform\": null", "\"layers_to_transform\": [0, 1]"),
+    ] {
+        let told = text.replace(from, to);
+        assert_ne!(told, text);
+        fs::write(&path, told).unwrap();
+        load_adapter(base(&device), dir.path()).unwrap();
+    }
+}
+
+#[test]
+fn adapter_files_without_factors_or_with_whole_layers_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "adapter_config.json";
+    fs::copy(fixture("peft").join(name), dir.path().join(name)).unwrap();
+    let weights = dir.path().join("adapter_model.safetensors");
+    let refusal = || {
+        load_adapter(base(&Device::flex()), dir.path())
+            .unwrap_err()
+            .to_string()
+    };
+    let none: [(String, TensorView<'_>); 0] = [];
+    serialize_to_file(none, None, &weights).unwrap();
+    let error = refusal();
+    assert!(
+        error.contains("adapter_model.safetensors") && error.contains("none"),
+        "{error}"
+    );
+
+    let zeros = [0; 16];
+    let key = "base_model.model.lm_head.base_layer.weight";
+    let whole = TensorView::new(Dtype::F32, vec![2, 2], &zeros).unwrap();
+    serialize_to_file([(key, whole)], None, &weights).unwrap();
+    let error = refusal();
+    assert!(
+        error.contains(key) && error.contains("save_embedding_layers=False"),
+        "{error}"
+    );
 }

@@ -3,6 +3,7 @@ use super::Course;
 use super::run::Run;
 use crate::checkpoint::Writing;
 use crate::{Checkpoints, Objective, RunObserver, TrainError};
+use blockllm_data::DataError;
 use blockllm_tensors::TensorFileError;
 use std::time::Instant;
 
@@ -126,8 +127,7 @@ fn is_of_the_disk(error: &TrainError) -> bool {
     matches!(
         error,
         TrainError::File { .. }
-            | TrainError::Record { .. }
-            | TrainError::Data(_)
+            | TrainError::Data(DataError::Io { .. })
             | TrainError::Tensors(TensorFileError::Io { .. })
     )
 }

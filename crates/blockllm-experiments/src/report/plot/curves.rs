@@ -1,10 +1,10 @@
-//! Loss curves: one line for each run, with an optional smoothed line over the raw one.
+//! Loss curves: one line for each method, with an optional smoothed line over the raw one, and a band over its seeds.
 
 use std::ops::Range;
 use std::path::Path;
 
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, LineSeries, PathElement, RGBColor, SeriesLabelPosition, WHITE,
+    BLACK, ChartBuilder, Circle, LineSeries, PathElement, Polygon, RGBColor, SeriesLabelPosition, WHITE,
 };
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color as _, IntoFont as _};
@@ -89,7 +89,14 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
         .iter()
         .map(|curve| segments(&curve.points, style))
         .collect();
-    let points = || lines.iter().flatten().flatten();
+    let bands: Vec<_> = curves.iter().map(|curve| band(&curve.band, style)).collect();
+    let points = || {
+        lines
+            .iter()
+            .flatten()
+            .flatten()
+            .chain(bands.iter().flatten().flatten())
+    };
     let x_range = axis::padded_range(points().map(|point| point.0), 0.0);
     let y_range = axis::padded_range(points().map(|point| point.1), 0.05);
     let x_axis = Axis {
@@ -121,6 +128,10 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
     for (index, (curve, line)) in curves.iter().zip(&lines).enumerate() {
         let colour = colour(index);
         let stroke = |strength: f64, width| colour.mix(strength).stroke_width(width);
+        let area = bands[index]
+            .iter()
+            .map(|area| Polygon::new(area.clone(), colour.mix(0.15)));
+        chart.draw_series(area)?;
         // A line without two points in a row is seen by its dots only.
         let lone = line
             .iter()
@@ -177,6 +188,36 @@ fn segments(points: &[(f64, f64)], style: &CurveStyle) -> Vec<Vec<(f64, f64)>> {
         .collect()
 }
 
+/// The areas of a band, each around a stretch of it, placed on the axes and smoothed as the line is.
+fn band(band: &[(f64, f64, f64)], style: &CurveStyle) -> Vec<Vec<(f64, f64)>> {
+    let edge = |value: fn(&(f64, f64, f64)) -> f64| -> Vec<(f64, f64)> {
+        band.iter()
+            .map(|point| style.place((point.0, value(point))))
+            .collect()
+    };
+    let (least, most) = (edge(|point| point.1), edge(|point| point.2));
+    let is_finite = |place: usize| {
+        [least[place], most[place]]
+            .iter()
+            .all(|(x, y)| x.is_finite() && y.is_finite())
+    };
+    let places: Vec<usize> = (0..band.len()).collect();
+    let smooth = |edge: &[(f64, f64)]| match style.smoothing {
+        Some(weight) => smoothed(edge, weight),
+        None => edge.to_vec(),
+    };
+    let stretches = places
+        .split(|place| !is_finite(*place))
+        .filter(|stretch| stretch.len() > 1);
+    let area = |stretch: &[usize]| {
+        let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
+        let upper = smooth(&most[first..=last]);
+        let lower = smooth(&least[first..=last]);
+        lower.into_iter().chain(upper.into_iter().rev()).collect()
+    };
+    stretches.map(area).collect()
+}
+
 /// The exponential moving average of a stretch, corrected for its start (as Adam's moments are), so that it does not
 /// lag behind a loss that falls fast at first.
 fn smoothed(line: &[(f64, f64)], weight: f64) -> Vec<(f64, f64)> {
@@ -197,7 +238,29 @@ mod tests {
         Curve {
             label: label.to_owned(),
             points: points.to_vec(),
+            band: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_band_is_an_area_between_its_edges_with_gaps() {
+        let points = [
+            (0.0, 1.0, 2.0),
+            (1.0, 1.5, 3.0),
+            (2.0, f64::NAN, 3.0),
+            (3.0, 1.0, 2.0),
+        ];
+        let expected = vec![(0.0, 1.0), (1.0, 1.5), (1.0, 3.0), (0.0, 2.0)];
+        assert_eq!(band(&points, &CurveStyle::default()), [expected]);
+        let with_band = Curve {
+            band: points.to_vec(),
+            ..curve("three seeds", &[(0.0, 1.5), (1.0, 2.0)])
+        };
+        let svg = loss_curves_svg(&[with_band], &CurveStyle::default()).unwrap();
+        assert!(
+            svg.contains("<polygon") && svg.contains("opacity=\"0.15\""),
+            "{svg}"
+        );
     }
 
     #[test]
