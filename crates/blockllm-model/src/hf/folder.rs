@@ -45,6 +45,12 @@ impl WeightFolder {
         })
     }
 
+    /// Takes tensors out as if they were not in the folder.
+    pub fn leave_aside(&mut self, is_of_others: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_of_others(name));
+        self.unread.retain(|name| !is_of_others(name));
+    }
+
     /// The keys of all tensors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -78,12 +84,6 @@ impl WeightFolder {
         let data = stored.read(dtype, transposed)?;
         self.unread.remove(name);
         Ok(data)
-    }
-
-    /// Goes on as if these tensors were not there.
-    pub(super) fn leave_out(&mut self, is_left_out: impl Fn(&str) -> bool) {
-        self.tensors.retain(|name, _| !is_left_out(name));
-        self.unread.retain(|name| !is_left_out(name));
     }
 
     /// Checks that every tensor was read, but for those that `tolerated` names.

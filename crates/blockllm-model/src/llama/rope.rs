@@ -83,28 +83,27 @@ impl RopeScaling {
         }
     }
 
-    /// The scaled form of one inverse frequency, in radians per position; in f32 step by step, as transformers computes it.
+    /// The scaled form of one inverse frequency, in radians per position; step by step in f32, as transformers does it.
     fn scale(&self, inv_freq: f32) -> f32 {
         match *self {
             Self::Default => inv_freq,
             Self::Linear { factor } => inv_freq / factor as f32,
             Self::Llama3 {
                 factor,
-                low_freq_factor,
-                high_freq_factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
                 original_max_position_embeddings,
             } => {
-                let original = original_max_position_embeddings as f64;
+                let length = original_max_position_embeddings as f64;
                 let wavelength = TAU as f32 / inv_freq;
-                if wavelength > (original / low_freq_factor) as f32 {
-                    return inv_freq / factor as f32;
+                if wavelength < (length / high) as f32 {
+                    inv_freq
+                } else if wavelength > (length / low) as f32 {
+                    inv_freq / factor as f32
+                } else {
+                    let smooth = (length as f32 / wavelength - low as f32) / (high - low) as f32;
+                    (1.0 - smooth) * inv_freq / factor as f32 + smooth * inv_freq
                 }
-                if wavelength < (original / high_freq_factor) as f32 {
-                    return inv_freq;
-                }
-                let width = (high_freq_factor - low_freq_factor) as f32;
-                let smooth = (original as f32 / wavelength - low_freq_factor as f32) / width;
-                (1.0 - smooth) * inv_freq / factor as f32 + smooth * inv_freq
             }
         }
     }
@@ -216,13 +215,14 @@ impl RotarySlice {
     }
 }
 
-/// Inverse frequencies of the `head_dim / 2` pairs, scaled; powers in f32, as in transformers: at position 131,071 the last
-/// bit of a frequency is a hundredth of a radian.
+/// Inverse frequencies of the `head_dim / 2` pairs, scaled: a power in f32 and one over it, to the bit what transformers has. At
+/// position 131,071 the last bit of a frequency near one is 0.008 rad.
 fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
-    let theta = config.rope_theta as f32;
     let pair = |index: usize| {
-        let exponent = 2.0 * index as f32 / config.head_dim as f32;
-        config.rope_scaling.scale(1.0 / theta.powf(exponent))
+        let exponent = (2 * index) as f32 / config.head_dim as f32;
+        // Rounded once, as PyTorch's power is; that of the standard library is not always.
+        let power = f64::from(config.rope_theta as f32).powf(f64::from(exponent)) as f32;
+        config.rope_scaling.scale(1.0 / power)
     };
     (0..config.head_dim / 2).map(pair).collect()
 }
@@ -230,7 +230,6 @@ fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama::rope_json::RopeJson;
 
     #[test]
     fn frequencies_fall_from_one_by_the_base() {
@@ -267,37 +266,38 @@ mod tests {
             high_freq_factor: 4.0,
             original_max_position_embeddings: 8192,
         };
-        assert!((scaling.scale(1.0) - 1.0).abs() < f32::EPSILON);
-        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-12);
-    }
-
-    /// What `tests/fixtures/rope_frequencies.py` writes.
-    #[derive(serde::Deserialize)]
-    struct Fixture {
-        head_dim: usize,
-        rope_theta: f64,
-        rope_parameters: serde_json::Value,
-        bits: Vec<u32>,
+        assert!((scaling.scale(1.0) - 1.0).abs() < 1e-12);
+        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-13);
     }
 
     #[test]
-    fn frequencies_have_the_bits_of_transformers() {
+    fn frequencies_and_the_angle_of_position_131071_are_those_of_transformers_to_the_bit() {
         let text = include_str!("../../tests/fixtures/rope_frequencies.json");
-        let fixtures: Vec<Fixture> = serde_json::from_str(text).unwrap();
-        assert_eq!(fixtures.len(), 5);
-        for fixture in fixtures {
-            let json: RopeJson = serde_json::from_value(fixture.rope_parameters.clone()).unwrap();
-            let config = LlamaConfig {
-                head_dim: fixture.head_dim,
-                rope_theta: fixture.rope_theta,
-                rope_scaling: json.scaling("the fixture", "rope_parameters").unwrap(),
-                ..LlamaConfig::new(16, 2 * fixture.head_dim, 16, 1, 2)
+        let cases: serde_json::Value = serde_json::from_str(text).unwrap();
+        for case in cases.as_array().unwrap() {
+            let config: LlamaConfig = serde_json::from_value(case["config"].clone()).unwrap();
+            let bits = |key: &str| -> Vec<u32> {
+                let all = case[key].as_array().unwrap().iter();
+                all.map(|bits| bits.as_u64().unwrap() as u32).collect()
             };
-            let found: Vec<u32> = inverse_frequencies(&config)
-                .into_iter()
-                .map(f32::to_bits)
-                .collect();
-            assert_eq!(found, fixture.bits, "{}", fixture.rope_parameters);
+            let found = inverse_frequencies(&config);
+            let expected = bits("inv_freq_bits");
+            assert_eq!(found.len(), expected.len());
+            let angles = bits("angle_131071_bits");
+            for (pair, found) in found.into_iter().enumerate() {
+                assert_eq!(
+                    found.to_bits(),
+                    expected[pair],
+                    "pair {pair} of {}",
+                    case["config"]
+                );
+                assert_eq!(
+                    (131_071_f32 * found).to_bits(),
+                    angles[pair],
+                    "pair {pair} of {}",
+                    case["config"]
+                );
+            }
         }
     }
 
