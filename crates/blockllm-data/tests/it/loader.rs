@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use blockllm_data::{
-    Corpus, Cursor, DataError, IGNORE_INDEX, Layout, LmBatch, Loader, LoaderConfig, validation_batches,
+    BadDocuments, Corpus, Cursor, DataError, IGNORE_INDEX, Layout, LmBatch, Loader, LoaderConfig,
+    ReadingConfig, validation_batches,
 };
 
 use crate::fixtures::{c4_folder, texts, tokenizer, write_shard};
@@ -191,6 +192,44 @@ fn a_shard_that_vanishes_meanwhile_is_named_and_back_again_the_loader_goes_on_as
     write_shard(&shards.join("c4-train.00001-of-00002.json.gz"), &texts(20));
     let other = Loader::resume(open(), tokenizer, config, loader.cursor().clone());
     assert!(matches!(other, Err(DataError::CursorMismatch { .. })));
+}
+
+/// With every document an error of its own where it is not skipped, whatever the mode: nothing of it may be taken for another.
+#[test]
+fn a_shard_that_becomes_another_one_meanwhile_is_named_and_never_trained_on() {
+    let tokenizer = Arc::new(tokenizer());
+    for bad_documents in [BadDocuments::Stop, BadDocuments::Skip] {
+        let folder = c4_folder();
+        let reading = ReadingConfig {
+            bad_documents,
+            ..ReadingConfig::default()
+        };
+        let corpus = Corpus::from_folder(folder.path()).unwrap().with_reading(reading);
+        let config = LoaderConfig {
+            prefetch: 1,
+            cache_tokens: 0,
+            shuffle_buffer: 4,
+            ..config(Layout::TruncateAndPad)
+        };
+        let mut loader = Loader::new(corpus, tokenizer.clone(), config).unwrap();
+        batches(&mut loader, 2);
+        let shard = |number: u32| {
+            folder
+                .path()
+                .join(format!("en/c4-train.0000{number}-of-00002.json.gz"))
+        };
+        for number in [0, 1] {
+            write_shard(&shard(number), &texts(20));
+        }
+        // An epoch has fewer batches than this.
+        let error = (0..1000).find_map(|_| loader.next_batch().err()).unwrap();
+        assert!(matches!(error, DataError::ChangedShard { .. }), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains("c4-train.0000") && message.contains("Put back"),
+            "{message}"
+        );
+    }
 }
 
 #[test]
