@@ -90,23 +90,8 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
         .map(|curve| segments(&curve.points, style))
         .collect();
     let bands: Vec<_> = curves.iter().map(|curve| band(&curve.band, style)).collect();
-    let points = || {
-        lines
-            .iter()
-            .flatten()
-            .flatten()
-            .chain(bands.iter().flatten().flatten())
-    };
-    let x_range = axis::padded_range(points().map(|point| point.0), 0.0);
-    let y_range = axis::padded_range(points().map(|point| point.1), 0.05);
-    let x_axis = Axis {
-        ticks: axis::ticks(&x_range, 8),
-        range: x_range,
-    };
-    let y_axis = Axis {
-        ticks: style.y_ticks(&y_range),
-        range: y_range,
-    };
+    let points: Vec<(f64, f64)> = lines.iter().chain(&bands).flatten().flatten().copied().collect();
+    let (x_axis, y_axis) = axes(&points, style);
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
         .caption(&style.title, ("sans-serif", TITLE_SIZE).into_font().color(&INK))
@@ -158,7 +143,7 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
             .label(&curve.label)
             .legend(move |(x, y)| legend_line(x, y, colour));
     }
-    if points().next().is_none() {
+    if points.is_empty() {
         let (width, height) = area.dim_in_pixel();
         let middle = (width as i32 / 2, height as i32 / 2);
         area.draw_text("no data", &text(TITLE_SIZE, HPos::Center, VPos::Center), middle)?;
@@ -172,6 +157,21 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
             .draw()?;
     }
     Ok(())
+}
+
+/// The axes on which all points lie.
+fn axes(points: &[(f64, f64)], style: &CurveStyle) -> (Axis, Axis) {
+    let x_range = axis::padded_range(points.iter().map(|point| point.0), 0.0);
+    let y_range = axis::padded_range(points.iter().map(|point| point.1), 0.05);
+    let x_axis = Axis {
+        ticks: axis::ticks(&x_range, 8),
+        range: x_range,
+    };
+    let y_axis = Axis {
+        ticks: style.y_ticks(&y_range),
+        range: y_range,
+    };
+    (x_axis, y_axis)
 }
 
 fn legend_line(x: i32, y: i32, colour: RGBColor) -> PathElement<(i32, i32)> {
