@@ -131,3 +131,38 @@ fn is_of_the_disk(error: &TrainError) -> bool {
             | TrainError::Tensors(TensorFileError::Io { .. })
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_disk_refused_is_told_and_passed_over() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = || std::path::PathBuf::from("checkpoints");
+        for error in [
+            TrainError::File {
+                path: path(),
+                source: full(),
+            },
+            TrainError::Data(DataError::Io {
+                action: "write",
+                path: path(),
+                source: full(),
+            }),
+        ] {
+            assert!(is_of_the_disk(&error), "{error}");
+        }
+        for error in [
+            TrainError::Record {
+                path: path(),
+                message: "not what was written".to_owned(),
+            },
+            TrainError::Data(DataError::LoaderStopped { found: "a panic" }),
+            TrainError::Data(DataError::ChangedShard { path: path() }),
+            TrainError::Logits,
+        ] {
+            assert!(!is_of_the_disk(&error), "{error}");
+        }
+    }
+}
