@@ -167,10 +167,10 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
     assert!(refused(&|state| state["measured_at"] = serde_json::json!([1])));
     assert!(refused(&|state| state["visits"]["counts"] = serde_json::json!([])));
     assert!(refused(
-        &|state| state["policy_state"]["cycle"] = serde_json::json!([99, 3])
+        &|state| state["policy_state"] = serde_json::json!({ "cycle": [99, 3], "next": 0 })
     ));
     assert!(refused(
-        &|state| state["policy_state"]["cycle"] = serde_json::json!([1, 0, 1])
+        &|state| state["policy_state"] = serde_json::json!({ "cycle": [1, 0, 1], "next": 0 })
     ));
     assert!(refused(&|state| state["selected"] = serde_json::json!([1, 1])));
     assert!(refused(
