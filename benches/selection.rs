@@ -1,15 +1,17 @@
-//! What a selection costs: ranking 300 blocks, and masking a million gradients to an exact budget.
+//! What a selection costs: ranking the parameters of a 7B, and masking a million gradients to an exact budget.
+use blockllm::model::llama::LlamaConfig;
 use blockllm::policy::{BlockLlmPolicy, ParamInfo, Partition, Roles, Selector, SelectorConfig};
 use blockllm_benches::{cheap_gradients, cheap_loss, few_samples, matrices, optimizer};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
-/// A Llama-7B has 291 parameter tensors.
-const BLOCKS: u64 = 300;
-
 fn ranking(criterion: &mut Criterion) {
-    let params: Vec<_> = (0..BLOCKS)
-        .map(|block| ParamInfo::new(format!("layers.{block}.weight"), 1000 + block * 37 % 5000))
+    let shapes = LlamaConfig::preset("7b")
+        .expect("the preset is there")
+        .parameter_shapes();
+    let params: Vec<_> = shapes
+        .into_iter()
+        .map(|shape| ParamInfo::new(shape.path.clone(), shape.numel()))
         .collect();
     let blocks = Partition::Tensor
         .blocks(&params, &Roles::default())
@@ -23,7 +25,7 @@ fn ranking(criterion: &mut Criterion) {
     for block in selector.candidates() {
         selector.record_norm(block, 1.0 + (block.0 * 7919 % 997) as f64);
     }
-    criterion.bench_function("selection/rank 300 blocks", |bencher| {
+    criterion.bench_function("selection/rank the 291 parameters of a 7B", |bencher| {
         bencher.iter(|| black_box(selector.select().expect("every block has a norm")));
     });
 }

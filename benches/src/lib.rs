@@ -38,9 +38,14 @@ pub fn texts(count: usize) -> Vec<String> {
 
 /// `count` matrices of `width x width`, on flex with autodiff.
 pub fn matrices(count: usize, width: usize) -> Vec<Linear> {
+    matrices_of(count, [width, width])
+}
+
+/// `count` matrices of this shape, on flex with autodiff.
+pub fn matrices_of(count: usize, [rows, columns]: [usize; 2]) -> Vec<Linear> {
     let device = Device::flex().autodiff();
     device.seed(1);
-    let matrix = || LinearConfig::new(width, width).with_bias(false).init(&device);
+    let matrix = || LinearConfig::new(rows, columns).with_bias(false).init(&device);
     (0..count).map(|_| matrix()).collect()
 }
 

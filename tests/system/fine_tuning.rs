@@ -46,6 +46,7 @@ impl Objective for Told {
         Ok(Evaluation {
             loss: self.losses[given],
             labels: 1,
+            standard_error: None,
             metrics: [].into(),
         })
     }

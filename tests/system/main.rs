@@ -7,6 +7,7 @@ mod bad_steps;
 mod batches;
 mod broken_weights;
 mod checkpoints;
+mod data_meanwhile;
 mod determinism;
 mod evaluation;
 mod fine_tuning;

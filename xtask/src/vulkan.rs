@@ -45,10 +45,24 @@ impl VulkanDriver {
     }
 }
 
+/// Set, it says that no GPU of this machine is to be used: for machines on which a driver is found and no GPU behind it.
+const WITHOUT_GPU: &str = "BLOCKLLM_WITHOUT_GPU";
+
+/// What Windows calls adapters that are no GPU.
+const NO_ADAPTERS: [&str; 4] = ["Basic Display", "Basic Render", "Remote Display", "Hyper-V Video"];
+
 /// Whether wgpu reaches a real GPU here; software Vulkan does not count.
 pub fn has_gpu() -> bool {
-    if cfg!(any(target_os = "macos", target_os = "windows")) {
-        return true;
+    if std::env::var_os(WITHOUT_GPU).is_some_and(|value| !value.is_empty() && value != "0") {
+        return false;
+    }
+    // Where the question cannot be asked there most likely is one, as there is in a machine with a screen.
+    if cfg!(target_os = "macos") {
+        return ask("system_profiler", &["SPDisplaysDataType"]).is_none_or(|text| names_metal(&text));
+    }
+    if cfg!(target_os = "windows") {
+        let names = "(Get-CimInstance Win32_VideoController).Name";
+        return ask("powershell", &["-NoProfile", "-Command", names]).is_none_or(|text| names_adapter(&text));
     }
     if let Some(summary) = ask("vulkaninfo", &["--summary"]) {
         return lists_gpu(&summary);
@@ -122,7 +136,7 @@ fn install() -> Result<()> {
 /// What to type where no driver is found.
 pub fn missing_driver_hint() -> String {
     format!(
-        "the wgpu tests need a Vulkan driver and none is here. Type\n  \
+        "the wgpu tests need a GPU or a Vulkan driver and neither is here. On Debian type\n  \
          sudo apt-get install -y {}\nor let `cargo xtask test --install` do it (other systems: Mesa's lavapipe and the Vulkan \
          loader), or test without wgpu:\n  cargo xtask test --device flex",
         PACKAGES.join(" ")
@@ -168,6 +182,22 @@ fn is_software(driver_file: &Path) -> bool {
         .is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"))
 }
 
+/// Whether `system_profiler SPDisplaysDataType` names a GPU with Metal; headless virtual machines have none.
+fn names_metal(text: &str) -> bool {
+    let metal = text.lines().filter_map(|line| line.trim().strip_prefix("Metal"));
+    metal
+        .into_iter()
+        .any(|rest| rest.contains(':') && !rest.contains("ot Supported") && !rest.contains("nsupported"))
+}
+
+/// Whether the names of Windows' video controllers, one a line, have a GPU's among them.
+fn names_adapter(names: &str) -> bool {
+    let names = names.lines().map(str::trim).filter(|name| !name.is_empty());
+    names
+        .into_iter()
+        .any(|name| !NO_ADAPTERS.iter().any(|no_adapter| name.contains(no_adapter)))
+}
+
 /// Whether `vulkaninfo --summary` lists a device that is not the CPU.
 fn lists_gpu(summary: &str) -> bool {
     let types = summary
@@ -189,6 +219,28 @@ mod tests {
         assert!(lists_gpu(gpu));
         assert!(lists_gpu(&format!("{cpu}{gpu}")));
         assert!(!lists_gpu(""));
+    }
+
+    #[test]
+    fn a_headless_mac_or_windows_has_no_gpu() {
+        let mac = "Graphics/Displays:\n\n    Apple M1:\n\n      Chipset Model: Apple M1\n      Metal Support: Metal 3\n";
+        let older = "    Intel Iris:\n      Metal: Supported, feature set macOS GPUFamily1 v4\n";
+        let headless = "Graphics/Displays:\n\n    Display:\n\n      Type: GPU\n      Kernel Extension Info: No Kext Loaded\n";
+        assert!(names_metal(mac) && names_metal(older));
+        assert!(!names_metal(headless) && !names_metal("      Metal: Not Supported\n") && !names_metal(""));
+
+        assert!(names_adapter("NVIDIA GeForce RTX 4090\r\n"));
+        assert!(names_adapter(
+            "Microsoft Basic Display Adapter\r\nAMD Radeon Graphics\r\n"
+        ));
+        for headless in [
+            "",
+            "\r\n",
+            "Microsoft Basic Display Adapter\r\n",
+            "Microsoft Hyper-V Video\r\nMicrosoft Remote Display Adapter\r\n",
+        ] {
+            assert!(!names_adapter(headless), "{headless}");
+        }
     }
 
     #[test]

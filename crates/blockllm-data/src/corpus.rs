@@ -79,7 +79,7 @@ impl Corpus {
                 CorpusKind::JsonLines
             },
             description,
-            identity: shards.identity()?,
+            identity: shards.identity(|path, found| hashes.found(path, found))?,
             train: texts(&shards.train),
             validation,
             shards: Some(Arc::new(shards)),

@@ -39,6 +39,17 @@ pub enum DataError {
         path: PathBuf,
     },
 
+    /// A shard is another one than when its corpus was opened.
+    #[error(
+        "{} was changed while it was trained on: its size, beginning or end is another. Put back what was there and give the same \
+         command again, which goes on from the last checkpoint; or train anew on what is there now",
+        path.display()
+    )]
+    ChangedShard {
+        /// The shard.
+        path: PathBuf,
+    },
+
     /// A gzip shard ends before its compressed stream does.
     #[error("{}, after line {line}: the gzip stream ends too early, so the file is truncated. Download the shard again", path.display())]
     TruncatedShard {

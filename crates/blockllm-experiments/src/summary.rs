@@ -70,6 +70,7 @@ pub fn loss_curve(label: &str, records: &[Record]) -> Curve {
     Curve {
         label: label.to_owned(),
         points: records.iter().filter_map(point).collect(),
+        band: Vec::new(),
     }
 }
 
@@ -84,6 +85,48 @@ pub fn validation_curve(label: &str, records: &[Record]) -> Curve {
     Curve {
         label: label.to_owned(),
         points: records.iter().filter_map(point).collect(),
+        band: Vec::new(),
+    }
+}
+
+/// One curve of every method, in the order of their first runs, over all its seeds; each is labelled with its method.
+pub fn by_method(runs: impl IntoIterator<Item = Curve>) -> Vec<Curve> {
+    let mut methods: Vec<Vec<Curve>> = Vec::new();
+    for curve in runs {
+        match methods.iter_mut().find(|seeds| seeds[0].label == curve.label) {
+            Some(seeds) => seeds.push(curve),
+            None => methods.push(vec![curve]),
+        }
+    }
+    methods
+        .iter()
+        .map(|seeds| over_seeds(&seeds[0].label, seeds))
+        .collect()
+}
+
+/// The mean of the seeds' curves, point by point, with the band from the least to the most; as long as the shortest.
+fn over_seeds(label: &str, seeds: &[Curve]) -> Curve {
+    let length = seeds.iter().map(|curve| curve.points.len()).min().unwrap_or(0);
+    let count = seeds.len() as f64;
+    let (mut points, mut band) = (Vec::new(), Vec::new());
+    for place in 0..length {
+        let at = || seeds.iter().map(|curve| curve.points[place]);
+        let x = at().map(|(x, _)| x).sum::<f64>() / count;
+        let values = || at().map(|(_, y)| y);
+        points.push((x, values().sum::<f64>() / count));
+        band.push((
+            x,
+            values().fold(f64::INFINITY, f64::min),
+            values().fold(f64::NEG_INFINITY, f64::max),
+        ));
+    }
+    if seeds.len() < 2 {
+        band.clear();
+    }
+    Curve {
+        label: label.to_owned(),
+        points,
+        band,
     }
 }
 
@@ -114,4 +157,27 @@ pub fn selection_map(title: &str, blocks: &[String], steps: u64, records: &[Reco
         steps,
         selections,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_one_line_and_a_band_as_long_as_the_shortest() {
+        let seed = |values: &[f64]| Curve {
+            points: (1..).map(f64::from).zip(values.iter().copied()).collect(),
+            ..Curve::default()
+        };
+        let seeds = [seed(&[4.0, 3.0]), seed(&[2.0, 3.5, 9.0])].map(|curve| Curve {
+            label: "adamw".into(),
+            ..curve
+        });
+        let [curve] = by_method(seeds).try_into().unwrap();
+        assert_eq!(curve.label, "adamw");
+        assert_eq!(curve.points, [(1.0, 3.0), (2.0, 3.25)]);
+        assert_eq!(curve.band, [(1.0, 2.0, 4.0), (2.0, 3.0, 3.5)]);
+        let one = over_seeds("adamw", &[seed(&[4.0])]);
+        assert_eq!((one.points, one.band.len()), (vec![(1.0, 4.0)], 0));
+    }
 }

@@ -61,6 +61,16 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     Ok(keys)
 }
 
+/// The classes that the file of the folder `dir` says the model is of; none where it does not say.
+pub(crate) fn architectures(dir: &Path) -> Result<Vec<String>, ModelError> {
+    #[derive(serde::Deserialize)]
+    struct Keys {
+        #[serde(default)]
+        architectures: Option<Vec<String>>,
+    }
+    Ok(read::<Keys>(&in_folder(dir)?)?.architectures.unwrap_or_default())
+}
+
 /// Refuses what no model here can be, whatever its architecture.
 fn check(json: &Value, origin: &str) -> Result<(), ModelError> {
     for (key, most) in MOST {

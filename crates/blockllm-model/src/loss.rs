@@ -8,7 +8,7 @@
 use blockllm_kernels::{add_product, cross_entropy, cross_entropy_with_grad, product, with_gradient};
 use burn::tensor::{DType, Int, Tensor};
 
-/// The label of a token that does not count.
+/// The label of a token that does not count. Nor does any other negative one, where PyTorch knows this one alone.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// Logits of one chunk where no chunk size is given: 4 MiB in f32, or those of [`FEWEST_CHUNK_TOKENS`].
@@ -71,6 +71,8 @@ impl LossOptions {
 /// - hidden: `[N, D]`
 /// - head: `[D, V]` or `[V, D]`
 /// - labels: `[N]`, each a token or [`IGNORE_INDEX`]
+///
+/// A label that is no token of the vocabulary is a panic on the CPU, and a loss that is no number on GPUs.
 pub fn chunked_cross_entropy(
     hidden: Tensor<2>,
     head: HeadWeight,

@@ -180,6 +180,15 @@ pub trait Policy: Send {
             expected: format!("none (policy `{}` keeps no state)", self.name()),
         })
     }
+
+    /// Checks what [`restore`](Policy::restore) took back against the blocks that may be ranked, which it does not know.
+    ///
+    /// # Errors
+    /// When the state names a block that is none of them, or one twice.
+    fn check_restored(&self, candidates: &[BlockId]) -> Result<(), PolicyError> {
+        let _ = candidates;
+        Ok(())
+    }
 }
 
 /// The `p` least recently measured blocks outside the selection, never measured ones first, ties in block order.

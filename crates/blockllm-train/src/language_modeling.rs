@@ -1,5 +1,5 @@
 //! Causal language modelling: a Llama on rows of tokens.
-use crate::evaluate::summed_losses;
+use crate::evaluate::{of_sums, summed_losses};
 use crate::memory::CountingAllocator;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
@@ -9,7 +9,6 @@ use blockllm_data::{
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_model::{CausalLmLoss, LossOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Mean cross entropy of the next token.
@@ -84,12 +83,8 @@ impl Objective for LanguageModeling {
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
         let sums = summed_losses(self, model, batches, device)?;
-        let labels: u64 = batches.iter().map(|batch| self.labels(batch)).sum();
-        let mut evaluation = Evaluation {
-            loss: sums.iter().sum::<f64>() / labels as f64,
-            labels,
-            metrics: BTreeMap::new(),
-        };
+        let counts: Vec<u64> = batches.iter().map(|batch| self.labels(batch)).collect();
+        let mut evaluation = of_sums(&sums, &counts);
         let perplexity = evaluation.perplexity();
         evaluation.metrics.insert("perplexity".into(), perplexity);
         if self.galore_compat {

@@ -257,6 +257,7 @@ impl<M: SequenceClassifier> Objective for SequenceClassification<M> {
         Ok(Evaluation {
             loss: loss / labels.len() as f64,
             labels: labels.len() as u64,
+            standard_error: None,
             metrics: scores
                 .into_iter()
                 .map(|score| (score.metric.name().to_owned(), score.value))

@@ -5,7 +5,7 @@ mod table;
 
 use cases::{Case, cases};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use table::{LAWS, Outcome};
+use table::{LAWS, LEFT_BY_ANOTHER, Outcome, left_after_learning};
 
 /// Runs the table on one device, prints it, and fails with every cell that does not hold.
 fn assert_laws(backend: &str, device: &burn::tensor::Device) {
@@ -52,6 +52,18 @@ fn every_method_passes_every_law_on_flex() {
 fn every_method_passes_every_law_on_wgpu() {
     let device = burn::tensor::Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
     assert_laws("wgpu", &device);
+}
+
+#[test]
+fn what_is_learned_of_another_batch_does_not_pass_the_law() {
+    for case in cases() {
+        let left = left_after_learning(&case, &burn::tensor::Device::flex(), 1);
+        assert!(
+            left > LEFT_BY_ANOTHER,
+            "{}: {left} of the loss is left",
+            case.name
+        );
+    }
 }
 
 #[test]

@@ -83,6 +83,12 @@ impl Session {
         (f64::from(loss), event)
     }
 
+    /// The loss on a batch as the weights are.
+    pub fn loss(&self, batch: &LmBatch) -> f64 {
+        let loss = LanguageModeling::default().loss(&self.model, batch, &self.device);
+        f64::from(loss.into_scalar::<f32>())
+    }
+
     pub fn weights(&self) -> Numbers {
         weights(&self.model)
     }

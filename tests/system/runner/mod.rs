@@ -7,7 +7,7 @@ mod complete_run;
 mod devices;
 mod divergence;
 mod faults;
-mod fixtures;
+pub mod fixtures;
 mod folders;
 #[cfg(unix)]
 mod full_disk;
@@ -16,5 +16,5 @@ mod glue_files;
 mod kills;
 mod memory;
 mod process;
-mod promises;
+pub mod promises;
 mod resume;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::DataError;
 use crate::atomic_file::write_atomically;
 use crate::hashing::hex;
+use crate::shards::ends_sha256;
 
 /// What a file looks like from outside: while this is the same, its hash is taken to be the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct ShardHashes {
 struct Known {
     hashes: BTreeMap<Appearance, String>,
     opened: BTreeSet<PathBuf>,
+    /// Size and SHA-256 of the ends of the shards when the corpus was opened.
+    found: BTreeMap<PathBuf, (u64, String)>,
 }
 
 /// How far hashing has come.
@@ -82,6 +85,24 @@ impl ShardHashes {
             .collect();
         let json = serde_json::to_vec_pretty(&remembered).expect("the fields have only string keys");
         write_atomically(path, &json)
+    }
+
+    /// Notes what a shard is when its corpus is opened: by it the corpus is known, and the order of its batches fixed.
+    pub(crate) fn found(&self, path: &Path, found: (u64, String)) {
+        self.known().found.insert(path.to_path_buf(), found);
+    }
+
+    /// Refuses a shard that has become another one since its corpus was opened.
+    fn check_found(&self, path: &Path) -> Result<(), DataError> {
+        let Some(was) = self.known().found.get(path).cloned() else {
+            return Ok(());
+        };
+        if ends_sha256(path)? == was {
+            return Ok(());
+        }
+        Err(DataError::ChangedShard {
+            path: path.to_path_buf(),
+        })
     }
 
     /// The shards that have been opened for reading.
@@ -157,6 +178,7 @@ impl HashedFile {
     /// [`DataError::Io`] when it cannot be opened.
     pub fn open(path: &Path, hashes: &Arc<ShardHashes>) -> Result<Self, DataError> {
         let input = File::open(path).map_err(DataError::io("open", path))?;
+        hashes.check_found(path)?;
         let file = appearance(path)?;
         hashes.known().opened.insert(path.to_path_buf());
         let hash = hashes.get(&file);

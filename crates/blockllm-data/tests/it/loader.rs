@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use blockllm_data::{
-    Corpus, Cursor, DataError, IGNORE_INDEX, Layout, LmBatch, Loader, LoaderConfig, validation_batches,
+    BadDocuments, Corpus, Cursor, DataError, IGNORE_INDEX, Layout, LmBatch, Loader, LoaderConfig,
+    ReadingConfig, validation_batches,
 };
 
-use crate::fixtures::{c4_folder, texts, tokenizer};
+use crate::fixtures::{c4_folder, texts, tokenizer, write_shard};
 
 fn config(layout: Layout) -> LoaderConfig {
     LoaderConfig {
@@ -146,6 +147,89 @@ fn an_error_of_the_thread_comes_out_of_next_batch_and_then_the_loader_is_stopped
         loader.next_batch(),
         Err(DataError::LoaderStopped { .. })
     ));
+}
+
+#[test]
+fn a_shard_that_vanishes_meanwhile_is_named_and_back_again_the_loader_goes_on_as_if_it_had_stayed() {
+    let folder = c4_folder();
+    let tokenizer = Arc::new(tokenizer());
+    let open = || Corpus::from_folder(folder.path()).unwrap();
+    let config = LoaderConfig {
+        prefetch: 1,
+        cache_tokens: 0,
+        shuffle_buffer: 4,
+        ..config(Layout::TruncateAndPad)
+    };
+    let mut whole = Loader::new(open(), tokenizer.clone(), config.clone()).unwrap();
+    let expected = batches(&mut whole, 30);
+
+    let shards = folder.path().join("en");
+    let away = folder.path().join("away");
+    let mut loader = Loader::new(open(), tokenizer.clone(), config.clone()).unwrap();
+    let mut found = batches(&mut loader, 2);
+    std::fs::rename(&shards, &away).unwrap();
+    let error = loop {
+        match loader.next_batch() {
+            Ok(batch) => found.push(batch),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(
+        error.contains("c4-train.0000") && error.contains("No such file"),
+        "{error}"
+    );
+    assert!(
+        found.len() < expected.len(),
+        "all was read before the shards were gone"
+    );
+    std::fs::rename(&away, &shards).unwrap();
+    let mut resumed =
+        Loader::resume(open(), tokenizer.clone(), config.clone(), loader.cursor().clone()).unwrap();
+    found.extend(batches(&mut resumed, expected.len() - found.len()));
+    assert_eq!(found, expected);
+
+    // A shard that is another one meanwhile makes another corpus.
+    write_shard(&shards.join("c4-train.00001-of-00002.json.gz"), &texts(20));
+    let other = Loader::resume(open(), tokenizer, config, loader.cursor().clone());
+    assert!(matches!(other, Err(DataError::CursorMismatch { .. })));
+}
+
+/// With every document an error of its own where it is not skipped, whatever the mode: nothing of it may be taken for another.
+#[test]
+fn a_shard_that_becomes_another_one_meanwhile_is_named_and_never_trained_on() {
+    let tokenizer = Arc::new(tokenizer());
+    for bad_documents in [BadDocuments::Stop, BadDocuments::Skip] {
+        let folder = c4_folder();
+        let reading = ReadingConfig {
+            bad_documents,
+            ..ReadingConfig::default()
+        };
+        let corpus = Corpus::from_folder(folder.path()).unwrap().with_reading(reading);
+        let config = LoaderConfig {
+            prefetch: 1,
+            cache_tokens: 0,
+            shuffle_buffer: 4,
+            ..config(Layout::TruncateAndPad)
+        };
+        let mut loader = Loader::new(corpus, tokenizer.clone(), config).unwrap();
+        batches(&mut loader, 2);
+        let shard = |number: u32| {
+            folder
+                .path()
+                .join(format!("en/c4-train.0000{number}-of-00002.json.gz"))
+        };
+        for number in [0, 1] {
+            write_shard(&shard(number), &texts(20));
+        }
+        // An epoch has fewer batches than this.
+        let error = (0..1000).find_map(|_| loader.next_batch().err()).unwrap();
+        assert!(matches!(error, DataError::ChangedShard { .. }), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains("c4-train.0000") && message.contains("Put back"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

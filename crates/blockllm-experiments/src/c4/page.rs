@@ -5,10 +5,10 @@ use crate::estimate;
 use crate::recorded_run::CompleteRun;
 use crate::report::format::perplexity;
 use crate::report::{
-    Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
+    Align, Curve, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
     memory_table, method_table, quoted_c4_table, selection_map_svg,
 };
-use crate::summary::{loss_curve, memory_bars, method_rows, selection_map, validation_curve};
+use crate::summary::{by_method, loss_curve, memory_bars, method_rows, selection_map, validation_curve};
 use crate::{Cli, Scale};
 use anyhow::Result;
 use blockllm_data::Skipped;
@@ -46,6 +46,7 @@ pub(super) fn build(
                 .into(),
             table: method_table(&rows),
         })
+        .with_all(errors_of_perplexity(runs))
         .with(Section::Table {
             caption: format!("Peak memory and its parts, measured ({}). {MEMORY_PARTS}", source(runs)),
             table: memory_table(&rows),
@@ -78,7 +79,8 @@ fn left_out(runs: &[CompleteRun], of_validation: Skipped) -> Option<Section> {
     let all: Vec<String> = told.chain(validation).collect();
     (!all.is_empty()).then(|| {
         Section::Text(format!(
-            "Bad documents were left out (`--bad-documents skip`), so this is not the data as it lies there; counted anew in              every epoch: {}.",
+            "Bad documents were left out (`--bad-documents skip`), so this is not the data as it lies there; counted anew in \
+             every epoch: {}.",
             all.join("; ")
         ))
     })
@@ -158,13 +160,11 @@ fn source(runs: &[CompleteRun]) -> &'static str {
 }
 
 fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<Page> {
-    let of_first_seed = || runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0);
-    let train: Vec<_> = of_first_seed()
-        .map(|(run, records)| loss_curve(&run.result.method, records))
-        .collect();
-    let validation: Vec<_> = of_first_seed()
-        .map(|(run, records)| validation_curve(&run.result.method, records))
-        .collect();
+    let of_runs = |curve: fn(&str, &[Record]) -> Curve| {
+        let runs = runs.iter().zip(records);
+        by_method(runs.map(|(run, records)| curve(&run.result.method, records)))
+    };
+    let (train, validation) = (of_runs(loss_curve), of_runs(validation_curve));
     let style = CurveStyle {
         title: "Training loss".into(),
         x_label: "tokens".into(),
@@ -181,13 +181,41 @@ fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<P
         ..style
     };
     let validation = loss_curves_svg(&validation, &style)?;
+    let seeds = if runs.iter().any(|run| run.result.seed > 0) {
+        ", the mean of all seeds in a band from the least to the most"
+    } else {
+        ", one seed"
+    };
     Ok(page
-        .with(figure("loss.svg", "Training loss, seed 0, smoothed", train))
+        .with(figure(
+            "loss.svg",
+            &format!("Training loss, smoothed{seeds}"),
+            train,
+        ))
         .with(figure(
             "validation.svg",
-            "Validation perplexity, seed 0",
+            &format!("Validation perplexity{seeds}"),
             validation,
         )))
+}
+
+/// How much the validation perplexity may be off by the choice of its texts: the same for all methods in kind, as all of them
+/// see the same.
+fn errors_of_perplexity(runs: &[CompleteRun]) -> Option<Section> {
+    let first = runs.iter().filter(|run| run.result.seed == 0);
+    let errors: Vec<String> = first
+        .filter_map(|run| {
+            let error = run.result.last.evaluation.perplexity_error()?;
+            Some(format!("{} {}", run.result.method, perplexity(error)))
+        })
+        .collect();
+    (!errors.is_empty()).then(|| {
+        Section::Text(format!(
+            "Standard error of the validation perplexity, from its spread over the batches of validation texts, first seed: {}. \
+             All methods are evaluated on the same texts, so differences between them are surer than that.",
+            errors.join(", ")
+        ))
+    })
 }
 
 fn selection_maps(mut page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<Page> {

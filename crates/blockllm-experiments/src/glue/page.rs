@@ -9,7 +9,7 @@ use crate::report::{
     Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
     memory_table, quoted_glue_table, selection_map_svg,
 };
-use crate::summary::{loss_curve, memory_bars, method_rows, selection_map};
+use crate::summary::{by_method, loss_curve, memory_bars, method_rows, selection_map};
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use blockllm_train::{EvaluationRecord, RunResult};
@@ -259,9 +259,12 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
     let mut maps = Vec::new();
     let mut compared = Vec::new();
     let (model, batch) = (plan.checkpoint.shape(), plan.largest_batch(task));
-    for TaskRun { run, .. } in of_task().filter(|run| run.run.result.seed == 0) {
+    for TaskRun { run, .. } in of_task() {
         let records = run.folder.records()?;
         curves.push(loss_curve(&run.result.method, &records));
+        if run.result.seed > 0 {
+            continue;
+        }
         compared.push(estimate::compared(&run.result, &records, &model, batch));
         let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
@@ -276,7 +279,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         smoothing: Some(0.95),
         ..CurveStyle::default()
     };
-    let losses = loss_curves_svg(&curves, &style)?;
+    let losses = loss_curves_svg(&by_method(curves), &style)?;
     let memory = format!("{name}: peak memory by part{}", mark(plan));
     let bars = memory_bars_svg(&memory, &memory_bars(&rows))?;
     let page = page
@@ -291,7 +294,10 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         .with(estimate::section(&compared, mark(plan)))
         .with(figure(
             &format!("loss-{name}.svg"),
-            &format!("{name}: training loss, seed 0, smoothed{}", mark(plan)),
+            &format!(
+                "{name}: training loss, smoothed, the mean of all seeds{}",
+                mark(plan)
+            ),
             losses,
         ))
         .with(figure(&format!("memory-{name}.svg"), &memory, bars));

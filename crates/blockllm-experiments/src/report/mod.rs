@@ -65,6 +65,8 @@ pub struct Curve {
     pub label: String,
     /// `(x, y)`, in the order of x. Points that are not finite leave a gap.
     pub points: Vec<(f64, f64)>,
+    /// `(x, least, most)` over the seeds whose mean the points are; nothing where there is one.
+    pub band: Vec<(f64, f64, f64)>,
 }
 
 /// Bytes of each kind that were live at a run's peak.

@@ -17,6 +17,10 @@ use crate::device::{contiguous, cubes, empty, in_place_or_new, units};
 /// Units of a cube: rows are as wide as the vocabulary.
 const VOCABULARY_UNITS: u32 = 256;
 
+/// The loss of a label that is no word of the vocabulary: it reaches whoever reads the loss. Given to kernels, since WGSL
+/// knows no such literal.
+const BROKEN: f32 = f32::NAN;
+
 /// Below every logit, yet finite: WGSL knows no infinite literals.
 const LOWEST: f32 = -3.0e38;
 
@@ -47,6 +51,7 @@ fn losses<I: Int>(
     losses: &mut [f32],
     rows: usize,
     width: usize,
+    broken: f32,
     #[define(I)] _label: ElemType,
 ) {
     let row = CUBE_POS;
@@ -60,7 +65,10 @@ fn losses<I: Int>(
     if UNIT_POS == 0 {
         let mut loss = 0.0f32;
         if label >= 0i32 {
-            loss = sum.ln() + (max - logits[start + label as usize]);
+            loss = broken;
+            if (label as usize) < width {
+                loss = sum.ln() + (max - logits[start + label as usize]);
+            }
         }
         losses[row] = loss;
     }
@@ -75,6 +83,7 @@ fn losses_and_grad<I: Int>(
     rows: usize,
     width: usize,
     scale: f32,
+    broken: f32,
     #[define(I)] _label: ElemType,
 ) {
     let row = CUBE_POS;
@@ -89,7 +98,10 @@ fn losses_and_grad<I: Int>(
     if UNIT_POS == 0 {
         let mut loss = 0.0f32;
         if counts {
-            loss = sum.ln() + (max - logits[start + label as usize]);
+            loss = broken;
+            if (label as usize) < width {
+                loss = sum.ln() + (max - logits[start + label as usize]);
+            }
         }
         losses[row] = loss;
     }
@@ -116,11 +128,11 @@ pub(crate) fn list_kernels(list: &mut List) {
     list.add(
         "cross_entropy::losses",
         dtype,
-        losses::Losses::new(s, d, t, b(), b(), b(), (), (), dtype),
+        losses::Losses::new(s, d, t, b(), b(), b(), (), (), (), dtype),
     );
     for (grad, form) in either_place(0) {
         let (s, d, t) = list.beside(VOCABULARY_UNITS);
-        let kernel = losses_and_grad::LossesAndGrad::new(s, d, t, b(), b(), b(), grad, (), (), (), dtype);
+        let kernel = losses_and_grad::LossesAndGrad::new(s, d, t, b(), b(), b(), grad, (), (), (), (), dtype);
         list.add(&format!("cross_entropy::losses_and_grad{form}"), dtype, kernel);
     }
 }
@@ -140,6 +152,7 @@ impl CrossEntropyBackend for CubeBackend {
             output.clone().into_buffer_arg(),
             rows,
             width,
+            BROKEN,
             label_type,
         );
         output
@@ -166,6 +179,7 @@ impl CrossEntropyBackend for CubeBackend {
             rows,
             width,
             scale,
+            BROKEN,
             label_type,
         );
         (output, grad)

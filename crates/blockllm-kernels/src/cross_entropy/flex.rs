@@ -21,7 +21,7 @@ impl CrossEntropyBackend for Flex {
             #[inline(always)]
             |start, losses| {
                 for (index, loss) in losses.iter_mut().enumerate() {
-                    if let Ok(label) = usize::try_from(labels[start + index]) {
+                    if let Some(label) = counted(labels[start + index], width) {
                         *loss = loss_of(&logits[(start + index) * width..][..width], label);
                     }
                 }
@@ -49,15 +49,30 @@ impl CrossEntropyBackend for Flex {
             |start, logits, losses| {
                 for (index, loss) in losses.iter_mut().enumerate() {
                     let row = &mut logits[index * width..][..width];
-                    match usize::try_from(labels[start + index]) {
-                        Ok(label) => *loss = loss_and_grad(row, label, scale),
-                        Err(_) => row.fill(0.0),
+                    match counted(labels[start + index], width) {
+                        Some(label) => *loss = loss_and_grad(row, label, scale),
+                        None => row.fill(0.0),
                     }
                 }
             },
         );
         (tensor(losses, [rows], DType::F32), logits)
     }
+}
+
+/// The label where it counts.
+///
+/// # Panics
+///
+/// When it is no word of the vocabulary.
+#[inline(always)]
+fn counted(label: i64, width: usize) -> Option<usize> {
+    let label = usize::try_from(label).ok()?;
+    assert!(
+        label < width,
+        "label {label} is no word of a vocabulary of {width}"
+    );
+    Some(label)
 }
 
 /// Exponentials that are added up before the next are computed: they stay in the nearest cache, and the two loops are

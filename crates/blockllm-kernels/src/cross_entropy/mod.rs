@@ -21,7 +21,7 @@ pub(crate) use cube::list_kernels;
 
 use crate::composed::in_f32;
 
-/// The loss of every row, in f32; 0 where the label is negative.
+/// The loss of every row, in f32; 0 where the label is negative, and on GPUs no number where it is not below `V`.
 ///
 /// # Shapes
 ///
@@ -221,6 +221,44 @@ mod tests {
             assert_eq!(numbers(logits.clone()), before);
             let (_, own) = cross_entropy_with_grad(logits, labels, 1.0);
             assert_eq!(numbers(own), numbers(shared));
+        }
+    }
+
+    #[test]
+    fn labels_past_the_vocabulary_are_told_and_negative_ones_do_not_count() {
+        for device in devices() {
+            let told = |label: i64| {
+                let (logits, _) = logits_and_labels([3, 40], &device);
+                let labels = on_device(&[1, label, 2], &device);
+                let both = move || {
+                    let alone = numbers(cross_entropy(logits.clone(), labels.clone()));
+                    let (losses, _) = cross_entropy_with_grad(logits, labels, 1.0);
+                    [alone, numbers(losses)]
+                };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(both))
+            };
+            for label in [40, 41, 79, 1 << 20, i64::from(i32::MAX)] {
+                match told(label) {
+                    Ok(losses) => {
+                        for losses in losses {
+                            assert!(losses[1].is_nan(), "{label}: {losses:?} {device:?}");
+                            assert!(losses[0].is_finite() && losses[2].is_finite(), "{losses:?}");
+                        }
+                    }
+                    Err(message) => {
+                        let message = message.downcast_ref::<String>().unwrap();
+                        assert!(
+                            message.contains(&label.to_string()) && message.contains("40"),
+                            "{message}"
+                        );
+                    }
+                }
+            }
+            for label in [-1, -100, -101] {
+                for losses in told(label).unwrap() {
+                    assert!(losses[1].abs() < f64::EPSILON, "{label}: {losses:?} {device:?}");
+                }
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::ModelError;
 
-/// The fields of PEFT's `LoraConfig` that this crate writes, and those it must understand when it reads; all others
-/// are ignored, as PEFT adds some in every release.
+/// The fields of PEFT's `LoraConfig` that this crate writes, and those it must understand when it reads. PEFT adds some in every
+/// release, and what is new there is off unless it is asked for: a key that is not known may only be there switched off.
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "the file has them")]
 pub(super) struct AdapterConfig {
@@ -22,7 +22,7 @@ pub(super) struct AdapterConfig {
     pub r: usize,
     /// The product of the factors is multiplied with `lora_alpha / r`.
     pub lora_alpha: serde_json::Number,
-    /// Module names or paths; only written, since the tensors' keys say the same.
+    /// Module names or paths.
     #[serde(default)]
     pub target_modules: Value,
     #[serde(default)]
@@ -46,7 +46,29 @@ pub(super) struct AdapterConfig {
     pub use_rslora: bool,
     #[serde(default)]
     pub use_dora: bool,
+    /// All other keys of a file that was read.
+    #[serde(flatten, skip_serializing)]
+    pub others: BTreeMap<String, Value>,
 }
+
+/// Keys of which no value changes what loaded factors compute. `eva_config` is of an initialization that leaves the base alone, and
+/// `layers_pattern` and `qalora_group_size` say how to read keys that are looked at themselves.
+const WITHOUT_EFFECT: [&str; 8] = [
+    "auto_mapping",
+    "eva_config",
+    "layers_pattern",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+];
+
+/// Initializations that leave the base as it is: factors made with any other belong to a base that they have changed.
+const INITIALIZATIONS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// The keys that pick modules, which the tensors' names are held against.
+const PICKING: [&str; 2] = ["exclude_modules", "layers_to_transform"];
 
 fn none() -> String {
     "none".to_owned()
@@ -79,6 +101,7 @@ impl AdapterConfig {
             alpha_pattern: BTreeMap::new(),
             use_rslora: false,
             use_dora: false,
+            others: BTreeMap::new(),
         }
     }
 
@@ -130,10 +153,88 @@ impl AdapterConfig {
         ];
         for (field, good, expected, found) in checks {
             if !good {
-                let mend = "merge the adapter with PEFT's `merge_and_unload` and load the merged model";
-                return Err(ModelError::config(origin, field, expected, found, mend));
+                return Err(ModelError::config(origin, field, expected, found, MERGE));
             }
         }
-        Ok(())
+        let init = &self.init_lora_weights;
+        if !(init.is_null()
+            || init.is_boolean()
+            || init.as_str().is_some_and(|name| INITIALIZATIONS.contains(&name)))
+        {
+            let expected = format!("true, false, {}", INITIALIZATIONS.join(", "));
+            let mend = "it has changed the base that these factors belong to: convert the adapter with PEFT \
+                        (`save_pretrained(..., path_initial_model_for_weight_conversion=...)`), or merge it";
+            return Err(ModelError::config(
+                origin,
+                "init_lora_weights",
+                expected,
+                init,
+                mend,
+            ));
+        }
+        let passed_over = |key: &str| WITHOUT_EFFECT.contains(&key) || PICKING.contains(&key);
+        match self
+            .others
+            .iter()
+            .find(|(key, value)| !passed_over(key) && !is_off(value))
+        {
+            Some((key, found)) => Err(ModelError::config(
+                origin,
+                key,
+                "off, since what it would change is not known here",
+                found,
+                MERGE,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses factors for a layer that PEFT would not adapt by this configuration: it would leave them out.
+    pub fn check_picks(&self, layer: &str, origin: &str) -> Result<(), ModelError> {
+        let refuse = |field: &str, found: &Value| {
+            let expected = format!("one that picks {layer}, which the tensors are for");
+            Err(ModelError::config(origin, field, expected, found, MERGE))
+        };
+        // A single text is a pattern, which only PEFT can read.
+        if let Some(false) = names(&self.target_modules, layer) {
+            return refuse("target_modules", &self.target_modules);
+        }
+        let other = |key: &str| self.others.get(key).unwrap_or(&Value::Null);
+        let excluded = other("exclude_modules");
+        if excluded.is_string() || names(excluded, layer) == Some(true) {
+            return refuse("exclude_modules", excluded);
+        }
+        let layers = other("layers_to_transform");
+        let number = layer.split('.').find_map(|part| part.parse::<u64>().ok());
+        let picked = match layers {
+            Value::Null => true,
+            Value::Array(all) => all.is_empty() || all.iter().any(|one| one.as_u64() == number),
+            one => one.is_u64() && one.as_u64() == number,
+        };
+        if picked {
+            Ok(())
+        } else {
+            refuse("layers_to_transform", layers)
+        }
+    }
+}
+
+const MERGE: &str = "merge the adapter with PEFT's `merge_and_unload` and load the merged model";
+
+/// Whether a list of names or paths holds this layer; nothing where it is no list.
+fn names(list: &Value, layer: &str) -> Option<bool> {
+    let is_this =
+        |name: &str| layer == name || layer.strip_suffix(name).is_some_and(|path| path.ends_with('.'));
+    let list = list.as_array()?;
+    Some(list.iter().filter_map(Value::as_str).any(is_this))
+}
+
+/// Whether a value says that nothing is wanted.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.is_empty(),
+        _ => false,
     }
 }

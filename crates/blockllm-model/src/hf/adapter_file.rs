@@ -37,6 +37,29 @@ impl AdapterFile {
     pub fn open(path: PathBuf) -> Result<Self, ModelError> {
         require(&path)?;
         let tensors = TensorFile::open(&path)?.into_tensors();
+        let origin = path.display().to_string();
+        if tensors.is_empty() {
+            let mend = "save the adapter again: nothing would be adapted, and everything frozen";
+            return Err(ModelError::config(
+                &origin,
+                "tensors",
+                "at least one layer's",
+                "none",
+                mend,
+            ));
+        }
+        if let Some(key) = tensors.keys().find(|key| is_of_the_base(key)) {
+            let mend = "PEFT saves the base layer along where embeddings or the head are adapted: save again with \
+                        `save_pretrained(..., save_embedding_layers=False)` if it was not trained, or merge the adapter with \
+                        `merge_and_unload` and load the merged model";
+            return Err(ModelError::config(
+                &origin,
+                key,
+                "factors alone",
+                "a weight of the base",
+                mend,
+            ));
+        }
         Ok(Self { path, tensors })
     }
 
@@ -70,6 +93,18 @@ impl AdapterFile {
             tensors: self.tensors.into_keys().collect::<Vec<_>>().join(", "),
         })
     }
+}
+
+/// Whether a tensor is no factor but the weight that factors are on, or that was trained whole.
+fn is_of_the_base(key: &str) -> bool {
+    [
+        ".base_layer.weight",
+        ".base_layer.bias",
+        "lm_head.weight",
+        "embed_tokens.weight",
+    ]
+    .iter()
+    .any(|end| key.ends_with(end))
 }
 
 /// Refuses a folder without this file.

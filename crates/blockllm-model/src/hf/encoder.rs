@@ -18,7 +18,8 @@ use crate::{Labels, ModelError, config_file};
 
 /// Loads a BERT or RoBERTa with a head for `num_labels` classes, or one score, from a Hugging Face folder, in f32.
 ///
-/// The folder may hold a base model, a pretrained one with another head (which is left aside), or a classifier.
+/// The folder may hold a base model, one with another head (which is left aside, that of a classifier of tokens too), or a
+/// classifier of texts.
 /// A head or pooler that it lacks is drawn from `seed` and told in [`Loaded::fresh`].
 ///
 /// # Errors
@@ -55,10 +56,14 @@ pub fn load_for_sequence_classification_as(
     device: &Device,
 ) -> Result<Loaded<EncoderForSequenceClassification, EncoderConfig>, ModelError> {
     let mut config = EncoderConfig::from_folder(dir)?;
-    if config.labels.count() != num_labels {
+    let mut folder = WeightFolder::open(dir)?;
+    let is_of_another_task = has_head_of_another_task(dir)?;
+    if is_of_another_task {
+        folder.leave_aside(|key| key.starts_with("classifier."));
+    }
+    if is_of_another_task || config.labels.count() != num_labels {
         config.labels = Labels::numbered(num_labels);
     }
-    let mut folder = WeightFolder::open(dir)?;
     check_head(
         &folder,
         &hf_key(config.kind, "classifier.out_proj.weight"),
@@ -68,6 +73,13 @@ pub fn load_for_sequence_classification_as(
     let may_lack = |path: &str| path.starts_with("classifier.") || path.starts_with("base.pooler.");
     let (model, fresh) = load(model, config.kind, "", &mut folder, dtype, &may_lack)?;
     Ok(Loaded { model, config, fresh })
+}
+
+/// Whether the head is not of a classifier of texts: those of tokens and of multiple choice have the same keys.
+fn has_head_of_another_task(dir: &Path) -> Result<bool, ModelError> {
+    let classes = config_file::architectures(dir)?;
+    let is_of_texts = |class: &String| class.ends_with("ForSequenceClassification");
+    Ok(!classes.is_empty() && !classes.iter().any(is_of_texts))
 }
 
 /// Loads a BERT or RoBERTa below its head, with a pooler where the folder has one.

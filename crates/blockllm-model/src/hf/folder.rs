@@ -45,6 +45,12 @@ impl WeightFolder {
         })
     }
 
+    /// Takes tensors out as if they were not in the folder.
+    pub fn leave_aside(&mut self, is_of_others: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_of_others(name));
+        self.unread.retain(|name| !is_of_others(name));
+    }
+
     /// The keys of all tensors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -75,11 +75,13 @@ pub fn load_adapter(model: LlamaForCausalLM, dir: &Path) -> Result<LlamaForCausa
         ));
     }
     let path = dir.join(CONFIG);
+    let origin = path.display().to_string();
     let config = AdapterConfig::parse(&read_text(&path)?, &path)?;
     let mut file = AdapterFile::open(dir.join(WEIGHTS))?;
     let mut factors = BTreeMap::new();
     for (path, linear) in model.linears() {
         if file.has(&path) {
+            config.check_picks(&path, &origin)?;
             let [inputs, outputs] = linear.weight.lazy_shape().dims();
             let pair = file.take(&path, [inputs, config.r, outputs])?;
             factors.insert(format!("{path}.weight"), pair);

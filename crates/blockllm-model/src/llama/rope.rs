@@ -83,21 +83,27 @@ impl RopeScaling {
         }
     }
 
-    /// The scaled form of one inverse frequency, in radians per position.
-    fn scale(&self, inv_freq: f64) -> f64 {
+    /// The scaled form of one inverse frequency, in radians per position; step by step in f32, as transformers does it.
+    fn scale(&self, inv_freq: f32) -> f32 {
         match *self {
             Self::Default => inv_freq,
-            Self::Linear { factor } => inv_freq / factor,
+            Self::Linear { factor } => inv_freq / factor as f32,
             Self::Llama3 {
                 factor,
-                low_freq_factor,
-                high_freq_factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
                 original_max_position_embeddings,
             } => {
-                let turns = original_max_position_embeddings as f64 * inv_freq / TAU;
-                let smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                let smooth = smooth.clamp(0.0, 1.0);
-                (1.0 - smooth) * inv_freq / factor + smooth * inv_freq
+                let length = original_max_position_embeddings as f64;
+                let wavelength = TAU as f32 / inv_freq;
+                if wavelength < (length / high) as f32 {
+                    inv_freq
+                } else if wavelength > (length / low) as f32 {
+                    inv_freq / factor as f32
+                } else {
+                    let smooth = (length as f32 / wavelength - low as f32) / (high - low) as f32;
+                    (1.0 - smooth) * inv_freq / factor as f32 + smooth * inv_freq
+                }
             }
         }
     }
@@ -209,11 +215,14 @@ impl RotarySlice {
     }
 }
 
-/// Inverse frequencies of the `head_dim / 2` pairs, scaled.
+/// Inverse frequencies of the `head_dim / 2` pairs, scaled: a power in f32 and one over it, to the bit what transformers has. At
+/// position 131,071 the last bit of a frequency near one is 0.008 rad.
 fn inverse_frequencies(config: &LlamaConfig) -> Vec<f32> {
     let pair = |index: usize| {
-        let exponent = 2.0 * index as f64 / config.head_dim as f64;
-        config.rope_scaling.scale(config.rope_theta.powf(-exponent)) as f32
+        let exponent = (2 * index) as f32 / config.head_dim as f32;
+        // Rounded once, as PyTorch's power is; that of the standard library is not always.
+        let power = f64::from(config.rope_theta as f32).powf(f64::from(exponent)) as f32;
+        config.rope_scaling.scale(1.0 / power)
     };
     (0..config.head_dim / 2).map(pair).collect()
 }
@@ -258,7 +267,38 @@ mod tests {
             original_max_position_embeddings: 8192,
         };
         assert!((scaling.scale(1.0) - 1.0).abs() < 1e-12);
-        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-18);
+        assert!((scaling.scale(1e-6) - 1e-6 / 8.0).abs() < 1e-13);
+    }
+
+    #[test]
+    fn frequencies_and_the_angle_of_position_131071_are_those_of_transformers_to_the_bit() {
+        let text = include_str!("../../tests/fixtures/rope_frequencies.json");
+        let cases: serde_json::Value = serde_json::from_str(text).unwrap();
+        for case in cases.as_array().unwrap() {
+            let config: LlamaConfig = serde_json::from_value(case["config"].clone()).unwrap();
+            let bits = |key: &str| -> Vec<u32> {
+                let all = case[key].as_array().unwrap().iter();
+                all.map(|bits| bits.as_u64().unwrap() as u32).collect()
+            };
+            let found = inverse_frequencies(&config);
+            let expected = bits("inv_freq_bits");
+            assert_eq!(found.len(), expected.len());
+            let angles = bits("angle_131071_bits");
+            for (pair, found) in found.into_iter().enumerate() {
+                assert_eq!(
+                    found.to_bits(),
+                    expected[pair],
+                    "pair {pair} of {}",
+                    case["config"]
+                );
+                assert_eq!(
+                    (131_071_f32 * found).to_bits(),
+                    angles[pair],
+                    "pair {pair} of {}",
+                    case["config"]
+                );
+            }
+        }
     }
 
     #[test]

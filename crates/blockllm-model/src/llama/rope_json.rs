@@ -12,7 +12,8 @@ pub(super) struct RopeJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rope_theta: Option<f64>,
     rope_type: Option<String>,
-    #[serde(rename = "type", skip_serializing)]
+    /// The key before transformers 4.43; written beside the newer one in `rope_scaling` alone.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     legacy_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     factor: Option<f64>,
@@ -63,11 +64,12 @@ impl RopeJson {
         }
     }
 
-    /// The object that describes `scaling`, with or without the base inside.
+    /// The object that describes `scaling`: with the base inside, as version 5 has it, or else with the old key of the type.
     pub(super) fn new(scaling: &RopeScaling, rope_theta: Option<f64>) -> Self {
         let json = Self {
             rope_theta,
             rope_type: Some(scaling.name().to_owned()),
+            legacy_type: rope_theta.is_none().then(|| scaling.name().to_owned()),
             ..Self::default()
         };
         match *scaling {

@@ -19,9 +19,7 @@ pub(super) fn greedy(logits: &[f32]) -> u32 {
 /// A token drawn from the softmax of `logits / temperature`, cut to the `top_k` likeliest and then to the fewest
 /// that hold `top_p` of the probability.
 pub(super) fn sample(logits: &[f32], config: &GenerateConfig, rng: &mut ChaCha8Rng) -> u32 {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    order.truncate(config.top_k.unwrap_or(usize::MAX));
+    let order = likeliest(logits, config.top_k.unwrap_or(usize::MAX));
     let max = f64::from(logits[order[0]]);
     let weights = order
         .iter()
@@ -38,6 +36,18 @@ pub(super) fn sample(logits: &[f32], config: &GenerateConfig, rng: &mut ChaCha8R
         }
     }
     order[kept - 1] as u32
+}
+
+/// The tokens of the `count` largest logits, largest first, the earlier of two alike first: only they are sorted.
+fn likeliest(logits: &[f32], count: usize) -> Vec<usize> {
+    let by_rank = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    if (1..order.len()).contains(&count) {
+        order.select_nth_unstable_by(count - 1, by_rank);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(by_rank);
+    order
 }
 
 /// The number of leading weights that together reach `mass`, at least one.
@@ -71,6 +81,18 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
         assert_eq!(greedy(&[0.5, 2.0, 2.0]), 1);
+    }
+
+    #[test]
+    fn the_likeliest_tokens_are_the_front_of_all_of_them_in_order() {
+        let logits: Vec<f32> = (0..997)
+            .map(|i| ((i * 7919 % 501) as f32).sin().round())
+            .collect();
+        let mut all: Vec<usize> = (0..logits.len()).collect();
+        all.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+        for count in [1, 2, 50, 996, 997, 998, usize::MAX] {
+            assert_eq!(likeliest(&logits, count), all[..count.min(997)], "{count}");
+        }
     }
 
     #[test]

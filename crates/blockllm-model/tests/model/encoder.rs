@@ -217,3 +217,41 @@ fn minilm_gives_the_mean_embeddings_of_transformers() {
     println!("MiniLM: embeddings within {error:.1e}");
     assert!(error < 1e-4, "{error}");
 }
+
+#[test]
+fn a_head_for_tokens_or_for_choices_is_none_for_texts() {
+    for (name, kind) in [("bert", "Bert"), ("roberta", "Roberta")] {
+        for task in ["TokenClassification", "MultipleChoice"] {
+            let dir = tempfile::tempdir().unwrap();
+            let weights = "model.safetensors";
+            std::fs::copy(fixture(name).join(weights), dir.path().join(weights)).unwrap();
+            let text = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
+            let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+            config["architectures"] = serde_json::json!([format!("{kind}For{task}")]);
+            std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+            let labels = if name == "bert" { 3 } else { 1 };
+            let loaded = load_for_sequence_classification(dir.path(), labels, 0, &Device::flex()).unwrap();
+            assert!(
+                loaded.fresh.contains(&"classifier.out_proj.weight".to_owned()),
+                "{:?}",
+                loaded.fresh
+            );
+            assert_eq!(loaded.config.labels, blockllm_model::Labels::numbered(labels));
+        }
+    }
+}
+
+#[test]
+fn classes_that_are_none_make_the_loss_no_number() {
+    for (backend, device) in devices() {
+        let loss = |label: i32| {
+            let logits = Tensor::<2>::from_floats([[0.1, 0.2, 0.3], [1.0, 0.0, 2.0]], &device);
+            let labels = Tensor::<1, Int>::from_data(TensorData::new(vec![0, label], [2]), &device);
+            classification_loss(logits, labels).into_scalar::<f32>()
+        };
+        assert!(loss(2).is_finite());
+        for label in [-100, -1, 3, 4, 1 << 20] {
+            assert!(loss(label).is_nan(), "{label} on {backend}: {}", loss(label));
+        }
+    }
+}

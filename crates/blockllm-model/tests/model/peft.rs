@@ -9,6 +9,7 @@ use blockllm_model::hf::{load_adapter, load_pretrained, save_adapter, save_pretr
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, LoraConfig};
 use blockllm_policy::All;
+use blockllm_tensors::{HeldTensor, write_tensors};
 use burn::module::{Lora, Module};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -191,6 +192,11 @@ fn adapter_files_that_do_not_fit_are_told() {
             "\"rank_pattern\": {\"q_proj\": 2}",
             "rank_pattern",
         ),
+        (
+            "\"lora_bias\": false",
+            "\"lora_bias\": true",
+            "`lora_bias` is true",
+        ),
         ("\"r\": 4", "\"r\": 0", "`r` is 0"),
         ("\"r\": 4", "\"r\": 3", "[4, 32]"),
         ("\"r\": 4", "\"r\": ", "not valid JSON"),
@@ -198,5 +204,118 @@ fn adapter_files_that_do_not_fit_are_told() {
         fs::write(&path, text.replace(from, to)).unwrap();
         let error = refusal(base(&device));
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// PEFT's folder with other keys in its configuration.
+fn with_keys(keys: &serde_json::Value) -> Result<LlamaForCausalLM, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "adapter_model.safetensors";
+    fs::copy(fixture("peft").join(name), dir.path().join(name)).unwrap();
+    let text = fs::read_to_string(fixture("peft").join("adapter_config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (key, value) in keys.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    fs::write(dir.path().join("adapter_config.json"), config.to_string()).unwrap();
+    load_adapter(base(&Device::flex()), dir.path()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn keys_that_change_what_adapters_compute_are_refused_by_name() {
+    for keys in [
+        serde_json::json!({"init_lora_weights": "pissa"}),
+        serde_json::json!({"init_lora_weights": "pissa_niter_16"}),
+        serde_json::json!({"init_lora_weights": "olora"}),
+        serde_json::json!({"init_lora_weights": "corda"}),
+        serde_json::json!({"init_lora_weights": "loftq", "loftq_config": {}}),
+        serde_json::json!({"init_lora_weights": "lora_ga"}),
+        serde_json::json!({"lora_bias": true}),
+        serde_json::json!({"use_dora": true}),
+        serde_json::json!({"use_qalora": true}),
+        serde_json::json!({"layer_replication": [[0, 2], [1, 2]]}),
+        serde_json::json!({"trainable_token_indices": [1]}),
+        serde_json::json!({"alora_invocation_tokens": [3, 4]}),
+        serde_json::json!({"target_parameters": ["experts.weight"]}),
+        serde_json::json!({"megatron_config": {"a": 1}}),
+        serde_json::json!({"loftq_config": {"loftq_bits": 4}}),
+        serde_json::json!({"alpha_pattern": {"q_proj": 2}}),
+        serde_json::json!({"modules_to_save": ["lm_head"]}),
+        serde_json::json!({"bias": "lora_only"}),
+        serde_json::json!({"a_key_of_next_year": 1}),
+        serde_json::json!({"layers_to_transform": [0]}),
+        serde_json::json!({"layers_to_transform": 0}),
+        serde_json::json!({"exclude_modules": ["down_proj"]}),
+        serde_json::json!({"exclude_modules": ".*down.*"}),
+        serde_json::json!({"target_modules": ["q_proj"]}),
+    ] {
+        let key = keys.as_object().unwrap().keys().next().unwrap();
+        let error = with_keys(&keys).expect_err(key);
+        assert!(
+            error.contains(&format!("{key}` is"))
+                || error.contains(&format!("{key} and"))
+                || error.contains(&format!("and {key}")),
+            "{error}"
+        );
+        assert!(error.contains("adapter_config.json"), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_change_nothing_are_read_over() {
+    for keys in [
+        serde_json::json!({"init_lora_weights": false}),
+        serde_json::json!({"init_lora_weights": "gaussian"}),
+        serde_json::json!({"init_lora_weights": "orthogonal"}),
+        serde_json::json!({"init_lora_weights": "eva", "eva_config": {"rho": 2.0}}),
+        serde_json::json!({"peft_version": "9.9", "revision": "main", "qalora_group_size": 16}),
+        serde_json::json!({"a_key_of_next_year": false, "another": null, "third": {}, "fourth": []}),
+        serde_json::json!({"layers_to_transform": [0, 1], "layers_pattern": "layers"}),
+        serde_json::json!({"layers_to_transform": [], "exclude_modules": ["lm_head"]}),
+        serde_json::json!({"target_modules": "all-linear"}),
+    ] {
+        with_keys(&keys).unwrap();
+    }
+}
+
+/// PEFT's folder with these tensors in place of its own.
+fn with_tensors(tensors: &[(&str, [usize; 2])]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(
+        fixture("peft").join("adapter_config.json"),
+        dir.path().join("adapter_config.json"),
+    )
+    .unwrap();
+    let tensors: Vec<(String, HeldTensor)> = tensors
+        .iter()
+        .map(|(key, shape)| {
+            let zeros = Tensor::<2>::zeros(*shape, &Device::flex());
+            ((*key).to_owned(), HeldTensor::float(zeros))
+        })
+        .collect();
+    let path = dir.path().join("adapter_model.safetensors");
+    write_tensors(&path, &tensors, None).unwrap();
+    load_adapter(base(&Device::flex()), dir.path())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_file_without_factors_or_with_the_base_beside_them_is_told() {
+    let error = with_tensors(&[]);
+    assert!(
+        error.contains("adapter_model.safetensors") && error.contains("none"),
+        "{error}"
+    );
+    for key in [
+        "lm_head.base_layer.weight",
+        "lm_head.weight",
+        "model.embed_tokens.base_layer.weight",
+    ] {
+        let error = with_tensors(&[(format!("base_model.model.{key}").as_str(), [96, 32])]);
+        assert!(
+            error.contains(key) && error.contains("save_embedding_layers"),
+            "{error}"
+        );
     }
 }

@@ -15,7 +15,8 @@ pub struct AdamW {
     pub beta_2: f32,
     /// Added to the root of the second moment.
     pub epsilon: f32,
-    /// Decoupled decay, of the trained entries only.
+    /// Decoupled decay, of all trained entries and of no others: gains, biases and embeddings are not spared, as in PyTorch without
+    /// parameter groups.
     pub weight_decay: f32,
 }
 

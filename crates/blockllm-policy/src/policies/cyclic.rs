@@ -5,6 +5,7 @@ use crate::{
 };
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The order of a cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,18 +109,7 @@ impl Policy for Cyclic {
         context: &SelectContext<'_>,
         rng: &mut PolicyRng,
     ) -> Result<Vec<BlockId>, PolicyError> {
-        // A cycle that was restored may be of another partition.
-        if let Some(unknown) = self
-            .cycle
-            .iter()
-            .find(|block| !context.candidates.contains(block))
-        {
-            return Err(PolicyError::StateMismatch {
-                what: "policy state",
-                found: format!("block {} in the cycle", unknown.0),
-                expected: format!("one of the {} candidates", context.candidates.len()),
-            });
-        }
+        self.check_restored(context.candidates)?;
         let mut taken: Vec<BlockId> = Vec::new();
         while !self.is_enough(context, &taken) && taken.len() < context.candidates.len() {
             if self.next >= self.cycle.len() {
@@ -162,5 +152,23 @@ impl Policy for Cyclic {
         }
         (self.cycle, self.next) = (cycle, next);
         Ok(())
+    }
+
+    /// A cycle may be of another partition, or edited.
+    fn check_restored(&self, candidates: &[BlockId]) -> Result<(), PolicyError> {
+        let known: BTreeSet<BlockId> = candidates.iter().copied().collect();
+        let mut seen = BTreeSet::new();
+        match self
+            .cycle
+            .iter()
+            .find(|block| !known.contains(block) || !seen.insert(**block))
+        {
+            None => Ok(()),
+            Some(wrong) => Err(PolicyError::StateMismatch {
+                what: "policy state",
+                found: format!("block {} in the cycle", wrong.0),
+                expected: format!("each of the {} candidates at most once", candidates.len()),
+            }),
+        }
     }
 }

@@ -58,6 +58,7 @@ impl Selector {
         self.check_is_of_this(&state)?;
         self.check_is_whole(&state)?;
         self.policy.restore(&state.policy_state)?;
+        self.policy.check_restored(&self.candidates)?;
         self.visits = state.visits;
         self.norms = state.norms;
         self.measured_at = state.measured_at;

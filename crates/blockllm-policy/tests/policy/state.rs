@@ -159,8 +159,7 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
             return true;
         };
         let mut other = fresh();
-        // What a policy cannot know when it is restored it says when it ranks.
-        other.restore(state).is_err() || other.select().is_err()
+        other.restore(state).is_err()
     };
     assert!(!refused(&|_| {}));
     assert!(refused(&|state| state["selected"] = serde_json::json!([99])));
@@ -168,8 +167,12 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
     assert!(refused(&|state| state["measured_at"] = serde_json::json!([1])));
     assert!(refused(&|state| state["visits"]["counts"] = serde_json::json!([])));
     assert!(refused(
-        &|state| state["policy_state"]["cycle"] = serde_json::json!([99, 3])
+        &|state| state["policy_state"] = serde_json::json!({ "cycle": [99, 3], "next": 0 })
     ));
+    assert!(refused(
+        &|state| state["policy_state"] = serde_json::json!({ "cycle": [1, 0, 1], "next": 0 })
+    ));
+    assert!(refused(&|state| state["selected"] = serde_json::json!([1, 1])));
     assert!(refused(
         &|state| state["policy_state"]["next"] = serde_json::json!(1000)
     ));
@@ -187,9 +190,16 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
             .unwrap(),
         )
     };
-    let state = edited(&greedy().state(), |state| {
-        state["policy_state"]["epsilon"] = serde_json::json!(2.0);
-    })
-    .unwrap();
-    assert!(greedy().restore(state).is_err());
+    for epsilon in [
+        serde_json::json!(2.0),
+        serde_json::json!(-0.1),
+        serde_json::json!("1"),
+        serde_json::Value::Null,
+    ] {
+        let state = edited(&greedy().state(), |state| {
+            state["policy_state"]["epsilon"] = epsilon.clone();
+        })
+        .unwrap();
+        assert!(greedy().restore(state).is_err(), "{epsilon}");
+    }
 }

@@ -3,6 +3,7 @@ use super::Course;
 use super::run::Run;
 use crate::checkpoint::Writing;
 use crate::{Checkpoints, Objective, RunObserver, TrainError};
+use blockllm_data::DataError;
 use blockllm_tensors::TensorFileError;
 use std::time::Instant;
 
@@ -126,8 +127,42 @@ fn is_of_the_disk(error: &TrainError) -> bool {
     matches!(
         error,
         TrainError::File { .. }
-            | TrainError::Record { .. }
-            | TrainError::Data(_)
+            | TrainError::Data(DataError::Io { .. })
             | TrainError::Tensors(TensorFileError::Io { .. })
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_disk_refused_is_told_and_passed_over() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = || std::path::PathBuf::from("checkpoints");
+        for error in [
+            TrainError::File {
+                path: path(),
+                source: full(),
+            },
+            TrainError::Data(DataError::Io {
+                action: "write",
+                path: path(),
+                source: full(),
+            }),
+        ] {
+            assert!(is_of_the_disk(&error), "{error}");
+        }
+        for error in [
+            TrainError::Record {
+                path: path(),
+                message: "not what was written".to_owned(),
+            },
+            TrainError::Data(DataError::LoaderStopped { found: "a panic" }),
+            TrainError::Data(DataError::ChangedShard { path: path() }),
+            TrainError::Logits,
+        ] {
+            assert!(!is_of_the_disk(&error), "{error}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Loss curves: one line for each run, with an optional smoothed line over the raw one.
+//! Loss curves: one line for each method, with an optional smoothed line over the raw one, and a band over its seeds.
 
 use std::ops::Range;
 use std::path::Path;
 
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, LineSeries, PathElement, RGBColor, SeriesLabelPosition, WHITE,
+    BLACK, ChartBuilder, Circle, LineSeries, PathElement, Polygon, RGBColor, SeriesLabelPosition, WHITE,
 };
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color as _, IntoFont as _};
@@ -89,17 +89,9 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
         .iter()
         .map(|curve| segments(&curve.points, style))
         .collect();
-    let points = || lines.iter().flatten().flatten();
-    let x_range = axis::padded_range(points().map(|point| point.0), 0.0);
-    let y_range = axis::padded_range(points().map(|point| point.1), 0.05);
-    let x_axis = Axis {
-        ticks: axis::ticks(&x_range, 8),
-        range: x_range,
-    };
-    let y_axis = Axis {
-        ticks: style.y_ticks(&y_range),
-        range: y_range,
-    };
+    let bands: Vec<_> = curves.iter().map(|curve| band(&curve.band, style)).collect();
+    let points: Vec<(f64, f64)> = lines.iter().chain(&bands).flatten().flatten().copied().collect();
+    let (x_axis, y_axis) = axes(&points, style);
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
         .caption(&style.title, ("sans-serif", TITLE_SIZE).into_font().color(&INK))
@@ -121,6 +113,10 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
     for (index, (curve, line)) in curves.iter().zip(&lines).enumerate() {
         let colour = colour(index);
         let stroke = |strength: f64, width| colour.mix(strength).stroke_width(width);
+        let area = bands[index]
+            .iter()
+            .map(|area| Polygon::new(area.clone(), colour.mix(0.15)));
+        chart.draw_series(area)?;
         // A line without two points in a row is seen by its dots only.
         let lone = line
             .iter()
@@ -147,7 +143,7 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
             .label(&curve.label)
             .legend(move |(x, y)| legend_line(x, y, colour));
     }
-    if points().next().is_none() {
+    if points.is_empty() {
         let (width, height) = area.dim_in_pixel();
         let middle = (width as i32 / 2, height as i32 / 2);
         area.draw_text("no data", &text(TITLE_SIZE, HPos::Center, VPos::Center), middle)?;
@@ -163,6 +159,21 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
     Ok(())
 }
 
+/// The axes on which all points lie.
+fn axes(points: &[(f64, f64)], style: &CurveStyle) -> (Axis, Axis) {
+    let x_range = axis::padded_range(points.iter().map(|point| point.0), 0.0);
+    let y_range = axis::padded_range(points.iter().map(|point| point.1), 0.05);
+    let x_axis = Axis {
+        ticks: axis::ticks(&x_range, 8),
+        range: x_range,
+    };
+    let y_axis = Axis {
+        ticks: style.y_ticks(&y_range),
+        range: y_range,
+    };
+    (x_axis, y_axis)
+}
+
 fn legend_line(x: i32, y: i32, colour: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(3))
 }
@@ -175,6 +186,36 @@ fn segments(points: &[(f64, f64)], style: &CurveStyle) -> Vec<Vec<(f64, f64)>> {
         .filter(|stretch| !stretch.is_empty())
         .map(<[_]>::to_vec)
         .collect()
+}
+
+/// The areas of a band, each around a stretch of it, placed on the axes and smoothed as the line is.
+fn band(band: &[(f64, f64, f64)], style: &CurveStyle) -> Vec<Vec<(f64, f64)>> {
+    let edge = |value: fn(&(f64, f64, f64)) -> f64| -> Vec<(f64, f64)> {
+        band.iter()
+            .map(|point| style.place((point.0, value(point))))
+            .collect()
+    };
+    let (least, most) = (edge(|point| point.1), edge(|point| point.2));
+    let is_finite = |place: usize| {
+        [least[place], most[place]]
+            .iter()
+            .all(|(x, y)| x.is_finite() && y.is_finite())
+    };
+    let places: Vec<usize> = (0..band.len()).collect();
+    let smooth = |edge: &[(f64, f64)]| match style.smoothing {
+        Some(weight) => smoothed(edge, weight),
+        None => edge.to_vec(),
+    };
+    let stretches = places
+        .split(|place| !is_finite(*place))
+        .filter(|stretch| stretch.len() > 1);
+    let area = |stretch: &[usize]| {
+        let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
+        let upper = smooth(&most[first..=last]);
+        let lower = smooth(&least[first..=last]);
+        lower.into_iter().chain(upper.into_iter().rev()).collect()
+    };
+    stretches.map(area).collect()
 }
 
 /// The exponential moving average of a stretch, corrected for its start (as Adam's moments are), so that it does not
@@ -197,7 +238,29 @@ mod tests {
         Curve {
             label: label.to_owned(),
             points: points.to_vec(),
+            band: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_band_is_an_area_between_its_edges_with_gaps() {
+        let points = [
+            (0.0, 1.0, 2.0),
+            (1.0, 1.5, 3.0),
+            (2.0, f64::NAN, 3.0),
+            (3.0, 1.0, 2.0),
+        ];
+        let expected = vec![(0.0, 1.0), (1.0, 1.5), (1.0, 3.0), (0.0, 2.0)];
+        assert_eq!(band(&points, &CurveStyle::default()), [expected]);
+        let with_band = Curve {
+            band: points.to_vec(),
+            ..curve("three seeds", &[(0.0, 1.5), (1.0, 2.0)])
+        };
+        let svg = loss_curves_svg(&[with_band], &CurveStyle::default()).unwrap();
+        assert!(
+            svg.contains("<polygon") && svg.contains("opacity=\"0.15\""),
+            "{svg}"
+        );
     }
 
     #[test]
