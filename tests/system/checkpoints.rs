@@ -1,7 +1,8 @@
 //! What a checkpoint holds: what training changed, and of all else only what tells whether it is still the same.
-use crate::resumption::{STEPS, plain, run_from};
+use crate::resumption::{STEPS, plain, run_on};
 use crate::training::tiny_llama;
 use blockllm::train::Checkpoints;
+use burn::tensor::Device;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -18,7 +19,7 @@ fn contents(folder: &Path, step: u64) -> (BTreeSet<String>, BTreeSet<String>) {
 
 /// A run that its data end after `steps`, with a checkpoint after the fourth.
 fn stopped_at(folder: &Path, method: &'static str, steps: u64, checkpoints: &Checkpoints) -> String {
-    let stopped = run_from(0, folder, &plain(method), checkpoints, steps);
+    let stopped = run_on(&Device::flex(), 0, folder, &plain(method), checkpoints, steps);
     stopped.unwrap_err().to_string()
 }
 
@@ -62,14 +63,29 @@ fn a_run_whose_model_begins_as_another_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path(), 4);
         stopped_at(folder.path(), method, 5, &checkpoints);
-        let message = run_from(1, folder.path(), &plain(method), &checkpoints, STEPS)
-            .unwrap_err()
-            .to_string();
+        let message = run_on(
+            &Device::flex(),
+            1,
+            folder.path(),
+            &plain(method),
+            &checkpoints,
+            STEPS,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(
             message.contains("training had not changed") && message.contains("model.safetensors"),
             "{message}"
         );
-        run_from(0, folder.path(), &plain(method), &checkpoints, STEPS).unwrap();
+        run_on(
+            &Device::flex(),
+            0,
+            folder.path(),
+            &plain(method),
+            &checkpoints,
+            STEPS,
+        )
+        .unwrap();
     }
 }
 

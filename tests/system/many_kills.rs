@@ -1,5 +1,6 @@
 //! Hundreds of kills: a trainer so small that a run of it takes a moment, killed at random moments, in the middle of its
 //! saves too, and taken up again, ends as one that was never disturbed.
+use crate::killing::{Fallen, Prey, Random, kill_once};
 use crate::resumption::{KINDS, Kind, STEPS, model_of, run, told};
 use blockllm::model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_experiments::recorded_run::write_whole;
@@ -69,52 +70,18 @@ fn left(folder: &Path) -> (Vec<String>, BTreeMap<String, Vec<u8>>) {
     (told(folder), files)
 }
 
-/// Small numbers that look random; the seed is told when a run differs.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end.max(1)
-    }
-}
-
-/// Where a kill has fallen.
-#[derive(PartialEq)]
-enum Fallen {
-    Nowhere,
-    InTraining,
-    InASave,
-}
-
 /// Kills a run after some time, or while a checkpoint or the model is being written; or finds it complete.
-fn kill_once(kind: usize, folder: &Path, longest: Duration, random: &mut Random) -> Fallen {
-    let mut child = start(kind, folder);
-    let started = Instant::now();
-    let waits_for_a_save = random.below(2) == 0;
-    let after = Duration::from_micros(random.below(longest.as_micros() as u64));
+fn kill_a_run(kind: usize, folder: &Path, longest: Duration, random: &mut Random) -> Fallen {
     let is_saving =
         || folder.join("checkpoints/unfinished").exists() || folder.join(".unfinished-model").exists();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() >= after && (!waits_for_a_save || is_saving()) {
-            break;
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
-    std::thread::sleep(Duration::from_micros(random.below(2000)));
-    let saving = is_saving();
-    child.kill().unwrap();
-    match child.wait().unwrap().code() {
-        Some(code) => {
-            assert_eq!(code, 0, "{:?} failed by itself", KINDS[kind]);
-            Fallen::Nowhere
-        }
-        None if saving => Fallen::InASave,
-        None => Fallen::InTraining,
-    }
+    let prey = Prey {
+        child: start(kind, folder),
+        name: format!("{:?}", KINDS[kind]),
+        longest,
+        late: Duration::from_millis(2),
+        is_saving: &is_saving,
+    };
+    kill_once(prey, random)
 }
 
 #[test]
@@ -143,7 +110,7 @@ fn hundreds_of_kills_change_no_bit_of_what_is_trained() {
         let (expected, duration) = &undisturbed[kind];
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..KILLS_OF_A_RUN {
-            let fallen = kill_once(kind, folder.path(), *duration, &mut random);
+            let fallen = kill_a_run(kind, folder.path(), *duration, &mut random);
             if fallen == Fallen::Nowhere {
                 break;
             }

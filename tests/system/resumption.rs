@@ -121,21 +121,10 @@ pub fn run(
     steps: u64,
 ) -> Result<Trained<LlamaForCausalLM>, TrainError> {
     let checkpoints = Checkpoints::new(folder, every).with_the_last(true);
-    run_from(0, folder, kind, &checkpoints, steps)
+    run_on(&Device::flex(), 0, folder, kind, &checkpoints, steps)
 }
 
-/// [`run`] of a model that is drawn from `seed`, with these checkpoints.
-pub fn run_from(
-    seed: u64,
-    folder: &Path,
-    kind: &Kind,
-    checkpoints: &Checkpoints,
-    steps: u64,
-) -> Result<Trained<LlamaForCausalLM>, TrainError> {
-    run_on(&Device::flex(), seed, folder, kind, checkpoints, steps)
-}
-
-/// [`run_from`] on another device.
+/// [`run`] on a device, of a model that is drawn from `seed`, with these checkpoints.
 pub fn run_on(
     device: &Device,
     seed: u64,

@@ -171,9 +171,9 @@ pub struct Cli {
     /// Show what would be run and where, and what is there already; trains nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Measure this run of `memory` alone and print it: how the experiment starts itself, once for every run on a GPU
-    #[arg(long, hide = true, value_name = "SIZE/METHOD")]
-    pub memory_run: Option<String>,
+    /// Make the run of this folder and no report: how an experiment starts itself, once for every run on a GPU
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub alone: Option<PathBuf>,
     /// The options that stand on the command line; no option
     #[arg(skip)]
     pub given: BTreeSet<String>,
@@ -207,8 +207,7 @@ pub(crate) fn backward(
     let workload = Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,
-        // Where bad steps are skipped, all gradients wait to be looked at, as they do for a clip.
-        clipped: config.max_grad_norm.is_some() || config.bad_steps == BadSteps::Skip,
+        clipped: config.holds_all_gradients(),
         on_host: device == DeviceChoice::Flex,
         ..Workload::new(model, method, batch_size as u64, seq_len as u64)
     };

@@ -2,7 +2,7 @@
 use crate::report::format::{UNKNOWN, bytes};
 use crate::report::{Align, MemoryParts, Section, Table};
 use blockllm_train::memory::{Assumed, BackwardMode, MemoryPlan, MemorySource, ModelShape, Part, Workload};
-use blockllm_train::{Backward, BadSteps, Record, RunResult};
+use blockllm_train::{Backward, Record, RunResult};
 
 /// A run's figures, measured and estimated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,7 @@ pub fn plan_of(
     let workload = Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,
-        // Where bad steps are skipped, all gradients wait to be looked at, as they do for a clip.
-        clipped: config.max_grad_norm.is_some() || config.bad_steps == BadSteps::Skip,
+        clipped: config.holds_all_gradients(),
         backward: match config.backward {
             Backward::LayerWise => BackwardMode::LayerWise,
             Backward::Auto | Backward::Whole => BackwardMode::Whole,

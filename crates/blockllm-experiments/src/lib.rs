@@ -1,5 +1,6 @@
 //! The paper's experiments: each a function from options to run folders and a report.
 
+mod alone;
 mod build_info;
 pub mod c4;
 pub mod cli;

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
     let mut cli = Cli::read();
     device_log::install();
-    let run = signals::install().and_then(|interrupt| {
+    let run = signals::install(cli.alone.is_some()).and_then(|interrupt| {
         cli.interrupt = interrupt;
         registry::run(&cli)
     });
@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
-        eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
+        // Of a process that was made for one run its parent tells.
+        if cli.alone.is_none() {
+            eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
+        }
         // As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
         return ExitCode::from(128_u8.saturating_add(u8::try_from(*signal).unwrap_or(0)));
     }

@@ -2,7 +2,7 @@
 use crate::build_info::environment;
 use crate::cli::Keep;
 use crate::run_place::RunPlace;
-use crate::{Cli, command_line};
+use crate::{Cli, alone, command_line};
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
 use blockllm_train::{
@@ -84,6 +84,9 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
     }
     if let Some(signal) = cli.interrupt.requested() {
         return Err(stopped_before(signal));
+    }
+    if !alone::trains_here(cli) && folder.divergence().is_none() {
+        return alone::make(cli, place, folder);
     }
     folder.lock()?;
     let checkpoints = checkpoints(cli, &folder);

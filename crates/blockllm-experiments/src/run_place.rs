@@ -58,10 +58,11 @@ impl RunPlace {
             config[EXTENDED] = (*steps).into();
         }
         let base = format!("{name}-{}", hash(&config, &manifest));
-        let path = if cli.fresh {
-            make_fresh(parent, &base)?
-        } else {
-            parent.join(newest(parent, &base)?.unwrap_or(base))
+        // A process that was made for one run takes the folder that it is given, and makes none.
+        let path = match &cli.alone {
+            Some(alone) if is_one_of(alone, parent, &base) => alone.clone(),
+            None if cli.fresh => make_fresh(parent, &base)?,
+            _ => parent.join(newest(parent, &base)?.unwrap_or(base)),
         };
         Ok(Self {
             path,
@@ -132,17 +133,25 @@ fn steps_of(config: &Value) -> u64 {
 
 /// The folder of the highest number among `base`, `base-2`, `base-3`, ..
 fn newest(parent: &Path, base: &str) -> Result<Option<String>> {
-    let number = |folder: &String| -> Option<u64> {
-        let rest = folder.strip_prefix(base)?;
-        if rest.is_empty() {
-            return Some(1);
-        }
-        rest.strip_prefix('-')?.parse().ok()
-    };
     Ok(folders(parent)?
         .into_iter()
-        .filter(|folder| number(folder).is_some())
-        .max_by_key(number))
+        .filter(|folder| number(folder, base).is_some())
+        .max_by_key(|folder| number(folder, base)))
+}
+
+/// The number of a folder among those of `base`.
+fn number(folder: &str, base: &str) -> Option<u64> {
+    let rest = folder.strip_prefix(base)?;
+    if rest.is_empty() {
+        return Some(1);
+    }
+    rest.strip_prefix('-')?.parse().ok()
+}
+
+/// Whether `path` is a folder of `base` in `parent`.
+fn is_one_of(path: &Path, parent: &Path, base: &str) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    path.parent() == Some(parent) && name.is_some_and(|name| number(&name, base).is_some())
 }
 
 /// Makes the next folder beside the others of `base`; two processes never get the same.
@@ -233,6 +242,21 @@ mod tests {
             "{paths:?}"
         );
         assert_eq!(place(out.path(), &config(4, "cosine"), &[]).path, paths[11]);
+    }
+
+    #[test]
+    fn a_process_made_for_a_run_takes_its_folder_and_makes_none() {
+        let out = tempfile::tempdir().unwrap();
+        let config = config(4, "cosine");
+        let fresh = |_| place(out.path(), &config, &["--fresh"]).path;
+        let [first, second] = [0, 1].map(fresh);
+        for alone in [first, second.clone()] {
+            let words = ["--fresh", "--alone", alone.to_str().unwrap()];
+            assert_eq!(place(out.path(), &config, &words).path, alone);
+        }
+        let elsewhere = out.path().join("other/adamw-0-12345678");
+        let words = ["--fresh", "--alone", elsewhere.to_str().unwrap()];
+        assert_eq!(place(out.path(), &config, &words).path, second);
     }
 
     #[test]

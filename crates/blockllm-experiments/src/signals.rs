@@ -7,12 +7,12 @@ use blockllm_train::Interrupt;
 const ONE_PRESS: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Listens to signals from here on. Where nothing is being trained there is nothing to save, and one ends the process as
-/// it does any other.
+/// it does any other. `quiet` says nothing: so a process does that was made for one run, whose parent speaks.
 ///
 /// # Errors
 /// When the operating system refuses.
 #[cfg(unix)]
-pub fn install() -> Result<Interrupt> {
+pub fn install(quiet: bool) -> Result<Interrupt> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listening to signals")?;
@@ -28,7 +28,9 @@ pub fn install() -> Result<Interrupt> {
                 // Ends the process by this very signal; what cannot fail here has no other way out.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            eprintln!("\nstopping after this step, with a checkpoint; once more leaves at once");
+            if !quiet {
+                eprintln!("\nstopping after this step, with a checkpoint; once more leaves at once");
+            }
             first = Some(std::time::Instant::now());
             asked.request(signal);
         }
@@ -45,7 +47,7 @@ pub fn install() -> Result<Interrupt> {
 /// # Errors
 /// When the operating system refuses.
 #[cfg(not(unix))]
-pub fn install() -> Result<Interrupt> {
+pub fn install(_quiet: bool) -> Result<Interrupt> {
     use signal_hook::consts::SIGINT;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -124,12 +124,17 @@ struct MaterializeAs(FloatDType);
 
 impl ModuleMapper for MaterializeAs {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, value) = (param.id, param.base().inner());
-        if value.dtype() == DType::from(self.0) {
-            return param;
-        }
-        param.transform_for_load(value.cast(self.0), id)
+        in_format(param, self.0)
     }
+}
+
+/// `param`, drawn, in `dtype`.
+pub(crate) fn in_format<const D: usize>(param: Param<Tensor<D>>, dtype: FloatDType) -> Param<Tensor<D>> {
+    let (id, value) = (param.id, param.base().inner());
+    if value.dtype() == DType::from(dtype) {
+        return param;
+    }
+    param.transform_for_load(value.cast(dtype), id)
 }
 
 #[cfg(test)]

@@ -176,6 +176,12 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Whether all gradients of a step exist at once, layer by layer too: they wait for the norm that they are clipped to, or
+    /// to be looked at where bad steps are skipped.
+    pub fn holds_all_gradients(&self) -> bool {
+        self.max_grad_norm.is_some() || self.bad_steps == BadSteps::Skip
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ pub struct Interrupt {
     training: Arc<AtomicBool>,
 }
 
-/// While it lives, a training loop looks at its [`Interrupt`] after every step.
+/// While it lives, a request is heeded: by a training loop, which looks for one after every step, or whoever waits for one.
 #[derive(Debug)]
-pub(crate) struct Listening(Arc<AtomicBool>);
+pub struct Listening(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Asks for a stop because of `signal`, a number above 0.
@@ -29,7 +29,8 @@ impl Interrupt {
         self.training.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn listen(&self) -> Listening {
+    /// From now on, while the result lives, a request is heeded.
+    pub fn listen(&self) -> Listening {
         self.training.store(true, Ordering::SeqCst);
         Listening(Arc::clone(&self.training))
     }

@@ -4,6 +4,7 @@
 use super::folders::run_in;
 use super::process::succeed;
 use super::promises::curve_of;
+use crate::killing::{Fallen, Prey, Random, kill_once};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,26 +31,6 @@ fn words<'a>(method: &'a str, out: &'a str) -> Vec<&'a str> {
     words.split(' ').chain([method, "--out", out]).collect()
 }
 
-/// Small numbers that look random; the seed is told when a round fails.
-struct Random(u64);
-
-impl Random {
-    /// That of a round, whatever order the rounds are made in.
-    fn of(seed: u64, round: usize) -> Self {
-        let mut random = Self(seed ^ (round as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        random.below(1);
-        random
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
 /// What a complete run is remembered by.
 #[derive(Debug, PartialEq)]
 struct Left {
@@ -74,25 +55,14 @@ fn run_of(out: &Path, name: &str) -> PathBuf {
     run_in(&out.join("glue/MRPC"), name)
 }
 
-/// Where a kill has fallen.
-#[derive(PartialEq)]
-enum Fallen {
-    Nowhere,
-    InTraining,
-    InASave,
-}
-
 /// Starts the run and kills it: after some time, or while a checkpoint or the model is being written; or finds it complete.
-fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random) -> Fallen {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+fn kill_a_run(words: &[&str], out: &Path, longest: Duration, random: &mut Random) -> Fallen {
+    let child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
         .args(words)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let started = Instant::now();
-    let in_a_save = random.below(2) == 0;
-    let after = Duration::from_millis(random.below(longest.as_millis() as u64 + 1));
     let is_saving = || {
         let runs = fs::read_dir(out.join("glue/MRPC"))
             .into_iter()
@@ -101,23 +71,14 @@ fn kill_once(words: &[&str], out: &Path, longest: Duration, random: &mut Random)
         runs.map(|run| run.path())
             .any(|run| run.join("checkpoints/unfinished").exists() || run.join(".unfinished-model").exists())
     };
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() >= after && (!in_a_save || is_saving()) {
-            break;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    std::thread::sleep(Duration::from_micros(random.below(8000)));
-    let saving = is_saving();
-    child.kill().unwrap();
-    match child.wait().unwrap().code() {
-        Some(code) => {
-            assert_eq!(code, 0, "{words:?} failed by itself");
-            Fallen::Nowhere
-        }
-        None if saving => Fallen::InASave,
-        None => Fallen::InTraining,
-    }
+    let prey = Prey {
+        child,
+        name: words.join(" "),
+        longest,
+        late: Duration::from_millis(8),
+        is_saving: &is_saving,
+    };
+    kill_once(prey, random)
 }
 
 /// How many kills there were, and how many of them in a save.
@@ -134,7 +95,7 @@ fn round(method: &str, name: &str, longest: Duration, mut random: Random, kills:
         let words = words(method, out.path().to_str().unwrap());
         let mut killed = 0;
         for _ in 0..=random.below(KILLS) {
-            let fallen = kill_once(&words, out.path(), longest, &mut random);
+            let fallen = kill_a_run(&words, out.path(), longest, &mut random);
             if fallen == Fallen::Nowhere {
                 break;
             }

@@ -1,4 +1,6 @@
 //! The runner as a user meets it: a process with arguments, an exit code, two streams and an output folder.
+#[cfg(all(unix, feature = "wgpu"))]
+mod alone;
 mod bad_data;
 mod bad_documents;
 mod bad_options;

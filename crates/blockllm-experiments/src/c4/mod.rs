@@ -8,7 +8,7 @@ mod run;
 pub use plan::{Plan, Settings};
 pub use published::{Published, published};
 
-use crate::{Cli, recorded_run, report_folder};
+use crate::{Cli, alone, recorded_run, report_folder};
 use anyhow::Result;
 
 /// Runs every method with every seed, then writes the report of the complete ones.
@@ -26,9 +26,15 @@ pub fn run(cli: &Cli) -> Result<()> {
         return run::show(cli, &plan);
     }
     let runs = run::all(cli, &plan)?;
-    // The runs are complete, whatever has become of their data since: they get their report.
-    if let Err(error) = data::record(&plan, &cli.out) {
+    // The runs are complete, whatever has become of their data since: they get their report. Who has not read the data knows
+    // nothing of them.
+    if alone::trains_here(cli)
+        && let Err(error) = data::record(&plan, &cli.out)
+    {
         eprintln!("warning: no record of the hashes of the data that was read: {error:#}");
+    }
+    if cli.alone.is_some() {
+        return Ok(());
     }
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.folder.path()).collect();

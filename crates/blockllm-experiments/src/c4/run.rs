@@ -3,7 +3,7 @@ use super::Plan;
 use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
 use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
-use crate::{Cli, dry_run, tokenizer_files};
+use crate::{Cli, alone, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::{LmBatch, LoaderConfig, Skipped, ValidationSet, validation_set};
 use blockllm_model::hf::{SaveOptions, save_pretrained_with};
@@ -97,7 +97,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
     if !left_out.is_nothing() {
         eprintln!("warning: {left_out} left out of the validation documents, being broken");
     }
-    for (place, job) in &jobs {
+    for (place, job) in jobs.iter().filter(|(place, _)| alone::is_wanted(cli, place)) {
         let label = format!("method `{}`, seed {}", job.method.label, job.config.seed);
         match recorded_run::make(cli, place, job).with_context(|| label.clone())? {
             Outcome::Complete(run) => runs.complete.push(*run),

@@ -27,6 +27,9 @@ pub fn run(cli: &Cli) -> Result<()> {
         return run::show(cli, &plan);
     }
     let runs = run::all(cli, &plan)?;
+    if cli.alone.is_some() {
+        return Ok(());
+    }
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
         report_folder::write(cli, "glue", page::build(&plan, &runs)?, &folders)?;

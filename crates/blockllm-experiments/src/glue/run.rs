@@ -5,7 +5,7 @@ use super::{Plan, Source, TaskPlan};
 use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
 use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
-use crate::{Cli, dry_run, tokenizer_files};
+use crate::{Cli, alone, dry_run, tokenizer_files};
 use anyhow::{Context, Result};
 use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
@@ -106,7 +106,7 @@ pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
     // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
     let jobs = jobs(cli, plan)?;
     let mut runs = Runs::default();
-    for (place, job) in &jobs {
+    for (place, job) in jobs.iter().filter(|(place, _)| alone::is_wanted(cli, place)) {
         let task = job.task.data.task;
         let label = format!(
             "{}, method `{}`, seed {}",

@@ -1,6 +1,5 @@
 //! The paper's claim about memory: methods by sizes by sparsities, measured where it is a matter of seconds, estimated
 //! elsewhere.
-mod alone;
 mod page;
 mod run;
 mod settings;
@@ -16,11 +15,11 @@ use anyhow::Result;
 /// When a run fails or the report cannot be written.
 pub fn run(cli: &Cli) -> Result<()> {
     let settings = Settings::of(cli)?;
-    if let Some(name) = &cli.memory_run {
-        return alone::print(cli, &settings, name);
-    }
     eprintln!("{}", settings.describe());
     let runs = run::all(cli, &settings)?;
+    if cli.alone.is_some() {
+        return Ok(());
+    }
     let folders: Vec<_> = runs.iter().map(|run| run.run.folder.path()).collect();
     report_folder::write(cli, "memory", page::build(cli, &settings, &runs)?, &folders)
 }

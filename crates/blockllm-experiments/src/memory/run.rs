@@ -1,10 +1,9 @@
 //! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own; on a GPU each in a process
 //! of its own.
 use super::Settings;
-use super::alone::{self, measured_alone};
-use crate::Cli;
 use crate::recorded_run::{self, CompleteRun, FolderAndTerminal, Job, Outcome};
 use crate::run_place::RunPlace;
+use crate::{Cli, alone};
 use anyhow::{Context, Result, bail};
 use blockllm_data::LmBatch;
 use blockllm_model::llama::LlamaConfig;
@@ -38,8 +37,7 @@ pub(super) struct SizedRun {
 /// Measures every method on every size.
 pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
     // On a GPU every run has a process of its own, which begins by itself.
-    let alone = cli.device.resolve()?.choice != DeviceChoice::Flex;
-    if !alone {
+    if cli.device == DeviceChoice::Flex {
         warm_up(cli, settings)?;
     }
     let mut runs = Vec::new();
@@ -57,12 +55,14 @@ pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
             };
             let parent = cli.out.join("memory").join(name);
             let place = RunPlace::find(cli, &parent, &method.folder_name(0), &config, &"counted tokens")?;
+            if !alone::is_wanted(cli, &place) {
+                continue;
+            }
             let job = MemoryJob {
                 cli,
                 settings,
                 model,
                 method,
-                alone: alone.then(|| alone::name(name, &method.label)),
             };
             match recorded_run::make(cli, &place, &job).with_context(what)? {
                 Outcome::Complete(run) => runs.push(SizedRun { size, run: *run }),
@@ -79,8 +79,6 @@ struct MemoryJob<'a> {
     settings: &'a Settings,
     model: &'a LlamaConfig,
     method: &'a Method,
-    /// Its name, where it is measured in a process of its own.
-    alone: Option<String>,
 }
 
 impl Job for MemoryJob<'_> {
@@ -89,10 +87,7 @@ impl Job for MemoryJob<'_> {
             folder,
             progress: Progress::new(&self.method.label, self.settings.steps),
         };
-        match &self.alone {
-            Some(name) => measured_alone(name, &mut observer),
-            None => measure(self.cli, self.settings, self.model, self.method, &mut observer),
-        }
+        measure(self.cli, self.settings, self.model, self.method, &mut observer)
     }
 
     fn outputs(&self) -> Vec<&'static str> {
@@ -119,7 +114,7 @@ fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn measure(
+fn measure(
     cli: &Cli,
     settings: &Settings,
     model: &LlamaConfig,

@@ -12,6 +12,7 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 use super::folder::WeightFolder;
 use super::linears::Linears;
 use crate::ModelError;
+use crate::init::in_format;
 
 /// Container type that burn reports for the fields of a `Linear`.
 const LINEAR: &str = "Struct:Linear";
@@ -205,8 +206,7 @@ impl ModuleMapper for Loader<'_> {
         }
         if self.stays() {
             self.lacking.push(self.path.joined());
-            let (id, value) = (param.id, param.base().inner().cast(self.dtype));
-            return param.transform_for_load(value, id);
+            return in_format(param, self.dtype);
         }
         let shape: [usize; D] = param.lazy_shape().dims();
         match self.read(&shape) {

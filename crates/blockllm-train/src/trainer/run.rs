@@ -104,11 +104,8 @@ impl<'a, O: Objective> Run<'a, O> {
     /// Whether a checkpoint can be written while training goes on: what training changes meanwhile is held twice, which is
     /// to be little beside the weights. Methods that change all of them at every step wait.
     pub(super) fn can_save_beside(&self) -> bool {
+        let weights = self.weights_bytes();
         let parameters = self.optimizer.parameters();
-        let weights: u64 = parameters
-            .iter()
-            .map(|parameter| parameter.info.numel * parameter.dtype.size() as u64)
-            .sum();
         let widest = parameters.iter().map(|parameter| parameter.dtype.size()).max();
         let changing = self.optimizer.gradient_entries() * widest.unwrap_or(4) as u64;
         changing + self.optimizer.state_bytes() <= weights / SHARE_HELD_TWICE
@@ -222,16 +219,13 @@ impl<'a, O: Objective> Run<'a, O> {
         if !self.by_layers {
             let (loss, gradients) = micro_batches.backward(&model, meter);
             if self.config.bad_steps == BadSteps::Skip
-                && let Some(norm) = gradient_norm(&model, &gradients)
+                && let Some((loss, grad_norm)) = bad_numbers(&loss, gradient_norm(&model, &gradients))?
             {
-                let (loss, grad_norm) = read_back(loss.clone(), norm)?;
-                if !(loss.is_finite() && grad_norm.is_finite()) {
-                    return Ok(Err(Made::Nothing {
-                        unchanged: model,
-                        loss,
-                        grad_norm,
-                    }));
-                }
+                return Ok(Err(Made::Nothing {
+                    unchanged: model,
+                    loss,
+                    grad_norm,
+                }));
             }
             return Ok(Ok((loss, optimizer.step(model, gradients, learning_rate)?)));
         }
@@ -266,16 +260,13 @@ impl<'a, O: Objective> Run<'a, O> {
             Ok::<_, TrainError>(model)
         };
         let (mut model, loss) = micro_batches.backward_by_layers(model, &mut self.meter, false, keep)?;
-        if !norms.is_empty() {
-            let norm = Tensor::cat(norms, 0).square().sum().sqrt();
-            let (loss, grad_norm) = read_back(loss.clone(), norm)?;
-            if !(loss.is_finite() && grad_norm.is_finite()) {
-                return Ok(Err(Made::Nothing {
-                    unchanged: model,
-                    loss,
-                    grad_norm,
-                }));
-            }
+        let norm = (!norms.is_empty()).then(|| Tensor::cat(norms, 0).square().sum().sqrt());
+        if let Some((loss, grad_norm)) = bad_numbers(&loss, norm)? {
+            return Ok(Err(Made::Nothing {
+                unchanged: model,
+                loss,
+                grad_norm,
+            }));
         }
         for part in parts {
             model = self.optimizer.take(model, part, learning_rate)?;
@@ -321,10 +312,16 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
+    /// Bytes of all parameters.
+    fn weights_bytes(&self) -> u64 {
+        let bytes = |parameter: &Parameter| parameter.info.numel * parameter.dtype.size() as u64;
+        self.optimizer.parameters().iter().map(bytes).sum()
+    }
+
     pub(super) fn finish(self, model: O::Model, course: Course) -> Trained<O::Model> {
-        let of = |bytes: fn(&Parameter) -> u64| self.optimizer.parameters().iter().map(bytes).sum::<u64>();
-        let parameters = of(|parameter| parameter.info.numel);
-        let weights_bytes = of(|parameter| parameter.info.numel * parameter.dtype.size() as u64);
+        let parameters = self.optimizer.parameters().iter();
+        let parameters = parameters.map(|parameter| parameter.info.numel).sum();
+        let weights_bytes = self.weights_bytes();
         let tally = self.tally;
         let wait = tally.wait_ms / 1e3;
         let seconds = tally.step_times.sum() / 1e3 + wait;
@@ -355,6 +352,14 @@ impl<'a, O: Objective> Run<'a, O> {
 /// Another one for every step of every seed (an odd multiplier loses no bit).
 fn step_seed(seed: u64, step: u64) -> u64 {
     seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The loss and the norm of a step's gradients, where they are no numbers; of a step without gradients nothing is asked.
+fn bad_numbers(loss: &Tensor<1>, norm: Option<Tensor<1>>) -> Result<Option<(f64, f64)>, TrainError> {
+    let Some(norm) = norm else { return Ok(None) };
+    let (loss, grad_norm) = read_back(loss.clone(), norm)?;
+    let are_numbers = loss.is_finite() && grad_norm.is_finite();
+    Ok((!are_numbers).then_some((loss, grad_norm)))
 }
 
 /// Loss and gradient norm with one transfer.
