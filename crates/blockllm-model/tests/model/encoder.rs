@@ -1,11 +1,17 @@
 //! BERT, RoBERTa and the Llama classifier against transformers; numbers made by `tests/fixtures/encoder_reference.py`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use blockllm_model::encoder::{self, load_encoder, load_for_sequence_classification};
-use blockllm_model::hf::load_llama_classifier;
-use blockllm_model::{classification_loss, regression_loss};
+use blockllm_model::encoder::{
+    self, load_encoder, load_for_sequence_classification, load_for_sequence_classification_as,
+};
+use blockllm_model::hf::module::module_tensors;
+use blockllm_model::hf::{
+    SaveOptions, WeightDtype, load_llama_classifier, load_llama_classifier_as, save_llama_classifier_with,
+};
+use blockllm_model::{Labels, classification_loss, regression_loss};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::common::{devices, fixture, gradients, max_error, read_safetensors, values};
@@ -254,4 +260,47 @@ fn classes_that_are_none_make_the_loss_no_number() {
             assert!(loss(label).is_nan(), "{label} on {backend}: {}", loss(label));
         }
     }
+}
+
+/// The number formats of all parameters of a module.
+fn formats<M: Module>(model: &M) -> BTreeSet<String> {
+    let tensors = module_tensors(model, &str::to_owned);
+    tensors
+        .iter()
+        .map(|(_, tensor)| format!("{:?}", tensor.dtype()))
+        .collect()
+}
+
+#[test]
+fn classifiers_are_loaded_and_saved_in_half_precision_their_fresh_heads_too() {
+    let device = Device::flex();
+    let half = BTreeSet::from(["BF16".to_owned()]);
+    let options = SaveOptions::of(WeightDtype::BF16);
+    let dir = tempfile::tempdir().unwrap();
+    let of_folder =
+        |path: &Path| load_for_sequence_classification_as(path, 3, 0, WeightDtype::BF16, &device).unwrap();
+    let loaded = of_folder(&fixture("bert"));
+    assert_eq!(formats(&loaded.model), half);
+    encoder::save_pretrained_with(&loaded.model, &loaded.config, dir.path(), &options).unwrap();
+    let again = of_folder(dir.path());
+    let numbers = |model: &_| -> Vec<Vec<f32>> {
+        let tensors = module_tensors(model, &str::to_owned);
+        tensors
+            .iter()
+            .map(|(key, tensor)| tensor.to_f32(key).unwrap())
+            .collect()
+    };
+    assert_eq!(numbers(&again.model), numbers(&loaded.model));
+
+    // A language model has no head for texts: it is drawn, and in the format that was asked for.
+    let loaded = load_llama_classifier_as(&fixture("grouped"), 3, 0, WeightDtype::BF16, &device).unwrap();
+    assert_eq!(loaded.fresh, ["score.weight"]);
+    assert_eq!(formats(&loaded.model), half);
+    let dir = tempfile::tempdir().unwrap();
+    let labels = Labels::numbered(3);
+    save_llama_classifier_with(&loaded.model, &loaded.config, &labels, dir.path(), &options).unwrap();
+    let again = load_llama_classifier_as(dir.path(), 3, 0, WeightDtype::BF16, &device).unwrap();
+    assert!(again.fresh.is_empty() && formats(&again.model) == half);
+    let text = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
+    assert!(text.contains("\"torch_dtype\": \"bfloat16\""), "{text}");
 }
