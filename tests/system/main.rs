@@ -12,6 +12,7 @@ mod determinism;
 mod evaluation;
 mod fine_tuning;
 mod gradient_accumulation;
+mod hostile_runs;
 mod killing;
 mod laws;
 mod layer_wise;

@@ -98,8 +98,16 @@ impl BatchSource<LmBatch> for Failing {
     }
 
     fn resume(&mut self, cursor: &serde_json::Value) -> Result<(), TrainError> {
-        self.given = serde_json::from_value(cursor.clone()).unwrap();
-        Ok(())
+        match cursor.as_u64() {
+            Some(given) if given <= self.fails_after as u64 => {
+                self.given = given as usize;
+                Ok(())
+            }
+            _ => Err(TrainError::Record {
+                path: "a cursor".into(),
+                message: format!("{cursor} is no place in these batches"),
+            }),
+        }
     }
 }
 
@@ -143,11 +151,9 @@ pub fn run_on(
     };
     let method = Method::parse(kind.method).unwrap().with_patience(2);
     let mut folder = RunFolder::new(folder);
-    match checkpoints.newest_whole(&mut |text| panic!("{text}")).unwrap() {
-        Some(step) => folder
-            .resume(&config, &"no files", step, &mut |text| eprintln!("{text}"))
-            .unwrap(),
-        None => folder.start(&config, &"no files").unwrap(),
+    match checkpoints.newest_whole(&mut |text| panic!("{text}"))? {
+        Some(step) => folder.resume(&config, &"no files", step, &mut |text| eprintln!("{text}"))?,
+        None => folder.start(&config, &"no files")?,
     }
     let mut batches = Failing::after(steps * kind.micro_batches);
     let setup = Setup {

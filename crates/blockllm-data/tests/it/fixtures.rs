@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use blockllm_data::Tokenizer;
 use flate2::{Compression, write::GzEncoder};
-use proptest::test_runner::Config as ProptestConfig;
 use tempfile::TempDir;
 
 /// Texts of differing lengths over a small vocabulary of words.
@@ -54,13 +53,6 @@ pub fn c4_folder() -> TempDir {
         write_shard(&folder.path().join(format!("en/{name}.json.gz")), &texts[range]);
     }
     folder
-}
-
-/// So many cases of a property, or as many as `PROPTEST_CASES` asks for: a longer search for what breaks a parser.
-pub fn cases(few: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok();
-    let asked = asked.and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(asked.unwrap_or(few))
 }
 
 /// A path below `../shared/data`, where a checkout has it; says what is skipped where not.

@@ -11,93 +11,13 @@ use blockllm_data::reading::shard_reader::ShardReader;
 use blockllm_data::{
     BatchStream, Corpus, Cursor, DataError, Layout, LoaderConfig, ShardSet, Tokenizer, UnfinishedDocument,
 };
+use blockllm_fuzz::{Damage, cases, odd_value, replace_one};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::fixtures::{cases, texts, write_shard};
+use crate::fixtures::{texts, write_shard};
 use crate::parquet_columns::{Column, write};
-
-/// Changes to the bytes of a file: some are overwritten, then it is cut or made longer.
-#[derive(Debug, Clone)]
-struct Damage {
-    bytes: Vec<(Index, u8)>,
-    cut: Option<Index>,
-    behind: Vec<u8>,
-}
-
-impl Damage {
-    fn any() -> impl Strategy<Value = Self> {
-        let bytes = prop::collection::vec((any::<Index>(), any::<u8>()), 0..6);
-        let behind = prop::collection::vec(any::<u8>(), 0..20);
-        (bytes, prop::option::of(any::<Index>()), behind).prop_map(|(bytes, cut, behind)| Self {
-            bytes,
-            cut,
-            behind,
-        })
-    }
-
-    fn of(&self, whole: &[u8]) -> Vec<u8> {
-        let mut bytes = whole.to_vec();
-        for (at, byte) in &self.bytes {
-            let at = at.index(bytes.len());
-            bytes[at] = *byte;
-        }
-        if let Some(cut) = &self.cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        bytes.extend(&self.behind);
-        bytes
-    }
-}
-
-/// What a line of JSON may have in place of anything.
-fn odd_value() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(|number| json!(number)),
-        any::<String>().prop_map(Value::from),
-        Just(json!([])),
-        Just(json!({})),
-        Just(json!([[[{ "content": ["</s>"] }]]])),
-        Just(json!({ "content": { "content": 1 } })),
-    ]
-}
-
-/// Puts `odd` in place of one of the values in `json`, however deep.
-fn replace_one(json: &mut Value, at: Index, odd: &Value) {
-    fn count(json: &Value) -> usize {
-        1 + match json {
-            Value::Array(values) => values.iter().map(count).sum(),
-            Value::Object(values) => values.values().map(count).sum(),
-            _ => 0,
-        }
-    }
-    fn replace(json: &mut Value, place: usize, odd: &Value) {
-        if place == 0 {
-            *json = odd.clone();
-            return;
-        }
-        let mut place = place - 1;
-        let values: Vec<&mut Value> = match json {
-            Value::Array(values) => values.iter_mut().collect(),
-            Value::Object(values) => values.values_mut().collect(),
-            _ => return,
-        };
-        for value in values {
-            let size = count(value);
-            if place < size {
-                return replace(value, place, odd);
-            }
-            place -= size;
-        }
-    }
-    let place = at.index(count(json));
-    replace(json, place, odd);
-}
 
 proptest! {
     #![proptest_config(cases(200))]
