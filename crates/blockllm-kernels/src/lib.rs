@@ -49,6 +49,7 @@ mod host;
 mod launches;
 mod layer_norm;
 mod linear;
+mod normalised;
 #[cfg(feature = "cuda")]
 pub mod ptx;
 mod rms_norm;
@@ -75,6 +76,7 @@ pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use launches::launches_of;
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use linear::{LinearBackend, linear, linear_layer, product};
+pub use normalised::{NormalisedBackend, NormalisedStep, Stay, column_sums_of_squares, normalised_update};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use rotary::{RotaryBackend, rotary};
 pub use scatter::{ScatterBackend, with_values_at};
