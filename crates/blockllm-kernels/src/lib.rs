@@ -83,4 +83,7 @@ pub use scatter::{ScatterBackend, with_values_at};
 pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
 pub use swiglu::{SwigluBackend, swiglu};
 pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest, magnitude_thresholds};
-pub use update::{EXCLUDED, FusedRule, Rounding, Trained, TrainedEntries, UpdateBackend, UpdateStep, update};
+pub use update::{
+    CODE_BLOCK, CODE_WORDS, Coding, EXCLUDED, FusedRule, Rounding, SMALLEST_SCALE, StateArray, Trained,
+    TrainedEntries, UpdateBackend, UpdateStep, code_blocks, update,
+};
