@@ -59,7 +59,7 @@ impl Names {
     }
 
     /// Most macros and attributes take expressions; what others take is not looked at.
-    fn arguments(&mut self, arguments: syn::Result<Punctuated<Expr, Token![,]>>) {
+    fn arguments(&mut self, arguments: &syn::Result<Punctuated<Expr, Token![,]>>) {
         let mut names = Self::default();
         arguments
             .iter()
@@ -88,12 +88,12 @@ impl<'ast> Visit<'ast> for Names {
 
     fn visit_macro(&mut self, call: &'ast Macro) {
         self.visit_path(&call.path);
-        self.arguments(call.parse_body_with(Punctuated::parse_terminated));
+        self.arguments(&call.parse_body_with(Punctuated::parse_terminated));
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if let Meta::List(list) = &attribute.meta {
-            self.arguments(list.parse_args_with(Punctuated::parse_terminated));
+            self.arguments(&list.parse_args_with(Punctuated::parse_terminated));
         }
     }
 }
