@@ -67,16 +67,9 @@ impl StateRule<'_> {
         } else {
             0
         };
-        // Coded moments are decoded piece by piece, and coded anew: gradient, weight and arrays, twice while they are coded.
-        let decoded = if estimate.is_coded() {
-            let piece = if self.on_host { 1 << 16 } else { 1 << 22 };
-            kept.min(piece) * WORD * (2 * arrays + 4)
-        } else {
-            0
-        };
         ParameterState {
             bytes,
-            update: converted + decoded,
+            update: converted,
         }
     }
 }
