@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::cuda;
+use crate::cuda_llvm;
 use crate::process::ask;
 use crate::vulkan;
 
@@ -97,7 +97,7 @@ impl Machine {
         Self {
             cuda_gpu,
             // Only asked where it matters, since it may ask the network.
-            cuda_llvm: cuda_gpu && cuda::can_link(),
+            cuda_llvm: cuda_gpu && cuda_llvm::can_link(),
             wgpu_gpu: vulkan::has_gpu(),
         }
     }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::circles;
+
 const MAX_LINES: usize = 450;
 const FOLDERS: [&str; 5] = ["crates", "examples", "benches", "tests", "xtask"];
 
@@ -26,7 +28,7 @@ pub fn check_tree(root: &Path) -> Result<Vec<String>> {
         collect(&folder, &mut files)?;
     }
     files.sort();
-    let mut problems = Vec::new();
+    let mut problems = circles::check_tree(root, &files)?;
     for file in files {
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let name = file.strip_prefix(root).unwrap_or(&file);

@@ -10,7 +10,7 @@ use crate::pack;
 use crate::reproduce_paper::build;
 use crate::runner::Build;
 use crate::vulkan::{self, VulkanDriver};
-use crate::{cuda, process, workspace};
+use crate::{cuda, cuda_llvm, process, workspace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +50,9 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(runner) = &args.runner {
         return check(args, runner, name_of(args.device));
     }
-    if !any_gpu && matches!(args.device, DeviceChoice::Auto | DeviceChoice::Cuda) && cuda::llvm_is_installed()
+    if !any_gpu
+        && matches!(args.device, DeviceChoice::Auto | DeviceChoice::Cuda)
+        && cuda_llvm::llvm_is_installed()
     {
         return cuda::compiles_every_kernel(&cuda::build()?, &args.out);
     }

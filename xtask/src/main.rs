@@ -3,11 +3,14 @@
 mod bench;
 mod check_report;
 mod ci;
+mod circles;
 mod cuda;
+mod cuda_llvm;
 mod device;
 mod feature_sets;
 mod file_rules;
 mod gpu_check;
+mod module_names;
 mod pack;
 mod peer;
 mod plan;

@@ -6,6 +6,28 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Gradients, Tensor};
 
+impl<M: Module, const D: usize> Stack<'_, M, D> {
+    /// Goes backward layer by layer: `take` gets the model and the gradients of the top, of each layer from the highest to
+    /// the lowest that is trained, and of the bottom. It may change the parameters whose gradients it gets, and returns
+    /// the model. Parts without gradients are left out.
+    ///
+    /// Returns the model and the loss (`[1]`, outside autodiff). The thread's sequence of dropout seeds is where a whole
+    /// forward pass would have left it.
+    ///
+    /// # Errors
+    /// The first error of `take`.
+    ///
+    /// # Panics
+    /// When a parameter gets gradients in two parts and [`with_shared`](Self::with_shared) does not name it.
+    pub fn backward<E>(
+        &self,
+        model: M,
+        take: impl FnMut(M, GradientsParams) -> Result<M, E>,
+    ) -> Result<(M, Tensor<1>), E> {
+        backward_of_sum(std::slice::from_ref(self), model, take)
+    }
+}
+
 /// [`Stack::backward`] for the sum of several stacks over one model, such as the micro-batches of a step: each part is
 /// summed over all of them before it is handed over, so that one part's gradients exist at a time. What is kept is every
 /// layer's input of every stack. What is shared is taken from the first.

@@ -1,5 +1,4 @@
 //! A model as a stack: what is below, layers of one kind, what is above.
-use crate::pass::backward_of_sum;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
@@ -73,26 +72,6 @@ impl<'a, M: Module, const D: usize> Stack<'a, M, D> {
             hidden = self.layers.forward(model, index, hidden);
         }
         (self.top)(model, hidden)
-    }
-
-    /// Goes backward layer by layer: `take` gets the model and the gradients of the top, of each layer from the highest to
-    /// the lowest that is trained, and of the bottom. It may change the parameters whose gradients it gets, and returns
-    /// the model. Parts without gradients are left out.
-    ///
-    /// Returns the model and the loss (`[1]`, outside autodiff). The thread's sequence of dropout seeds is where a whole
-    /// forward pass would have left it.
-    ///
-    /// # Errors
-    /// The first error of `take`.
-    ///
-    /// # Panics
-    /// When a parameter gets gradients in two parts and [`with_shared`](Self::with_shared) does not name it.
-    pub fn backward<E>(
-        &self,
-        model: M,
-        take: impl FnMut(M, GradientsParams) -> Result<M, E>,
-    ) -> Result<(M, Tensor<1>), E> {
-        backward_of_sum(std::slice::from_ref(self), model, take)
     }
 
     pub(crate) fn depth(&self, model: &M) -> usize {

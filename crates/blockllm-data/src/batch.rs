@@ -2,14 +2,7 @@
 //!
 //! Shape legend: `B` rows, `T` positions a row.
 
-use crate::packing::Row;
-
-/// The label of a position that has nothing to predict; the loss skips it. PyTorch's and Hugging Face's
-/// value.
-pub const IGNORE_INDEX: i32 = -100;
-
-/// The segment of a padding position. Real segments count from 0 in each row.
-pub const PADDING_SEGMENT: i32 = -1;
+use crate::row::{IGNORE_INDEX, PADDING_SEGMENT, Row};
 
 /// `batch_size` rows of `seq_len` tokens, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{IGNORE_INDEX, PADDING_SEGMENT};
+use crate::row::{IGNORE_INDEX, PADDING_SEGMENT, Row};
 use crate::{DataError, DocumentForm};
 
 /// How documents become rows.
@@ -21,24 +21,6 @@ pub enum Layout {
     /// In training each row of a batch goes on where the same row of the batch before ended, and takes the
     /// next document of the shuffled stream where its own ends: a batch mixes `batch_size` documents.
     Packed,
-}
-
-/// One row of a batch: every vector has `seq_len` entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Token ids.
-    pub input_ids: Vec<i32>,
-    /// The token after each input, or [`IGNORE_INDEX`].
-    pub labels: Vec<i32>,
-    /// Packed rows only: the document of each token, counted from 0 in the row.
-    pub segment_ids: Option<Vec<i32>>,
-}
-
-impl Row {
-    /// The positions of the row that the loss counts.
-    pub fn label_tokens(&self) -> usize {
-        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
-    }
 }
 
 /// Turns a sequence of tokenized documents into rows; keeps the rest of a document between two rows.

@@ -26,7 +26,7 @@ pub fn validation_batches(
 }
 
 /// What validation is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ValidationSet {
     /// Always the same rows in the same order.
     pub batches: Vec<LmBatch>,

@@ -1,7 +1,7 @@
 //! A run in a process of its own: so it is on a GPU, where pages that one run has reserved would serve the next and be
 //! counted as its, and where a lost device would take all later runs with it.
 use crate::Cli;
-use crate::recorded_run::{CompleteRun, Outcome};
+use crate::outcome::{CompleteRun, Outcome};
 use crate::run_place::RunPlace;
 use anyhow::{Context, Result, bail};
 use blockllm_train::{Checkpoints, DeviceChoice, Divergence, RunFolder, TrainError};

@@ -1,12 +1,9 @@
 //! The runner's command line.
-use crate::plan::{ByteSize, for_model};
-use crate::registry;
+use crate::byte_size::ByteSize;
 use blockllm_data::BadDocuments;
 use blockllm_optim::NormKind;
-use blockllm_train::memory::{ModelShape, Workload, memory_of};
 use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, TrainConfig, WeightType};
-use clap::builder::PossibleValuesParser;
+use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, WeightType};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -45,7 +42,6 @@ fn norm(text: &str) -> std::result::Result<NormKind, String> {
 )]
 pub struct Cli {
     /// The experiment
-    #[arg(value_parser = PossibleValuesParser::new(registry::names()))]
     pub experiment: String,
     /// How long the runs are
     #[arg(long, value_enum, default_value_t = Scale::Quick)]
@@ -189,30 +185,6 @@ impl Cli {
             .seeds
             .unwrap_or(if self.scale == Scale::Paper { 3 } else { 1 })
     }
-}
-
-/// Whole or layer-wise, for `config` on batches of `batch_size` rows of `seq_len` tokens.
-pub(crate) fn backward(
-    cli: &Cli,
-    model: &ModelShape,
-    method: &Method,
-    config: &TrainConfig,
-    [batch_size, seq_len]: [usize; 2],
-) -> anyhow::Result<Backward> {
-    if cli.backward != Backward::Auto {
-        return Ok(cli.backward);
-    }
-    let device = cli.device.resolve()?.choice;
-    let method = &for_model(method.clone(), model);
-    let workload = Workload {
-        weights: config.weights,
-        grad_accum_steps: config.grad_accum_steps as u64,
-        clipped: config.holds_all_gradients(),
-        on_host: device == DeviceChoice::Flex,
-        ..Workload::new(model, method, batch_size as u64, seq_len as u64)
-    };
-    let memory = cli.memory.map_or_else(|| memory_of(device), |size| Some(size.0));
-    Ok(cli.backward.resolve(&workload, memory)?)
 }
 
 /// What is kept of a complete run beside its records.

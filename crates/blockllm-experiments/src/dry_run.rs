@@ -3,7 +3,7 @@ use crate::run_place::RunPlace;
 use blockllm_train::Checkpoints;
 
 /// Prints `plan` and a line for each run.
-pub fn show<'a>(plan: &[(&str, String)], runs: impl IntoIterator<Item = (String, &'a RunPlace)>) {
+pub fn show<'a>(plan: &[(&str, String)], runs: impl IntoIterator<Item = (&'a str, &'a RunPlace)>) {
     let width = plan.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in plan {
         println!("{name:<width$}  {value}");

@@ -1,6 +1,7 @@
 //! What a run was estimated to need, beside what was measured: a table that stands in every report.
 use crate::report::format::{UNKNOWN, bytes};
 use crate::report::{Align, MemoryParts, Section, Table};
+use crate::summary::measured_parts;
 use blockllm_train::memory::{Assumed, BackwardMode, MemoryPlan, MemorySource, ModelShape, Part, Workload};
 use blockllm_train::{Backward, Record, RunResult};
 
@@ -69,12 +70,7 @@ pub fn compared(result: &RunResult, records: &[Record], model: &ModelShape, batc
     let memory = &result.memory;
     Compared {
         method: result.method.clone(),
-        measured: MemoryParts {
-            weights_bytes: memory.weights_bytes,
-            gradients_bytes: memory.gradients_bytes,
-            optimizer_state_bytes: memory.optimizer_state_bytes.measured,
-            activations_bytes: memory.activations_bytes,
-        },
+        measured: measured_parts(result),
         in_use: (memory.source == MemorySource::DevicePool).then_some(memory.in_use_bytes),
         estimated: plan.as_ref().map(parts_of),
         moment: plan.map_or(UNKNOWN, |plan| plan.moment.name()),

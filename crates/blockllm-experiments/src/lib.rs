@@ -1,16 +1,21 @@
-//! The paper's experiments: each a function from options to run folders and a report.
+//! The paper's experiments: each a plan from the command line, runs in folders of their own, and a report.
 
 mod alone;
+mod backward_choice;
 mod build_info;
+pub mod byte_size;
 pub mod c4;
 pub mod cli;
 pub mod command_line;
 mod dry_run;
 pub mod estimate;
+pub mod experiment;
+pub mod flow;
 pub mod glue;
 pub mod gpu_check;
 pub mod memory;
 pub mod options;
+pub mod outcome;
 pub mod paper;
 pub mod plan;
 pub mod recorded_run;

@@ -1,5 +1,5 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use blockllm_experiments::{Cli, command_line, plan, registry, signals};
+use blockllm_experiments::{command_line, plan, registry, signals};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let mut cli = Cli::read();
+    let mut cli = registry::read_command_line();
     device_log::install();
     let run = signals::install(cli.alone.is_some()).and_then(|interrupt| {
         cli.interrupt = interrupt;

@@ -1,8 +1,9 @@
 //! A run with its folder: shown when complete, taken up where it was stopped, made longer, or begun.
 use crate::build_info::environment;
 use crate::cli::Keep;
+use crate::outcome::{CompleteRun, Outcome};
 use crate::run_place::RunPlace;
-use crate::{Cli, alone, command_line};
+use crate::{Cli, alone};
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
 use blockllm_train::{
@@ -10,40 +11,6 @@ use blockllm_train::{
 };
 use std::path::Path;
 use std::time::Duration;
-
-/// A complete run: its result, and its folder for the curves.
-#[derive(Debug)]
-pub struct CompleteRun {
-    /// The figures.
-    pub result: RunResult,
-    /// Where its records are.
-    pub folder: RunFolder,
-}
-
-/// How a run came out.
-#[derive(Debug)]
-pub enum Outcome {
-    /// With a result.
-    Complete(Box<CompleteRun>),
-    /// Its numbers are no longer numbers.
-    Diverged {
-        /// What was said.
-        message: String,
-        /// Whether it was found now, not in an earlier call.
-        is_new: bool,
-    },
-}
-
-/// A run that diverged, for the report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DivergedRun {
-    /// Its method's label.
-    pub method: String,
-    /// Which, and what was said.
-    pub description: String,
-    /// Whether it was found now, not in an earlier call.
-    pub is_new: bool,
-}
 
 /// How a run is trained, and what it leaves beside its records, such as the trained model.
 pub trait Job {
@@ -67,7 +34,7 @@ pub trait Job {
 ///
 /// # Errors
 /// When another process trains it, the folder cannot be written, or training fails otherwise than by diverging.
-pub fn make(cli: &Cli, place: &RunPlace, job: &impl Job) -> Result<Outcome> {
+pub fn make(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> {
     let mut folder = RunFolder::new(&place.path);
     let mut tell = |text: &str| eprintln!("{}: {text}", place.path.display());
     let lacks = || -> Option<&'static str> {
@@ -247,33 +214,6 @@ fn is_divergence(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<TrainError>()
         .is_some_and(TrainError::is_divergence)
-}
-
-/// The error of a command some of whose runs have diverged just now; those that were known before are only told.
-///
-/// # Errors
-/// When there are any, or no run is complete.
-pub fn check_diverged(diverged: &[DivergedRun], complete: usize) -> Result<()> {
-    let told = |runs: &[&DivergedRun]| {
-        let descriptions: Vec<_> = runs.iter().map(|run| run.description.as_str()).collect();
-        descriptions.join("; ")
-    };
-    let new: Vec<_> = diverged.iter().filter(|run| run.is_new).collect();
-    if !new.is_empty() {
-        bail!(
-            "{} of the runs diverged, and the report lacks them: {}",
-            new.len(),
-            told(&new)
-        );
-    }
-    if complete == 0 {
-        bail!(
-            "all runs have diverged: {}; `{} --fresh` trains them anew",
-            told(&diverged.iter().collect::<Vec<_>>()),
-            command_line::typed(true)
-        );
-    }
-    Ok(())
 }
 
 /// Tells the run's folder and the terminal.

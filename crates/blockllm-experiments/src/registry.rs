@@ -1,31 +1,61 @@
-//! The experiments by name.
-use crate::{Cli, c4, glue, gpu_check, memory, options};
+//! The experiments by name: the list that a new one is added to.
+use crate::experiment::{Experiment, NotTaken};
+use crate::{Cli, c4, flow, glue, gpu_check, memory, options};
 use anyhow::{Result, anyhow};
 use blockllm_train::DeviceChoice;
+use clap::CommandFactory;
+use clap::builder::PossibleValuesParser;
 
-type Experiment = fn(&Cli) -> Result<()>;
-
-const EXPERIMENTS: [(&str, Experiment); 4] = [
-    ("c4", c4::run),
-    ("glue", glue::run),
-    ("memory", memory::run),
-    (gpu_check::NAME, gpu_check::run),
+const EXPERIMENTS: [Entry; 4] = [
+    Entry::of::<c4::Plan>(),
+    Entry::of::<glue::Plan>(),
+    Entry::of::<memory::Settings>(),
+    // No set of runs: it has something to say where there is no GPU.
+    Entry {
+        name: gpu_check::NAME,
+        not_taken: gpu_check::NOT_TAKEN,
+        needs_device: false,
+        run: gpu_check::run,
+    },
 ];
 
-/// The names of all experiments.
-pub fn names() -> Vec<&'static str> {
-    EXPERIMENTS.iter().map(|(name, _)| *name).collect()
+/// What the list knows of an experiment.
+struct Entry {
+    name: &'static str,
+    not_taken: NotTaken,
+    /// Whether a device that is missing ends it before it begins.
+    needs_device: bool,
+    run: fn(&Cli) -> Result<()>,
+}
+
+impl Entry {
+    const fn of<E: Experiment>() -> Self {
+        Self {
+            name: E::NAME,
+            not_taken: E::NOT_TAKEN,
+            needs_device: true,
+            run: flow::run::<E>,
+        }
+    }
+}
+
+/// The command line of this process, with the names of all experiments in its help; what is wrong with it ends the process as
+/// clap does.
+pub fn read_command_line() -> Cli {
+    let names = PossibleValuesParser::new(EXPERIMENTS.map(|experiment| experiment.name));
+    let command = Cli::command().mut_arg("experiment", |argument| argument.value_parser(names));
+    Cli::from_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// Runs the experiment that `cli` names, on a device that is there: one that is missing is told before data is read.
 ///
 /// # Errors
-/// What the experiment fails with, when there is none of that name, or the device is missing.
+/// What the experiment fails with, when there is none of that name, an option is not for it, or the device is missing.
 pub fn run(cli: &Cli) -> Result<()> {
-    options::check_experiment(cli)?;
-    // The check of GPUs has something to say where there is none.
-    if cli.experiment == gpu_check::NAME {
-        return gpu_check::run(cli);
+    let experiment = find(cli)?;
+    options::check_experiment(cli, experiment.not_taken)?;
+    if !experiment.needs_device {
+        return (experiment.run)(cli);
     }
     let device = cli.device.resolve()?;
     if cli.device == DeviceChoice::Auto {
@@ -37,19 +67,74 @@ pub fn run(cli: &Cli) -> Result<()> {
         };
         eprintln!("device: {}{because}", device.choice.name());
     }
-    let cli = &Cli {
+    let cli = Cli {
         device: device.choice,
         ..cli.clone()
     };
-    let (_, experiment) = EXPERIMENTS
-        .iter()
-        .find(|(name, _)| *name == cli.experiment)
-        .ok_or_else(|| {
-            anyhow!(
-                "there is no experiment `{}`: use one of {}",
-                cli.experiment,
-                names().join(", ")
-            )
-        })?;
-    experiment(cli)
+    (experiment.run)(&cli)
+}
+
+fn find(cli: &Cli) -> Result<&'static Entry> {
+    let found = EXPERIMENTS.iter().find(|entry| entry.name == cli.experiment);
+    found.ok_or_else(|| {
+        anyhow!(
+            "there is no experiment `{}`: use one of {}",
+            cli.experiment,
+            EXPERIMENTS.map(|entry| entry.name).join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cli(words: &str) -> Cli {
+        let words = ["runner"].into_iter().chain(words.split(' '));
+        Cli::from_matches(&Cli::command().try_get_matches_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_option_in_the_table_is_one_of_the_command_line() {
+        let command = Cli::command();
+        for Entry { name, not_taken, .. } in EXPERIMENTS {
+            for (id, _) in not_taken {
+                assert!(
+                    command.get_arguments().any(|argument| argument.get_id() == id),
+                    "{name} {id}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_experiment_would_ignore_is_refused_by_name_with_the_mend() {
+        let check = |cli: &Cli| options::check_experiment(cli, find(cli).unwrap().not_taken);
+        for (words, option, mend) in [
+            ("c4 --model-dir MyLlama", "--model-dir", "`glue --model-dir`"),
+            ("c4 --tasks MRPC", "--tasks", "`glue --tasks`"),
+            ("c4 --order shuffled", "--order", "shuffled by the seed"),
+            ("glue --model 60m", "--model:", "--model-dir"),
+            ("gpu-check --data x", "--data", "leave it out"),
+            ("glue --bad-documents skip", "--bad-documents", "over all rows"),
+            (
+                "memory --bad-documents stop",
+                "--bad-documents",
+                "reads no documents",
+            ),
+        ] {
+            let message = check(&cli(words)).unwrap_err().to_string();
+            assert!(message.contains(option) && message.contains(mend), "{message}");
+        }
+        check(&cli("c4 --warmup 0.1 --stop-after 3 --bad-documents skip")).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_with_those_that_are() {
+        let message = run(&cli("c5")).unwrap_err().to_string();
+        assert!(
+            message.contains("`c5`: use one of c4, glue, memory, gpu-check"),
+            "{message}"
+        );
+    }
 }

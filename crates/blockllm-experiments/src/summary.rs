@@ -1,5 +1,6 @@
 //! From run records to what the report shows: rows, curves, bars and selection maps.
-use crate::report::{Curve, MemoryBar, MemoryParts, MethodRow, Selection, SelectionMap};
+use crate::outcome::DivergedRun;
+use crate::report::{Curve, MemoryBar, MemoryParts, MethodRow, Section, Selection, SelectionMap};
 use blockllm_train::{Record, RunResult};
 use std::collections::BTreeMap;
 
@@ -37,12 +38,13 @@ fn add_seed(row: &mut MethodRow, result: &RunResult) {
     row.trained_share = row.trained_share.max(result.trained_share);
     if result.memory.peak_bytes >= row.peak_bytes {
         row.peak_bytes = result.memory.peak_bytes;
-        row.memory = parts(result);
+        row.memory = measured_parts(result);
         row.estimated_optimizer_state_bytes = result.memory.optimizer_state_bytes.estimated;
     }
 }
 
-fn parts(result: &RunResult) -> MemoryParts {
+/// The peak by its parts, as it was measured.
+pub fn measured_parts(result: &RunResult) -> MemoryParts {
     MemoryParts {
         weights_bytes: result.memory.weights_bytes,
         gradients_bytes: result.memory.gradients_bytes,
@@ -59,6 +61,13 @@ pub fn memory_bars(rows: &[MethodRow]) -> Vec<MemoryBar> {
             parts: row.memory,
         })
         .collect()
+}
+
+/// Which runs are missing, and why; nothing where none is.
+pub fn diverged_section(diverged: &[DivergedRun]) -> Option<Section> {
+    let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+    (!all.is_empty())
+        .then(|| Section::Text(format!("Diverged, so missing in all tables: {}.", all.join("; "))))
 }
 
 /// Training loss over tokens.

@@ -1,5 +1,5 @@
 //! A generated stand-in for a task: small, learnable, and good for nothing but showing that everything runs.
-use super::example::Tests;
+use super::data::Tests;
 use super::{GlueData, GlueExample, GlueLabel, GlueTask};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

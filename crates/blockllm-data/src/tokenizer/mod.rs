@@ -5,6 +5,8 @@ mod template;
 mod text_cut;
 mod trained;
 
+pub use self::trained::{EOS_TOKEN, PAD_TOKEN};
+
 use std::panic::catch_unwind;
 use std::path::Path;
 
@@ -16,11 +18,6 @@ use crate::atomic_file::write_atomically;
 use crate::bounded_file::bounded;
 use crate::hashing::sha256_hex;
 use crate::{DataError, DocumentForm};
-
-/// The padding token of a tokenizer that was trained here; its id is 0.
-pub const PAD_TOKEN: &str = "<|pad|>";
-/// The end-of-document token of a tokenizer that was trained here; its id is 1.
-pub const EOS_TOKEN: &str = "<|endoftext|>";
 
 const BYTES: usize = 256;
 /// The largest published files have 35 MB.

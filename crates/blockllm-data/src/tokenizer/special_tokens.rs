@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::{Encoding, Token, Tokenizer};
 
-use super::{EOS_TOKEN, PAD_TOKEN};
+use super::trained::{EOS_TOKEN, PAD_TOKEN};
 use crate::DataError;
 use crate::bounded_file::bounded;
 

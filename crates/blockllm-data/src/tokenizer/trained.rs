@@ -6,8 +6,12 @@ use serde_json::{Value, json};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
-use super::{EOS_TOKEN, PAD_TOKEN};
 use crate::bpe;
+
+/// The padding token of a tokenizer that was trained here; its id is 0.
+pub const PAD_TOKEN: &str = "<|pad|>";
+/// The end-of-document token of a tokenizer that was trained here; its id is 1.
+pub const EOS_TOKEN: &str = "<|endoftext|>";
 
 /// The file of a byte-level BPE of at most `vocab_size` tokens, learned from `documents`.
 pub(super) fn learn(

@@ -1,8 +1,7 @@
 //! The record of the data that the runs have read: which files, with the hash of each.
-use super::Plan;
 use anyhow::{Context, Result};
 use blockllm_data::atomic_file::write_atomically;
-use blockllm_data::{Corpus, HashProgress};
+use blockllm_data::{Corpus, DataManifest, HashProgress};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,9 +18,9 @@ pub(super) fn remember(corpus: &Corpus, out: &Path) -> Result<()> {
     Ok(corpus.hashes().remember(&memory(out))?)
 }
 
-/// Writes `c4/data.json`: the manifest with the hashes of all shards that were read. They were hashed while they were
+/// Writes `c4/data.json`: `manifest` with the hashes of all shards of `corpus` that were read. They were hashed while they were
 /// read; only the rest of a shard that was not read to its end is read here.
-pub(super) fn record(plan: &Plan, out: &Path) -> Result<()> {
+pub(super) fn record(manifest: &DataManifest, corpus: &Corpus, out: &Path) -> Result<()> {
     let mut told = Instant::now();
     let mut progress = |HashProgress {
                             done_bytes,
@@ -37,8 +36,9 @@ pub(super) fn record(plan: &Plan, out: &Path) -> Result<()> {
             );
         }
     };
-    let manifest = plan.manifest.clone();
-    let manifest = manifest.hashed(&plan.corpus, Some(&memory(out)), &mut progress)?;
+    let manifest = manifest
+        .clone()
+        .hashed(corpus, Some(&memory(out)), &mut progress)?;
     let json = serde_json::to_vec_pretty(&manifest).context("the manifest as JSON")?;
     Ok(write_atomically(&out.join("c4").join("data.json"), &json)?)
 }

@@ -8,37 +8,66 @@ mod run;
 pub use plan::{Plan, Settings};
 pub use published::{Published, published};
 
-use crate::{Cli, alone, recorded_run, report_folder};
+use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
+use crate::report::Page;
+use crate::{Cli, alone};
 use anyhow::Result;
 
-/// Runs every method with every seed, then writes the report of the complete ones.
-///
-/// # Errors
-/// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report of
-/// all others is written.
-pub fn run(cli: &Cli) -> Result<()> {
-    let plan = Plan::new(cli)?;
-    eprintln!("{}", plan.describe());
-    for note in &plan.notes {
-        eprintln!("note: {note}");
+impl Experiment for Plan {
+    const NAME: &'static str = "c4";
+
+    const NOT_TAKEN: NotTaken = &[
+        (
+            "model_dir",
+            "it trains from random weights: choose their size by --model, or fine-tune the folder by `glue --model-dir`",
+        ),
+        ("tasks", "they are GLUE's: use `glue --tasks`"),
+        ("epochs", "its length is in steps: use --steps"),
+        ("max_length", "its rows have the length of the scale"),
+        ("order", "its rows are shuffled by the seed"),
+        (
+            "predict_test",
+            "there are no test rows: use `glue --predict-test`",
+        ),
+    ];
+
+    type Part = ();
+
+    fn plan(cli: &Cli) -> Result<Self> {
+        Self::new(cli)
     }
-    if cli.dry_run {
-        return run::show(cli, &plan);
+
+    fn describe(&self) -> String {
+        self.describe()
     }
-    let runs = run::all(cli, &plan)?;
-    // The runs are complete, whatever has become of their data since: they get their report. Who has not read the data knows
-    // nothing of them.
-    if alone::trains_here(cli)
-        && let Err(error) = data::record(&plan, &cli.out)
-    {
-        eprintln!("warning: no record of the hashes of the data that was read: {error:#}");
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
-    if cli.alone.is_some() {
-        return Ok(());
+
+    fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {
+        self.table(cli)
     }
-    if !runs.complete.is_empty() {
-        let folders: Vec<_> = runs.complete.iter().map(|run| run.folder.path()).collect();
-        report_folder::write(cli, "c4", page::build(cli, &plan, &runs)?, &folders)?;
+
+    fn prepare(&mut self, _: &Cli) -> Result<()> {
+        self.read_validation()
     }
-    recorded_run::check_diverged(&runs.diverged, runs.complete.len())
+
+    fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, ()>>> {
+        run::planned(cli, self)
+    }
+
+    /// Records which data was read. The runs are complete, whatever has become of their data since: they get their report. Who
+    /// has not read the data knows nothing of them.
+    fn conclude(&self, cli: &Cli) {
+        if alone::trains_here(cli)
+            && let Err(error) = data::record(&self.manifest, &self.corpus, &cli.out)
+        {
+            eprintln!("warning: no record of the hashes of the data that was read: {error:#}");
+        }
+    }
+
+    fn page(&self, cli: &Cli, runs: &Runs<()>) -> Result<Page> {
+        page::build(cli, self, runs)
+    }
 }

@@ -1,14 +1,16 @@
 //! The page of the C4 experiment.
 use super::Plan;
-use super::run::Runs;
 use crate::estimate;
-use crate::recorded_run::CompleteRun;
+use crate::experiment::Runs;
+use crate::outcome::CompleteRun;
 use crate::report::format::perplexity;
 use crate::report::{
-    Align, Curve, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
+    Align, Curve, CurveStyle, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
     memory_table, method_table, quoted_c4_table, selection_map_svg,
 };
-use crate::summary::{by_method, loss_curve, memory_bars, method_rows, selection_map, validation_curve};
+use crate::summary::{
+    by_method, diverged_section, loss_curve, memory_bars, method_rows, selection_map, validation_curve,
+};
 use crate::{Cli, Scale};
 use anyhow::Result;
 use blockllm_data::Skipped;
@@ -17,27 +19,17 @@ use blockllm_train::memory::ModelShape;
 use blockllm_train::{Record, RunResult};
 
 /// Tables, plots and the published figures, from the records on disk.
-pub(super) fn build(
-    cli: &Cli,
-    plan: &Plan,
-    Runs {
-        complete: runs,
-        diverged,
-        validation_left_out,
-    }: &Runs,
-) -> Result<Page> {
+pub(super) fn build(cli: &Cli, plan: &Plan, Runs { complete, diverged }: &Runs<()>) -> Result<Page> {
+    let runs: Vec<_> = complete.iter().map(|run| &run.run).collect();
+    let runs = &runs[..];
     let rows = method_rows(runs.iter().map(|run| &run.result));
     let records = runs
         .iter()
         .map(|run| run.folder.records())
         .collect::<Result<Vec<_>, _>>()?;
     let mut sections = vec![Section::Text(introduction(plan))];
-    if !diverged.is_empty() {
-        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
-        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
-        sections.push(Section::Text(text));
-    }
-    sections.extend(left_out(runs, *validation_left_out));
+    sections.extend(diverged_section(diverged));
+    sections.extend(left_out(runs, plan.validation.left_out));
     let title = "C4 pretraining".into();
     let page = Page { title, sections }
         .with(Section::Table {
@@ -56,12 +48,12 @@ pub(super) fn build(
         .with_all(as_published(runs));
     let page = curves(page, runs, &records)?;
     let bars = memory_bars_svg("Peak memory", &memory_bars(&rows))?;
-    let page = page.with(figure("memory.svg", "Peak memory by part", bars));
+    let page = page.with(Section::figure("memory.svg", "Peak memory by part", bars));
     Ok(selection_maps(page, runs, &records)?.with(quoted_c4_table()))
 }
 
 /// What was left out as broken, of which runs; nothing where nothing was.
-fn left_out(runs: &[CompleteRun], of_validation: Skipped) -> Option<Section> {
+fn left_out(runs: &[&CompleteRun], of_validation: Skipped) -> Option<Section> {
     let told = runs
         .iter()
         .filter(|run| !run.result.left_out.is_nothing())
@@ -87,7 +79,7 @@ fn left_out(runs: &[CompleteRun], of_validation: Skipped) -> Option<Section> {
 }
 
 /// The runs of the first seed beside their plans.
-fn compared(plan: &Plan, runs: &[CompleteRun], records: &[Vec<Record>]) -> Vec<estimate::Compared> {
+fn compared(plan: &Plan, runs: &[&CompleteRun], records: &[Vec<Record>]) -> Vec<estimate::Compared> {
     let model = ModelShape::Llama(plan.model.clone());
     let batch = [plan.settings.batch_size, plan.settings.seq_len];
     let first = runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0);
@@ -125,7 +117,7 @@ fn set_up(cli: &Cli, plan: &Plan) -> Vec<Section> {
 }
 
 /// The perplexities as the published harness reckons them, where the rows are as it makes them.
-fn as_published(runs: &[CompleteRun]) -> Option<Section> {
+fn as_published(runs: &[&CompleteRun]) -> Option<Section> {
     let mut table = Table::new([
         ("method", Align::Left),
         ("seed", Align::Right),
@@ -150,7 +142,7 @@ fn as_published(runs: &[CompleteRun]) -> Option<Section> {
     })
 }
 
-fn source(runs: &[CompleteRun]) -> &'static str {
+fn source(runs: &[&CompleteRun]) -> &'static str {
     use blockllm_train::memory::MemorySource;
     match runs.first().map(|run| run.result.memory.source) {
         Some(MemorySource::CountingAllocator) => "live heap bytes, by a counting allocator",
@@ -159,7 +151,7 @@ fn source(runs: &[CompleteRun]) -> &'static str {
     }
 }
 
-fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<Page> {
+fn curves(page: Page, runs: &[&CompleteRun], records: &[Vec<Record>]) -> Result<Page> {
     let of_runs = |curve: fn(&str, &[Record]) -> Curve| {
         let runs = runs.iter().zip(records);
         by_method(runs.map(|(run, records)| curve(&run.result.method, records)))
@@ -187,21 +179,21 @@ fn curves(page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<P
         ", one seed"
     };
     Ok(page
-        .with(figure(
+        .with(Section::figure(
             "loss.svg",
-            &format!("Training loss, smoothed{seeds}"),
+            format!("Training loss, smoothed{seeds}"),
             train,
         ))
-        .with(figure(
+        .with(Section::figure(
             "validation.svg",
-            &format!("Validation perplexity{seeds}"),
+            format!("Validation perplexity{seeds}"),
             validation,
         )))
 }
 
 /// How much the validation perplexity may be off by the choice of its texts: the same for all methods in kind, as all of them
 /// see the same.
-fn errors_of_perplexity(runs: &[CompleteRun]) -> Option<Section> {
+fn errors_of_perplexity(runs: &[&CompleteRun]) -> Option<Section> {
     let first = runs.iter().filter(|run| run.result.seed == 0);
     let errors: Vec<String> = first
         .filter_map(|run| {
@@ -218,21 +210,13 @@ fn errors_of_perplexity(runs: &[CompleteRun]) -> Option<Section> {
     })
 }
 
-fn selection_maps(mut page: Page, runs: &[CompleteRun], records: &[Vec<Record>]) -> Result<Page> {
+fn selection_maps(mut page: Page, runs: &[&CompleteRun], records: &[Vec<Record>]) -> Result<Page> {
     for (run, records) in runs.iter().zip(records).filter(|(run, _)| run.result.seed == 0) {
         let title = format!("Blocks trained by {}", run.result.method);
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, records) {
             let file = format!("selection-{}.svg", run.result.method_config.folder_name(0));
-            page = page.with(figure(&file, &title, selection_map_svg(&map)?));
+            page = page.with(Section::figure(&file, &title, selection_map_svg(&map)?));
         }
     }
     Ok(page)
-}
-
-fn figure(file: &str, caption: &str, svg: String) -> Section {
-    Section::Figure(Figure {
-        file: file.into(),
-        caption: caption.into(),
-        svg,
-    })
 }

@@ -1,10 +1,12 @@
 //! What the C4 experiment will run: corpus, tokenizer, model and training settings, by scale.
 use super::published::{default_methods, departures, published};
-use crate::{Cli, Scale, options};
+use crate::{Cli, Scale, backward_choice, options};
 use anyhow::{Context, Result, bail};
 use blockllm_data::corpus::HOLD_OUT_ONE_IN;
 use blockllm_data::manifest::ValidationSplit;
-use blockllm_data::{Corpus, DataManifest, Layout, LoaderConfig, ReadingConfig, Tokenizer};
+use blockllm_data::{
+    Corpus, DataManifest, Layout, LoaderConfig, ReadingConfig, Tokenizer, ValidationSet, validation_set,
+};
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::{Algorithm, LanguageModeling, Method, Schedule, TrainConfig, WeightType};
@@ -64,6 +66,8 @@ pub struct Plan {
     pub weights: WeightType,
     /// What a user should know before it begins.
     pub notes: Vec<String>,
+    /// What the runs are evaluated on; empty until it is read.
+    pub validation: ValidationSet,
 }
 
 impl Settings {
@@ -192,7 +196,22 @@ impl Plan {
             methods,
             weights,
             notes,
+            validation: ValidationSet::default(),
         })
+    }
+
+    /// Reads what the runs are evaluated on.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn read_validation(&mut self) -> Result<()> {
+        let labels = self.settings.validation_labels;
+        self.validation = validation_set(&self.corpus, &self.tokenizer, &self.loader(0), labels)?;
+        let left_out = &self.validation.left_out;
+        if !left_out.is_nothing() {
+            eprintln!("warning: {left_out} left out of the validation documents, being broken");
+        }
+        Ok(())
     }
 
     /// How batches are made for a seed.
@@ -227,7 +246,7 @@ impl Plan {
         };
         let model = ModelShape::Llama(self.model.clone());
         let sizes = [self.settings.batch_size, self.settings.seq_len];
-        let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
+        let backward = backward_choice::of_run(cli, &model, method, &config, sizes)?;
         Ok(TrainConfig { backward, ..config })
     }
 

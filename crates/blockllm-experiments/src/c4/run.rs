@@ -1,11 +1,12 @@
 //! The runs of the C4 experiment: the same initial weights and data order for every method of a seed.
 use super::Plan;
-use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::experiment::PlannedRun;
+use crate::recorded_run::{self, FolderAndTerminal, Job};
 use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
-use crate::{Cli, alone, dry_run, tokenizer_files};
-use anyhow::{Context, Result};
-use blockllm_data::{LmBatch, LoaderConfig, Skipped, ValidationSet, validation_set};
+use crate::{Cli, tokenizer_files};
+use anyhow::Result;
+use blockllm_data::LoaderConfig;
 use blockllm_model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
@@ -29,17 +30,6 @@ struct RunConfig<'a> {
     validation_labels: usize,
 }
 
-/// All that was run.
-#[derive(Debug, Default)]
-pub(super) struct Runs {
-    /// The complete ones.
-    pub complete: Vec<CompleteRun>,
-    /// Those whose numbers are no longer numbers.
-    pub diverged: Vec<DivergedRun>,
-    /// What was left out of the validation documents because it is broken.
-    pub validation_left_out: Skipped,
-}
-
 /// One run; everything that it needs.
 struct C4Job<'a> {
     cli: &'a Cli,
@@ -47,23 +37,11 @@ struct C4Job<'a> {
     method: &'a Method,
     config: TrainConfig,
     loader: LoaderConfig,
-    validation: &'a [LmBatch],
 }
 
-/// Shows what would be run.
-pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
-    let jobs = jobs(cli, plan, &[])?;
-    let lines = jobs.iter().map(|(place, job)| {
-        let rate = learning_rate(job.config.learning_rate);
-        (format!("{} at {rate}", job.label()), place)
-    });
-    dry_run::show(&plan.table(cli), lines);
-    Ok(())
-}
-
-/// Every seed of every method, with its place.
-fn jobs<'a>(cli: &'a Cli, plan: &'a Plan, validation: &'a [LmBatch]) -> Result<Vec<(RunPlace, C4Job<'a>)>> {
-    let mut jobs = Vec::new();
+/// Every method of every seed.
+pub(super) fn planned<'a>(cli: &'a Cli, plan: &'a Plan) -> Result<Vec<PlannedRun<'a, ()>>> {
+    let mut runs = Vec::new();
     for seed in cli.seeds() {
         for method in &plan.methods {
             let job = C4Job {
@@ -72,43 +50,16 @@ fn jobs<'a>(cli: &'a Cli, plan: &'a Plan, validation: &'a [LmBatch]) -> Result<V
                 method,
                 config: plan.train_config(cli, method, seed)?,
                 loader: plan.loader(seed),
-                validation,
             };
-            jobs.push((job.place()?, job));
-        }
-    }
-    Ok(jobs)
-}
-
-/// Runs every seed of every method; one that diverges does not take the others with it.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
-    let ValidationSet { batches, left_out } = validation_set(
-        &plan.corpus,
-        &plan.tokenizer,
-        &plan.loader(0),
-        plan.settings.validation_labels,
-    )?;
-    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
-    let jobs = jobs(cli, plan, &batches)?;
-    let mut runs = Runs {
-        validation_left_out: left_out,
-        ..Runs::default()
-    };
-    if !left_out.is_nothing() {
-        eprintln!("warning: {left_out} left out of the validation documents, being broken");
-    }
-    for (place, job) in jobs.iter().filter(|(place, _)| alone::is_wanted(cli, place)) {
-        let label = format!("method `{}`, seed {}", job.method.label, job.config.seed);
-        match recorded_run::make(cli, place, job).with_context(|| label.clone())? {
-            Outcome::Complete(run) => runs.complete.push(*run),
-            Outcome::Diverged { message, is_new } => {
-                eprintln!("{label}: {message}; going on with the other runs");
-                runs.diverged.push(DivergedRun {
-                    method: job.method.label.clone(),
-                    description: format!("{label}: {message}"),
-                    is_new,
-                });
-            }
+            let rate = learning_rate(job.config.learning_rate);
+            runs.push(PlannedRun {
+                place: job.place()?,
+                part: (),
+                method: &method.label,
+                title: format!("method `{}`, seed {seed}", method.label),
+                settings: format!("{} at {rate}", job.label()),
+                job: Box::new(job),
+            });
         }
     }
     Ok(runs)
@@ -168,7 +119,7 @@ impl Job for C4Job<'_> {
             objective: &plan.objective(),
             method: self.method,
             config,
-            validation: self.validation,
+            validation: &plan.validation.batches,
             device: &device,
         };
         let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, checkpoints)?;

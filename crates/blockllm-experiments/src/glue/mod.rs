@@ -12,27 +12,38 @@ pub use plan::Plan;
 pub use rows::{Source, TaskPlan};
 pub use settings::Settings;
 
-use crate::{Cli, recorded_run, report_folder};
+use crate::Cli;
+use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
+use crate::report::Page;
 use anyhow::Result;
+use blockllm_data::glue::GlueTask;
 
-/// Fine-tunes every task with every method and seed, then writes the report of the complete ones.
-///
-/// # Errors
-/// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report
-/// of all others is written.
-pub fn run(cli: &Cli) -> Result<()> {
-    let plan = Plan::new(cli)?;
-    eprintln!("{}", plan.describe());
-    if cli.dry_run {
-        return run::show(cli, &plan);
+impl Experiment for Plan {
+    const NAME: &'static str = "glue";
+
+    const NOT_TAKEN: NotTaken = &[
+        ("model", "it fine-tunes a folder: give that by --model-dir"),
+        (
+            "bad_documents",
+            "scores are compared with others over all rows, so a bad row always ends the run: mend or remove it",
+        ),
+    ];
+
+    type Part = GlueTask;
+
+    fn plan(cli: &Cli) -> Result<Self> {
+        Self::new(cli)
     }
-    let runs = run::all(cli, &plan)?;
-    if cli.alone.is_some() {
-        return Ok(());
+
+    fn describe(&self) -> String {
+        self.describe()
     }
-    if !runs.complete.is_empty() {
-        let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
-        report_folder::write(cli, "glue", page::build(&plan, &runs)?, &folders)?;
+
+    fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, GlueTask>>> {
+        run::planned(cli, self)
     }
-    recorded_run::check_diverged(&runs.diverged, runs.complete.len())
+
+    fn page(&self, _: &Cli, runs: &Runs<GlueTask>) -> Result<Page> {
+        page::build(self, runs)
+    }
 }

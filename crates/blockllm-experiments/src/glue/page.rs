@@ -1,18 +1,21 @@
 //! The page of the GLUE experiment.
 use super::comparison::{self, Scored};
-use super::run::{Runs, TaskRun};
 use super::{Plan, Source, TaskPlan};
 use crate::estimate;
-use crate::recorded_run::DivergedRun;
+use crate::experiment::{PartRun, Runs};
+use crate::outcome::DivergedRun;
 use crate::report::format::{bytes, learning_rate, mean, mean_and_deviation, milliseconds, percent};
 use crate::report::{
-    Align, CurveStyle, Figure, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg,
-    memory_table, quoted_glue_table, selection_map_svg,
+    Align, CurveStyle, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg, memory_table,
+    quoted_glue_table, selection_map_svg,
 };
-use crate::summary::{by_method, loss_curve, memory_bars, method_rows, selection_map};
+use crate::summary::{by_method, diverged_section, loss_curve, memory_bars, method_rows, selection_map};
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use blockllm_train::{EvaluationRecord, RunResult};
+
+/// A run and its task.
+type TaskRun = PartRun<GlueTask>;
 
 /// Tables, plots and the published figures, from the records on disk.
 pub(super) fn build(
@@ -20,7 +23,7 @@ pub(super) fn build(
     Runs {
         complete: runs,
         diverged,
-    }: &Runs,
+    }: &Runs<GlueTask>,
 ) -> Result<Page> {
     let introduction = format!(
         "{}. Every method of a seed starts from the same weights, the same fresh head if the checkpoint has none, and \
@@ -30,11 +33,7 @@ pub(super) fn build(
         plan.settings.patience
     );
     let mut sections = vec![Section::Text(introduction)];
-    if !diverged.is_empty() {
-        let all: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
-        let text = format!("Diverged, so missing in all tables: {}.", all.join("; "));
-        sections.push(Section::Text(text));
-    }
+    sections.extend(diverged_section(diverged));
     let mut page = Page {
         title: title(plan).into(),
         sections,
@@ -107,7 +106,7 @@ fn rows(plan: &Plan) -> Table {
 fn beside_full(plan: &Plan, runs: &[TaskRun], diverged: &[DivergedRun]) -> Vec<Section> {
     let scored: Vec<_> = runs
         .iter()
-        .map(|TaskRun { task, run }| Scored {
+        .map(|PartRun { part: task, run }| Scored {
             task: *task,
             score: main_score(*task, &run.result.last),
             result: &run.result,
@@ -149,7 +148,7 @@ fn mark(plan: &Plan) -> &'static str {
 
 fn of<'a>(runs: &'a [TaskRun], task: GlueTask, method: &'a str) -> impl Iterator<Item = &'a RunResult> {
     runs.iter()
-        .filter(move |run| run.task == task && run.run.result.method == method)
+        .filter(move |run| run.part == task && run.run.result.method == method)
         .map(|run| &run.run.result)
 }
 
@@ -250,7 +249,7 @@ fn details(plan: &Plan, runs: &[TaskRun]) -> Table {
 
 fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result<Page> {
     let name = task.name();
-    let of_task = || runs.iter().filter(|run| run.task == task);
+    let of_task = || runs.iter().filter(|run| run.part == task);
     let rows = method_rows(of_task().map(|run| &run.run.result));
     if rows.is_empty() {
         return Ok(page);
@@ -259,7 +258,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
     let mut maps = Vec::new();
     let mut compared = Vec::new();
     let (model, batch) = (plan.checkpoint.shape(), plan.largest_batch(task));
-    for TaskRun { run, .. } in of_task() {
+    for PartRun { run, .. } in of_task() {
         let records = run.folder.records()?;
         curves.push(loss_curve(&run.result.method, &records));
         if run.result.seed > 0 {
@@ -269,7 +268,7 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
         let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
             let file = format!("selection-{name}-{}.svg", run.result.method_config.folder_name(0));
-            maps.push(figure(&file, &title, selection_map_svg(&map)?));
+            maps.push(Section::figure(&file, &title, selection_map_svg(&map)?));
         }
     }
     let style = CurveStyle {
@@ -292,22 +291,14 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
             table: memory_table(&rows),
         })
         .with(estimate::section(&compared, mark(plan)))
-        .with(figure(
-            &format!("loss-{name}.svg"),
-            &format!(
+        .with(Section::figure(
+            format!("loss-{name}.svg"),
+            format!(
                 "{name}: training loss, smoothed, the mean of all seeds{}",
                 mark(plan)
             ),
             losses,
         ))
-        .with(figure(&format!("memory-{name}.svg"), &memory, bars));
+        .with(Section::figure(format!("memory-{name}.svg"), &memory, bars));
     Ok(maps.into_iter().fold(page, Page::with))
-}
-
-fn figure(file: &str, caption: &str, svg: String) -> Section {
-    Section::Figure(Figure {
-        file: file.into(),
-        caption: caption.into(),
-        svg,
-    })
 }

@@ -4,7 +4,7 @@ use super::methods::{default_learning_rate, methods};
 use super::rows::{open, source, tasks};
 use super::{Settings, Source, TaskPlan};
 use crate::cli::RowOrder;
-use crate::{Cli, Scale};
+use crate::{Cli, Scale, backward_choice};
 use anyhow::{Context, Result, bail};
 use blockllm_data::Tokenizer;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, PairEncoder};
@@ -148,7 +148,7 @@ impl Plan {
         };
         let model = self.checkpoint.shape();
         let sizes = [self.settings.batch_size, self.settings.max_length];
-        let backward = crate::cli::backward(cli, &model, method, &config, sizes)?;
+        let backward = backward_choice::of_run(cli, &model, method, &config, sizes)?;
         Ok(TrainConfig { backward, ..config })
     }
 

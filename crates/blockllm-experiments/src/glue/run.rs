@@ -2,11 +2,12 @@
 use super::checkpoint::{Checkpoint, Opened, Save, open_encoder, open_llama};
 use super::rows::EVALUATION_BATCH;
 use super::{Plan, Source, TaskPlan};
-use crate::recorded_run::{self, CompleteRun, DivergedRun, FolderAndTerminal, Job, Outcome};
+use crate::experiment::PlannedRun;
+use crate::recorded_run::{self, FolderAndTerminal, Job};
 use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
-use crate::{Cli, alone, dry_run, tokenizer_files};
-use anyhow::{Context, Result};
+use crate::{Cli, tokenizer_files};
+use anyhow::Result;
 use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
 use blockllm_train::{
@@ -16,24 +17,6 @@ use blockllm_train::{
 use burn::tensor::Device;
 use serde::Serialize;
 use std::path::Path;
-
-/// A run and its task.
-#[derive(Debug)]
-pub struct TaskRun {
-    /// The task.
-    pub task: GlueTask,
-    /// The run.
-    pub run: CompleteRun,
-}
-
-/// All that was run.
-#[derive(Debug, Default)]
-pub(super) struct Runs {
-    /// The complete ones.
-    pub complete: Vec<TaskRun>,
-    /// Those whose loss, gradients or logits were no longer numbers.
-    pub diverged: Vec<DivergedRun>,
-}
 
 /// What a run is a function of, beside its data.
 #[derive(Serialize)]
@@ -69,60 +52,13 @@ struct TaskRunner<'a> {
     epochs: EpochConfig,
 }
 
-/// Shows what would be run.
-pub(super) fn show(cli: &Cli, plan: &Plan) -> Result<()> {
-    let jobs = jobs(cli, plan)?;
-    let lines = jobs.iter().map(|(place, job)| {
-        let rate = learning_rate(job.config.learning_rate);
-        (
-            format!("{} at {rate}, {} steps", job.label(), job.config.steps),
-            place,
-        )
-    });
-    let table = [
-        ("plan", plan.describe()),
-        ("device", cli.device.name().to_owned()),
-    ];
-    dry_run::show(&table, lines);
-    Ok(())
-}
-
-/// Every seed of every method on every task, with its place.
-fn jobs<'a>(cli: &'a Cli, plan: &'a Plan) -> Result<Vec<(RunPlace, TaskRunner<'a>)>> {
-    let mut jobs = Vec::new();
+/// Every method of every seed on every task.
+pub(super) fn planned<'a>(cli: &'a Cli, plan: &'a Plan) -> Result<Vec<PlannedRun<'a, GlueTask>>> {
+    let mut runs = Vec::new();
     for task in &plan.tasks {
         for seed in cli.seeds() {
             for method in &plan.methods {
-                let job = TaskRunner::new(cli, plan, task, method, seed)?;
-                jobs.push((job.place()?, job));
-            }
-        }
-    }
-    Ok(jobs)
-}
-
-/// Runs every seed of every method on every task; one that diverges does not take the others with it.
-pub(super) fn all(cli: &Cli, plan: &Plan) -> Result<Runs> {
-    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
-    let jobs = jobs(cli, plan)?;
-    let mut runs = Runs::default();
-    for (place, job) in jobs.iter().filter(|(place, _)| alone::is_wanted(cli, place)) {
-        let task = job.task.data.task;
-        let label = format!(
-            "{}, method `{}`, seed {}",
-            task.name(),
-            job.method.label,
-            job.config.seed
-        );
-        match recorded_run::make(cli, place, job).with_context(|| label.clone())? {
-            Outcome::Complete(run) => runs.complete.push(TaskRun { task, run: *run }),
-            Outcome::Diverged { message, is_new } => {
-                eprintln!("{label}: {message}; going on with the other runs");
-                runs.diverged.push(DivergedRun {
-                    method: job.method.label.clone(),
-                    description: format!("{label}: {message}"),
-                    is_new,
-                });
+                runs.push(TaskRunner::new(cli, plan, task, method, seed)?.planned()?);
             }
         }
     }
@@ -223,6 +159,19 @@ impl<'a> TaskRunner<'a> {
             method,
             config: plan.train_config(cli, task.data.task, method, batches, seed)?,
             epochs,
+        })
+    }
+
+    fn planned(self) -> Result<PlannedRun<'a, GlueTask>> {
+        let (task, method, config) = (self.task.data.task, &self.method.label, &self.config);
+        let rate = learning_rate(config.learning_rate);
+        Ok(PlannedRun {
+            place: self.place()?,
+            part: task,
+            method,
+            title: format!("{}, method `{method}`, seed {}", task.name(), config.seed),
+            settings: format!("{} at {rate}, {} steps", self.label(), config.steps),
+            job: Box::new(self),
         })
     }
 

@@ -7,10 +7,12 @@ mod kernels;
 mod operations;
 #[cfg(feature = "cuda")]
 mod ptx;
+mod random_batch;
 mod speed;
 mod training;
 
 use crate::Cli;
+use crate::experiment::NotTaken;
 use crate::report::atomic::write_atomically;
 use anyhow::{Result, bail};
 use blockllm_train::device;
@@ -19,6 +21,20 @@ use findings::{Findings, Numbers};
 
 /// The name on the command line.
 pub const NAME: &str = "gpu-check";
+
+const NOT_CHECKED: &str = "it checks the device on text and models of its own; leave it out";
+
+/// The options that it would ignore.
+pub(crate) const NOT_TAKEN: NotTaken = &[
+    ("bad_documents", NOT_CHECKED),
+    ("data", NOT_CHECKED),
+    ("tokenizer", NOT_CHECKED),
+    ("model_dir", NOT_CHECKED),
+    ("tasks", NOT_CHECKED),
+    ("epochs", NOT_CHECKED),
+    ("save_model", NOT_CHECKED),
+    ("seeds", NOT_CHECKED),
+];
 
 /// Makes every check that this machine allows and writes the page; with `--model` measures that one model, and prints a
 /// line of JSON.

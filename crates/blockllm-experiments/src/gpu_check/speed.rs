@@ -1,10 +1,10 @@
 //! Step time and peak memory by model and method, and the largest model that fits, each in a process of its own: one that
 //! runs out of memory takes no other with it.
 use super::findings::{Findings, Numbers};
+use super::random_batch::random_batch;
 use crate::Cli;
 use crate::report::format::bytes;
 use anyhow::{Context, Result, anyhow, bail};
-use blockllm_data::LmBatch;
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{
     LanguageModeling, MemoryMeter, Method, Record, RunObserver, Setup, TrainConfig, TrainError, WeightType,
@@ -82,7 +82,7 @@ fn measured_apart(cli: &Cli, model: &str, method: &str, weights: WeightType) -> 
     };
     let device = cli.device.resolve()?.choice.name();
     let output = Command::new(std::env::current_exe()?)
-        .args([super::NAME, "--device", device, "--model", model])
+        .args([&cli.experiment, "--device", device, "--model", model])
         .args(["--methods", method, "--weights", weights])
         .output()?;
     if !output.status.success() {
@@ -144,24 +144,5 @@ struct Silent;
 impl RunObserver for Silent {
     fn record(&mut self, _record: &Record) -> Result<(), TrainError> {
         Ok(())
-    }
-}
-
-/// `rows` of `positions` tokens below `vocab`, the same on every machine.
-pub(super) fn random_batch(rows: usize, positions: usize, vocab: usize, seed: u64) -> LmBatch {
-    let mut state = seed;
-    let mut token = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 33) % vocab as u64) as i32
-    };
-    let tokens: Vec<i32> = (0..=rows * positions).map(|_| token()).collect();
-    LmBatch {
-        batch_size: rows,
-        seq_len: positions,
-        input_ids: tokens[..rows * positions].to_vec(),
-        labels: tokens[1..].to_vec(),
-        segment_ids: None,
     }
 }

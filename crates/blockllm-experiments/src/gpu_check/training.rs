@@ -1,5 +1,6 @@
 //! The laws of training on the device: flex's losses, entries outside the mask untouched, the state's bytes, exact resume.
 use super::findings::{Findings, Numbers, close};
+use super::random_batch::random_batch;
 use anyhow::Result;
 use blockllm_data::LmBatch;
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
@@ -155,9 +156,7 @@ fn run(
         },
         ..TrainConfig::default()
     };
-    let batches: Vec<_> = (1..4)
-        .map(|seed| super::speed::random_batch(2, 24, 64, seed))
-        .collect();
+    let batches: Vec<_> = (1..4).map(|seed| random_batch(2, 24, 64, seed)).collect();
     let setup = Setup {
         objective: &LanguageModeling::default(),
         method,

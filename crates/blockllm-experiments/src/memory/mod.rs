@@ -6,20 +6,44 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::{Cli, report_folder};
+use crate::Cli;
+use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
+use crate::report::Page;
 use anyhow::Result;
+use blockllm_train::DeviceChoice;
 
-/// Measures three steps of every method on every size of the scale, then writes the report.
-///
-/// # Errors
-/// When a run fails or the report cannot be written.
-pub fn run(cli: &Cli) -> Result<()> {
-    let settings = Settings::of(cli)?;
-    eprintln!("{}", settings.describe());
-    let runs = run::all(cli, &settings)?;
-    if cli.alone.is_some() {
-        return Ok(());
+impl Experiment for Settings {
+    const NAME: &'static str = "memory";
+
+    const NOT_TAKEN: NotTaken = &[(
+        "bad_documents",
+        "it reads no documents: its batches are made of numbers",
+    )];
+
+    /// Which of the settings' sizes.
+    type Part = usize;
+
+    fn plan(cli: &Cli) -> Result<Self> {
+        Self::of(cli)
     }
-    let folders: Vec<_> = runs.iter().map(|run| run.run.folder.path()).collect();
-    report_folder::write(cli, "memory", page::build(cli, &settings, &runs)?, &folders)
+
+    fn describe(&self) -> String {
+        self.describe()
+    }
+
+    /// On a GPU every run has a process of its own, which begins by itself.
+    fn prepare(&mut self, cli: &Cli) -> Result<()> {
+        if cli.device == DeviceChoice::Flex {
+            run::warm_up(cli, self)?;
+        }
+        Ok(())
+    }
+
+    fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, usize>>> {
+        run::planned(cli, self)
+    }
+
+    fn page(&self, cli: &Cli, runs: &Runs<usize>) -> Result<Page> {
+        page::build(cli, self, runs)
+    }
 }

@@ -1,27 +1,33 @@
 //! The page of the memory experiment.
 use super::Settings;
-use super::run::SizedRun;
 use super::settings::PAPER_BATCH;
 use crate::Cli;
+use crate::byte_size::gigabytes;
 use crate::estimate::{self, Compared};
+use crate::experiment::{PartRun, Runs};
 use crate::plan::SIZES;
-use crate::plan::gigabytes;
 use crate::report::format::{UNKNOWN, bytes};
 use crate::report::{
-    Align, Figure, MemoryBar, Page, Section, Table, memory_bars_svg, quoted_c4_table, quoted_memory_table,
+    Align, MemoryBar, Page, Section, Table, memory_bars_svg, quoted_c4_table, quoted_memory_table,
 };
+use crate::summary::diverged_section;
 use anyhow::Result;
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::{BackwardMode, MemoryPlan, ModelShape, Workload};
 use blockllm_train::{Method, WeightType};
 
 /// Tables, pictures and the published figures.
-pub(super) fn build(cli: &Cli, settings: &Settings, runs: &[SizedRun]) -> Result<Page> {
-    let by_size = compared(settings, runs)?;
+pub(super) fn build(
+    cli: &Cli,
+    settings: &Settings,
+    Runs { complete, diverged }: &Runs<usize>,
+) -> Result<Page> {
+    let by_size = compared(settings, complete)?;
     let mut page = Page {
         title: "Memory: methods, sizes, sparsities".into(),
         sections: vec![Section::Text(introduction(cli, settings))],
     }
+    .with_all(diverged_section(diverged))
     .with(Section::Table {
         caption: "Measured here: the peak of each run, beside what was estimated before it, in one cell.".into(),
         table: peaks(settings, &by_size),
@@ -34,23 +40,21 @@ pub(super) fn build(cli: &Cli, settings: &Settings, runs: &[SizedRun]) -> Result
         ),
         table: estimated(settings)?,
     });
-    for ((name, _), rows) in settings.sizes.iter().zip(&by_size) {
+    let measured = settings.sizes.iter().zip(&by_size);
+    for ((name, _), rows) in measured.filter(|(_, rows)| !rows.is_empty()) {
         let title = format!("Peak memory on {name}, measured and estimated");
         page = page
             .with(Section::Heading(name.clone()))
             .with(estimate::section(rows, ""))
-            .with(Section::Figure(Figure {
-                file: format!("{name}.svg"),
-                caption: title.clone(),
-                svg: memory_bars_svg(&title, &bars(rows))?,
-            }));
+            .with(Section::figure(
+                format!("{name}.svg"),
+                &title,
+                memory_bars_svg(&title, &bars(rows))?,
+            ));
     }
     let title = "Llama 7B in bf16, 1 x 512 tokens: ESTIMATED peaks";
-    let page = page.with(Section::Figure(Figure {
-        file: "7b-estimated.svg".into(),
-        caption: title.into(),
-        svg: memory_bars_svg(title, &largest(settings)?)?,
-    }));
+    let largest = memory_bars_svg(title, &largest(settings)?)?;
+    let page = page.with(Section::figure("7b-estimated.svg", title, largest));
     Ok(page.with(quoted_memory_table()).with(quoted_c4_table()))
 }
 
@@ -65,9 +69,9 @@ fn introduction(cli: &Cli, settings: &Settings) -> String {
 }
 
 /// The runs of each size, in the order of the methods.
-fn compared(settings: &Settings, runs: &[SizedRun]) -> Result<Vec<Vec<Compared>>> {
+fn compared(settings: &Settings, runs: &[PartRun<usize>]) -> Result<Vec<Vec<Compared>>> {
     let mut by_size = vec![Vec::new(); settings.sizes.len()];
-    for SizedRun { size, run } in runs {
+    for PartRun { part: size, run } in runs {
         let model = ModelShape::Llama(settings.sizes[*size].1.clone());
         let batch = [settings.rows, settings.tokens];
         let records = run.folder.records()?;
@@ -83,18 +87,24 @@ fn peaks(settings: &Settings, by_size: &[Vec<Compared>]) -> Table {
         (format!("{name} ({millions:.1} M)"), Align::Right)
     });
     let mut table = Table::new([("method".to_owned(), Align::Left)].into_iter().chain(sizes));
-    for (place, method) in settings.methods.iter().enumerate() {
+    for method in &settings.methods {
         let cell = |rows: &Vec<Compared>| {
-            let run = &rows[place];
+            // One that diverged has no figures.
+            let Some(run) = rows.iter().find(|run| run.method == method.label) else {
+                return UNKNOWN.to_owned();
+            };
             let estimated = run
                 .estimated
                 .map_or(UNKNOWN.to_owned(), |parts| bytes(parts.total_bytes()));
-            let share = run.measured.total_bytes() as f64 / rows[0].measured.total_bytes().max(1) as f64;
-            format!(
-                "{} (estimated {estimated}), {:.0} %",
-                bytes(run.measured.total_bytes()),
-                share * 100.0
-            )
+            let peak = run.measured.total_bytes();
+            let first = rows
+                .first()
+                .filter(|first| first.method == settings.methods[0].label);
+            let share = first.map_or(UNKNOWN.to_owned(), |first| {
+                let share = peak as f64 / first.measured.total_bytes().max(1) as f64;
+                format!("{:.0} %", share * 100.0)
+            });
+            format!("{} (estimated {estimated}), {share}", bytes(peak))
         };
         table.push_row([method.label.clone()].into_iter().chain(by_size.iter().map(cell)));
     }

@@ -1,15 +1,16 @@
 //! The measured runs: a few steps on tokens that mean nothing, each above a baseline of its own; on a GPU each in a process
 //! of its own.
 use super::Settings;
-use crate::recorded_run::{self, CompleteRun, FolderAndTerminal, Job, Outcome};
+use crate::Cli;
+use crate::experiment::PlannedRun;
+use crate::recorded_run::{FolderAndTerminal, Job};
 use crate::run_place::RunPlace;
-use crate::{Cli, alone};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use blockllm_data::LmBatch;
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{
-    Checkpoints, DeviceChoice, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder,
-    RunObserver, RunResult, Setup, TrainConfig, TrainError, train,
+    Checkpoints, LanguageModeling, MemoryMeter, Method, Progress, Record, RunFolder, RunObserver, RunResult,
+    Setup, TrainConfig, TrainError, train,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -25,26 +26,12 @@ struct RunConfig<'a> {
     device: &'a str,
 }
 
-/// A run and its size.
-#[derive(Debug)]
-pub(super) struct SizedRun {
-    /// Which of the settings' sizes.
-    pub size: usize,
-    /// The run.
-    pub run: CompleteRun,
-}
-
-/// Measures every method on every size.
-pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
-    // On a GPU every run has a process of its own, which begins by itself.
-    if cli.device == DeviceChoice::Flex {
-        warm_up(cli, settings)?;
-    }
+/// Every method on every size.
+pub(super) fn planned<'a>(cli: &'a Cli, settings: &'a Settings) -> Result<Vec<PlannedRun<'a, usize>>> {
+    let train = settings.train_config(cli);
     let mut runs = Vec::new();
     for (size, (name, model)) in settings.sizes.iter().enumerate() {
         for method in &settings.methods {
-            let what = || format!("method `{}` on {name}", method.label);
-            let train = settings.train_config(cli);
             let config = RunConfig {
                 method,
                 train: &train,
@@ -54,20 +41,20 @@ pub(super) fn all(cli: &Cli, settings: &Settings) -> Result<Vec<SizedRun>> {
                 device: cli.device.name(),
             };
             let parent = cli.out.join("memory").join(name);
-            let place = RunPlace::find(cli, &parent, &method.folder_name(0), &config, &"counted tokens")?;
-            if !alone::is_wanted(cli, &place) {
-                continue;
-            }
-            let job = MemoryJob {
-                cli,
-                settings,
-                model,
-                method,
-            };
-            match recorded_run::make(cli, &place, &job).with_context(what)? {
-                Outcome::Complete(run) => runs.push(SizedRun { size, run: *run }),
-                Outcome::Diverged { message, .. } => bail!("{}: {message}", what()),
-            }
+            let title = format!("method `{}` on {name}", method.label);
+            runs.push(PlannedRun {
+                place: RunPlace::find(cli, &parent, &method.folder_name(0), &config, &"counted tokens")?,
+                part: size,
+                method: &method.label,
+                settings: title.clone(),
+                title,
+                job: Box::new(MemoryJob {
+                    cli,
+                    settings,
+                    model,
+                    method,
+                }),
+            });
         }
     }
     Ok(runs)
@@ -100,7 +87,7 @@ impl Job for MemoryJob<'_> {
 }
 
 /// Threads, tables and workspaces are made once in a process, and are no run's.
-fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
+pub(super) fn warm_up(cli: &Cli, settings: &Settings) -> Result<()> {
     struct Nobody;
     impl RunObserver for Nobody {
         fn record(&mut self, _: &Record) -> Result<(), TrainError> {

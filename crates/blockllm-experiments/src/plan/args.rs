@@ -1,5 +1,5 @@
 //! The command line of `plan`.
-use super::ByteSize;
+use crate::byte_size::ByteSize;
 use blockllm_train::{Method, WeightType};
 use clap::{Parser, ValueEnum};
 

@@ -1,5 +1,8 @@
 //! What `plan` prints.
-use super::{Args, ByteSize, Planned, gigabytes, model_shape, planned, workload};
+use super::args::Args;
+use super::model_shape;
+use super::planned::{Planned, planned, workload};
+use crate::byte_size::{ByteSize, gigabytes};
 use crate::report::{Align, Table};
 use anyhow::Result;
 use blockllm_train::memory::plan::{Advice, Change};

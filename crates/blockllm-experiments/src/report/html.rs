@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::escape::html as escape;
 use super::page::{Page, QUOTED_LABEL, Section};
 
 const STYLE: &str = "\
@@ -24,26 +25,20 @@ figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; } figca
 pre { background: var(--code); padding: 0.7rem 1rem; overflow-x: auto; }
 ";
 
-/// The whole page.
-pub fn page(page: &Page) -> String {
-    let title = escape(&page.title);
-    let mut text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    );
-    for section in &page.sections {
-        push_section(&mut text, section);
+impl Page {
+    /// The page as one HTML file that needs no other: styles and figures are inside.
+    pub fn to_html(&self) -> String {
+        let title = escape(&self.title);
+        let mut text = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        );
+        for section in &self.sections {
+            push_section(&mut text, section);
+        }
+        text + "</body>\n</html>\n"
     }
-    text + "</body>\n</html>\n"
-}
-
-/// Text that means nothing but itself in HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 fn push_section(text: &mut String, section: &Section) {
@@ -106,7 +101,6 @@ mod tests {
 
     #[test]
     fn text_is_escaped() {
-        assert_eq!(escape("a < b & \"c\""), "a &lt; b &amp; &quot;c&quot;");
         let page = Page {
             title: "<script>".to_owned(),
             sections: vec![Section::Text("1 < 2".to_owned())],

@@ -1,65 +1,68 @@
-//! Text that means nothing but itself in Markdown: names of folders and models are not ours to choose.
+//! A page as Markdown.
 
-/// `text` with all that Markdown would read escaped, but for spans in backticks that are closed, which are code.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find('`') {
-        let behind = &rest[start + 1..];
-        let Some(length) = behind.find('`') else { break };
-        push_plain(&mut escaped, &rest[..start]);
-        escaped.push_str(&rest[start..=start + 1 + length]);
-        rest = &behind[length + 1..];
-    }
-    push_plain(&mut escaped, rest);
-    escaped
-}
+use std::fmt::Write as _;
 
-fn push_plain(escaped: &mut String, text: &str) {
-    let mut before = None;
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let means_something = match letter {
-            '\\' | '`' | '*' | '<' | '[' | ']' | '~' => true,
-            // Inside a word it is a letter like others.
-            '_' => !(is_word(before) && is_word(letters.peek().copied())),
-            '&' => is_word(letters.peek().copied()) || letters.peek() == Some(&'#'),
-            '>' => before.is_none() && escaped.is_empty(),
-            '#' | '-' | '+' => before.is_none() && escaped.is_empty() && letters.peek() == Some(&' '),
-            _ => false,
-        };
-        if means_something {
-            escaped.push('\\');
+use super::escape::markdown as escape;
+use super::page::{Page, QUOTED_LABEL, Section};
+
+impl Page {
+    /// The page in Markdown; figures are links to their files.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("# {}\n", escape(&self.title));
+        for section in &self.sections {
+            text.push('\n');
+            text.push_str(&section.to_markdown());
         }
-        escaped.push(letter);
-        before = Some(letter);
+        text
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_folders_do_not_become_markup() {
-        for (text, expected) in [
-            ("<img src=x>", "\\<img src=x>"),
-            ("a_b_c and _d_", "a_b_c and \\_d\\_"),
-            ("[x](http://y) *z*", "\\[x\\](http://y) \\*z\\*"),
-            (
-                "# no heading, blockllm:0.9+norm=grad",
-                "\\# no heading, blockllm:0.9+norm=grad",
-            ),
-            ("-1.40 and +0.2", "-1.40 and +0.2"),
-            ("- no list", "\\- no list"),
-            ("AT&T, a & b, &lt;", "AT\\&T, a & b, \\&lt;"),
-            (
-                "method `a*b_` and an open ` tick",
-                "method `a*b_` and an open \\` tick",
-            ),
-        ] {
-            assert_eq!(escape(text), expected);
+impl Section {
+    fn to_markdown(&self) -> String {
+        match self {
+            Self::Heading(title) => format!("## {}\n", escape(title)),
+            Self::Text(text) => format!("{}\n", escape(text)),
+            Self::Link { text, target } => {
+                format!("[{}]({target}.md)\n", escape(&text.replace(['[', ']'], "")))
+            }
+            Self::Code(text) => format!("```text\n{}\n```\n", text.trim_end()),
+            Self::Table { caption, table } => format!("{}\n\n{}", escape(caption), table.to_markdown()),
+            Self::Figure(figure) => {
+                // In the alternative text, brackets would end the link's name.
+                let name = escape(&figure.caption.replace(['[', ']'], ""));
+                let picture = format!("![{name}]({})\n", figure.file.replace(' ', "%20"));
+                if figure.is_titled() {
+                    picture
+                } else {
+                    format!("{picture}\n{}\n", escape(&figure.caption))
+                }
+            }
+            Self::Quoted {
+                caption,
+                source,
+                table,
+                notes,
+            } => {
+                let mut text = format!(
+                    "**{QUOTED_LABEL}** {caption}. Source: {source}.\n\n{}",
+                    table.to_markdown()
+                );
+                for note in notes {
+                    let _ = write!(text, "\n{}\n", escape(note));
+                }
+                block_quote(&text)
+            }
         }
     }
+}
+
+fn block_quote(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        if line.is_empty() {
+            ">".to_owned()
+        } else {
+            format!("> {line}")
+        }
+    });
+    lines.fold(String::new(), |all, line| all + &line + "\n")
 }

@@ -2,14 +2,16 @@
 //! functions touch the disk.
 
 pub mod atomic;
+pub mod escape;
 pub mod format;
-pub mod html;
-pub mod markdown;
+mod html;
+mod markdown;
 pub mod methods;
 pub mod page;
 pub mod plot;
 pub mod quoted;
 pub mod table;
+mod written_page;
 
 use std::path::PathBuf;
 

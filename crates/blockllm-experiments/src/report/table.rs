@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::html::escape;
-use super::markdown::escape as escape_markdown;
+use super::escape::{html as escape, markdown as escape_markdown};
 
 /// How the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

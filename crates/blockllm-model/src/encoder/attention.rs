@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, Linear};
 use burn::tensor::Tensor;
 
-use super::layer::ResidualOutput;
+use super::residual_output::ResidualOutput;
 use crate::dropout::of_attention;
 
 /// Attention, its output projection and the norm behind them.

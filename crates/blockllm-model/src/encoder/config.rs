@@ -1,11 +1,6 @@
 //! `EncoderConfig`: the shape of a BERT or RoBERTa under Hugging Face's names, validated in one place.
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
-use super::config_json::EncoderConfigJson;
-use crate::{Labels, ModelError, config_file};
+use crate::{Labels, ModelError};
 
 /// Which of the two architectures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +24,7 @@ impl EncoderKind {
 /// Everything that fixes the shape and the arithmetic of an encoder and its head.
 ///
 /// In JSON it is a Hugging Face `config.json`, of which keys that do not concern the model are passed over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "EncoderConfigJson", into = "EncoderConfigJson")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
     /// BERT or RoBERTa.
     pub kind: EncoderKind,
@@ -112,15 +106,6 @@ impl EncoderConfig {
         self.attention_probs_dropout_prob = share;
         self.classifier_dropout = None;
         self
-    }
-
-    /// Reads and validates the `config.json` of the folder `dir`.
-    ///
-    /// # Errors
-    ///
-    /// When the file is missing, no JSON, lacks a size, or describes another model than BERT or RoBERTa.
-    pub fn from_folder(dir: &Path) -> Result<Self, ModelError> {
-        Self::from_file(&config_file::in_folder(dir)?)
     }
 
     /// The longest text in tokens.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::config::{EncoderConfig, EncoderKind};
 use crate::{Labels, ModelError, config_file};
@@ -46,12 +47,34 @@ impl EncoderConfig {
         json.into_config(&path.display().to_string())
     }
 
+    /// Reads and validates the `config.json` of the folder `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When the file is missing, no JSON, lacks a size, or describes another model than BERT or RoBERTa.
+    pub fn from_folder(dir: &Path) -> Result<Self, ModelError> {
+        Self::from_file(&config_file::in_folder(dir)?)
+    }
+
     /// The text of a `config.json` that transformers 4 and 5 both read.
     pub fn to_json(&self) -> String {
         let json = EncoderConfigJson::from(self.clone());
         let text = serde_json::to_string_pretty(&json)
             .expect("a struct of numbers, strings and lists is always valid JSON");
         config_file::with_keys(&text, self.labels.json_keys())
+    }
+}
+
+impl Serialize for EncoderConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        EncoderConfigJson::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EncoderConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = EncoderConfigJson::deserialize(deserializer)?;
+        json.try_into().map_err(D::Error::custom)
     }
 }
 

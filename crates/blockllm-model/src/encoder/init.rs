@@ -7,9 +7,10 @@ use super::attention::{EncoderAttention, EncoderSelfAttention};
 use super::classifier::{ClassificationHead, EncoderForSequenceClassification};
 use super::config::{EncoderConfig, EncoderKind};
 use super::embeddings::EncoderEmbeddings;
-use super::layer::{EncoderLayer, Intermediate, ResidualOutput};
+use super::layer::{EncoderLayer, Intermediate};
 use super::layer_norm::LayerNorm;
 use super::model::{EncoderModel, EncoderStack, Pooler};
+use super::residual_output::ResidualOutput;
 use crate::init::{Fresh, materialize};
 
 /// Random streams of the head begin here, so that the head of one seed does not depend on the layers below it.

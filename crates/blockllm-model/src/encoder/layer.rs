@@ -2,12 +2,11 @@
 
 use blockllm_kernels::{Visibility, gelu, linear_layer};
 use burn::module::Module;
-use burn::nn::{Dropout, Linear};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::attention::EncoderAttention;
-use super::layer_norm::LayerNorm;
-use crate::dropout::dropped;
+use super::residual_output::ResidualOutput;
 
 /// A post-norm transformer layer.
 #[derive(Module, Debug)]
@@ -50,30 +49,5 @@ impl Intermediate {
     /// - output: `[B, T, I]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         gelu(linear_layer(&self.dense, hidden))
-    }
-}
-
-/// `layer_norm(dropout(dense(x)) + residual)`.
-#[derive(Module, Debug)]
-pub struct ResidualOutput {
-    /// `[D or I, D]`.
-    pub dense: Linear,
-    /// The norm behind the sum.
-    pub layer_norm: LayerNorm,
-    /// On what is added to the residual stream.
-    pub dropout: Dropout,
-}
-
-impl ResidualOutput {
-    /// Adds to the residual stream and normalizes it.
-    ///
-    /// # Shapes
-    ///
-    /// - hidden: `[B, T, D or I]`
-    /// - residual: `[B, T, D]`
-    /// - output: `[B, T, D]`
-    pub fn forward(&self, hidden: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let added = dropped(&self.dropout, linear_layer(&self.dense, hidden));
-        self.layer_norm.forward(added + residual)
     }
 }

@@ -24,15 +24,17 @@ mod keys;
 mod layer;
 mod layer_norm;
 mod model;
+mod residual_output;
 
 pub use attention::{EncoderAttention, EncoderSelfAttention};
 pub use classifier::{ClassificationHead, EncoderForSequenceClassification};
 pub use config::{EncoderConfig, EncoderKind};
 pub use embeddings::EncoderEmbeddings;
 pub use keys::hf_key;
-pub use layer::{EncoderLayer, Intermediate, ResidualOutput};
+pub use layer::{EncoderLayer, Intermediate};
 pub use layer_norm::LayerNorm;
 pub use model::{EncoderModel, EncoderStack, Pooler};
+pub use residual_output::ResidualOutput;
 
 pub use crate::hf::encoder::{
     load_encoder, load_for_sequence_classification, load_for_sequence_classification_as, save_pretrained,

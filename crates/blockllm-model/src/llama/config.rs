@@ -1,17 +1,13 @@
 //! `LlamaConfig`: the shape of a Llama model under Hugging Face's names, validated in one place.
 
-use serde::{Deserialize, Serialize};
-
-use super::config_json::LlamaConfigJson;
-use super::rope::RopeScaling;
+use super::rope_scaling::RopeScaling;
 use crate::ModelError;
 
 /// Everything that fixes the shape and the arithmetic of a Llama model.
 ///
 /// In JSON it is a Hugging Face `config.json`, of which keys that do not concern the model are passed over;
 /// [`load_pretrained`](crate::hf::load_pretrained) reads it from a folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "LlamaConfigJson", into = "LlamaConfigJson")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
     /// Number of tokens `V`.
     pub vocab_size: usize,

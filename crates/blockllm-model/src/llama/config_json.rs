@@ -5,11 +5,12 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::config::LlamaConfig;
-use super::rope::RopeScaling;
 use super::rope_json::RopeJson;
+use super::rope_scaling::RopeScaling;
 use crate::{ModelError, config_file};
 
 /// What transformers calls the language model.
@@ -77,6 +78,19 @@ impl LlamaConfig {
         let json = LlamaConfigJson::from(self.clone());
         serde_json::to_string_pretty(&json)
             .expect("a struct of numbers, strings and lists is always valid JSON")
+    }
+}
+
+impl Serialize for LlamaConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        LlamaConfigJson::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LlamaConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = LlamaConfigJson::deserialize(deserializer)?;
+        json.try_into().map_err(D::Error::custom)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rope::RopeScaling;
+use super::rope_scaling::RopeScaling;
 use crate::ModelError;
 
 /// `rope_scaling` of version 4 or `rope_parameters` of version 5.

@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::generate::GenerateConfig;
+use super::generate_config::GenerateConfig;
 
 /// The first of the largest logits.
 pub(super) fn greedy(logits: &[f32]) -> u32 {

@@ -1,5 +1,5 @@
 //! `blockllm`, `blockllm-no-visits` and `suboptimal`: by gradient norm, selected again when the loss stalls.
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 
 /// How norms order the candidates.

@@ -1,5 +1,5 @@
 //! `cyclic`: the blocks in turn, every `k` steps (`BAdam`).
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
 };

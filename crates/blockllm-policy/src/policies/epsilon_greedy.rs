@@ -1,5 +1,5 @@
 //! `epsilon-greedy`: by norm, but now and then at random, ever more rarely.
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 use rand::{RngExt, seq::SliceRandom};
 

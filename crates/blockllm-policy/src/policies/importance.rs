@@ -1,5 +1,5 @@
 //! `importance`: blocks drawn with a probability made of their norms (MISA).
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, every_k_steps};
 use rand::RngExt;
 

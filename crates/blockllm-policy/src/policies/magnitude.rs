@@ -1,5 +1,5 @@
 //! `magnitude`: the blocks with the largest weights.
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
 };

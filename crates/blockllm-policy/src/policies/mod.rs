@@ -1,5 +1,6 @@
 //! The built-in policies, one file each, and their names on the command line.
 mod all;
+mod at_least_one;
 mod blockllm;
 mod cyclic;
 mod epsilon_greedy;
@@ -166,16 +167,4 @@ impl PolicyConfig {
             Self::All => Box::new(All),
         })
     }
-}
-
-/// An interval or a patience of at least one.
-fn at_least_one(field: &'static str, value: u64) -> Result<u64, PolicyError> {
-    if value == 0 {
-        return Err(PolicyError::Setting {
-            field,
-            value: "0".into(),
-            mend: "use 1 or more".into(),
-        });
-    }
-    Ok(value)
 }

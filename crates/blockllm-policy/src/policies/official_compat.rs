@@ -1,5 +1,5 @@
 //! `official-compat`: the selection rule of the authors' released code, for comparison with the paper's.
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, SelectContext, Take};
 
 /// Selects as the authors' public code does, which is not what the paper says (ALGORITHM, last section).

@@ -1,5 +1,5 @@
 //! `random`: uniformly drawn blocks every `k` steps (LISA).
-use super::at_least_one;
+use super::at_least_one::at_least_one;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
 };

@@ -88,7 +88,7 @@ fn picture(
 
 /// A picture that says what it is to whoever cannot see it.
 fn titled(svg: &str, title: &str) -> String {
-    let title = super::html::escape(title);
+    let title = super::escape::html(title);
     let named = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}\" "), 1);
     match named
         .find("<svg ")

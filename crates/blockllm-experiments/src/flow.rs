@@ -1,0 +1,174 @@
+//! How an experiment goes: plan, runs, report, and what is said of runs that diverged.
+use crate::experiment::{Experiment, PartRun, PlannedRun, Runs};
+use crate::outcome::{DivergedRun, Outcome, check_diverged};
+use crate::{Cli, alone, dry_run, recorded_run, report_folder};
+use anyhow::{Context, Result};
+
+/// Makes every run of `E` that is not complete yet, then writes the report of the complete ones.
+///
+/// # Errors
+/// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report of
+/// all others is written.
+pub fn run<E: Experiment>(cli: &Cli) -> Result<()> {
+    let mut plan = E::plan(cli)?;
+    eprintln!("{}", plan.describe());
+    for note in plan.notes() {
+        eprintln!("note: {note}");
+    }
+    if cli.dry_run {
+        let runs = plan.runs(cli)?;
+        let lines = runs.iter().map(|run| (run.settings.as_str(), &run.place));
+        dry_run::show(&plan.table(cli), lines);
+        return Ok(());
+    }
+    plan.prepare(cli)?;
+    // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
+    let runs = make_all(cli, plan.runs(cli)?)?;
+    plan.conclude(cli);
+    if cli.alone.is_some() {
+        return Ok(());
+    }
+    if !runs.complete.is_empty() {
+        let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
+        report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders)?;
+    }
+    check_diverged(&runs.diverged, runs.complete.len())
+}
+
+/// Makes the runs that this process is to make; one that diverges does not take the others with it.
+fn make_all<P>(cli: &Cli, planned: Vec<PlannedRun<'_, P>>) -> Result<Runs<P>> {
+    let mut runs = Runs {
+        complete: Vec::new(),
+        diverged: Vec::new(),
+    };
+    for planned in planned
+        .into_iter()
+        .filter(|run| alone::is_wanted(cli, &run.place))
+    {
+        let PlannedRun {
+            place, title, job, ..
+        } = planned;
+        match recorded_run::make(cli, &place, &*job).with_context(|| title.clone())? {
+            Outcome::Complete(run) => runs.complete.push(PartRun {
+                part: planned.part,
+                run: *run,
+            }),
+            Outcome::Diverged { message, is_new } => {
+                eprintln!("{title}: {message}; going on with the other runs");
+                runs.diverged.push(DivergedRun {
+                    method: planned.method.to_owned(),
+                    description: format!("{title}: {message}"),
+                    is_new,
+                });
+            }
+        }
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::NotTaken;
+    use crate::recorded_run::Job;
+    use crate::report::Page;
+    use crate::run_place::RunPlace;
+    use anyhow::bail;
+    use blockllm_train::{Checkpoints, RunFolder, RunResult, TrainError};
+    use clap::Parser;
+    use std::cell::Cell;
+    use std::path::Path;
+
+    thread_local! {
+        static PREPARED: Cell<usize> = const { Cell::new(0) };
+        static TRAINED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Two runs whose numbers are none.
+    struct Hopeless;
+
+    impl Experiment for Hopeless {
+        const NAME: &'static str = "hopeless";
+        const NOT_TAKEN: NotTaken = &[];
+        type Part = usize;
+
+        fn plan(_: &Cli) -> Result<Self> {
+            Ok(Self)
+        }
+
+        fn describe(&self) -> String {
+            "hopeless: two runs".into()
+        }
+
+        fn prepare(&mut self, _: &Cli) -> Result<()> {
+            PREPARED.set(PREPARED.get() + 1);
+            Ok(())
+        }
+
+        fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, usize>>> {
+            let run = |part: usize| {
+                Ok(PlannedRun {
+                    place: RunPlace::find(cli, &cli.out, "adamw-0", &part, &"no data")?,
+                    part,
+                    method: "adamw",
+                    title: format!("run {part}"),
+                    settings: format!("run {part}"),
+                    job: Box::new(Self),
+                })
+            };
+            (0..2).map(run).collect()
+        }
+
+        fn page(&self, _: &Cli, _: &Runs<usize>) -> Result<Page> {
+            bail!("there is nothing to report")
+        }
+    }
+
+    impl Job for Hopeless {
+        fn train(&self, _: &mut RunFolder, _: &Checkpoints) -> Result<RunResult> {
+            TRAINED.set(TRAINED.get() + 1);
+            Err(TrainError::Logits.into())
+        }
+
+        fn outputs(&self) -> Vec<&'static str> {
+            Vec::new()
+        }
+
+        fn write_outputs(&self, _: &Path, _: &Checkpoints, _: &RunResult) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn cli(out: &Path, more: &[&str]) -> Cli {
+        let words = ["runner", Hopeless::NAME, "--out", out.to_str().unwrap()];
+        Cli::parse_from(words.iter().chain(more))
+    }
+
+    #[test]
+    fn a_dry_run_prepares_and_trains_nothing() {
+        let out = tempfile::tempdir().unwrap();
+        run::<Hopeless>(&cli(out.path(), &["--dry-run"])).unwrap();
+        assert_eq!((PREPARED.get(), TRAINED.get()), (0, 0));
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_run_that_diverges_does_not_take_the_others_with_it_and_is_told_at_the_end() {
+        let out = tempfile::tempdir().unwrap();
+        let error = run::<Hopeless>(&cli(out.path(), &[])).unwrap_err().to_string();
+        assert_eq!((PREPARED.get(), TRAINED.get()), (1, 2));
+        assert!(error.contains("2 of the runs diverged"), "{error}");
+        assert!(error.contains("run 0: ") && error.contains("run 1: "), "{error}");
+    }
+
+    #[test]
+    fn a_process_made_for_one_run_makes_that_one() {
+        let out = tempfile::tempdir().unwrap();
+        let whole = cli(out.path(), &[]);
+        let place = Hopeless.runs(&whole).unwrap()[1].place.path.clone();
+        let alone = cli(out.path(), &["--alone", place.to_str().unwrap()]);
+        run::<Hopeless>(&alone).unwrap();
+        assert_eq!(TRAINED.get(), 1);
+        assert!(place.join("config.json").is_file());
+    }
+}

@@ -1,0 +1,83 @@
+//! How tokens are chosen in generation, and when it stops.
+
+use crate::ModelError;
+
+/// How tokens are chosen, and when to stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateConfig {
+    /// Most tokens to add to the prompt.
+    pub max_new_tokens: usize,
+    /// 0 always takes the likeliest token; higher is more random.
+    pub temperature: f64,
+    /// Draw from this many likeliest tokens only.
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens that hold this share of the probability, in `(0, 1]`.
+    pub top_p: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Tokens after which generation stops; the token itself is kept. Empty never stops early.
+    pub stop_at: Vec<u32>,
+    /// Keep keys and values of past tokens; without, every token computes the whole text anew.
+    pub use_cache: bool,
+}
+
+impl GenerateConfig {
+    /// The likeliest token every time.
+    pub fn greedy(max_new_tokens: usize) -> Self {
+        Self::sampling(max_new_tokens, 0.0, 0)
+    }
+
+    /// Tokens drawn at `temperature` from all of the vocabulary.
+    pub fn sampling(max_new_tokens: usize, temperature: f64, seed: u64) -> Self {
+        Self {
+            max_new_tokens,
+            temperature,
+            top_k: None,
+            top_p: 1.0,
+            seed,
+            stop_at: Vec::new(),
+            use_cache: true,
+        }
+    }
+
+    /// The same, stopping after any of `tokens` (such as `LlamaConfig::eos_token_id`).
+    #[must_use]
+    pub fn with_stop_at(mut self, tokens: impl Into<Vec<u32>>) -> Self {
+        self.stop_at = tokens.into();
+        self
+    }
+
+    /// The same, with or without a cache.
+    #[must_use]
+    pub fn with_use_cache(mut self, use_cache: bool) -> Self {
+        self.use_cache = use_cache;
+        self
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Config`] naming the field.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let refuse = |field: &str, expected: &str, found: f64| {
+            Err(ModelError::config(
+                "GenerateConfig",
+                field,
+                expected,
+                found,
+                "correct the value",
+            ))
+        };
+        if !self.temperature.is_finite() || self.temperature < 0.0 {
+            return refuse("temperature", "0 or more", self.temperature);
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return refuse("top_p", "more than 0, at most 1", self.top_p);
+        }
+        if self.top_k == Some(0) {
+            return refuse("top_k", "at least 1", 0.0);
+        }
+        Ok(())
+    }
+}
