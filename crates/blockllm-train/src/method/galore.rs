@@ -1,7 +1,7 @@
 //! `GaLore` (arXiv 2403.03507): everything is trained, the moments of the large matrices in a low-rank subspace.
 use super::fine_tuning::decoder_matrices;
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
-use crate::memory::plan::{ParameterState, Part, PlannedParameter, PlannedStep, Scheme, StatePlace};
+use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, SvdMethod};
 use blockllm_policy::{Role, Roles};
@@ -129,13 +129,6 @@ impl TrainingMethod for GaLoreMethod {
             pretraining: 1e-2,
             ..LearningRates::default()
         }
-    }
-
-    fn plan(&self, parameters: Vec<PlannedParameter>, _: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
-        Ok(Scheme {
-            state_with_update: true,
-            ..Scheme::dense(parameters)
-        })
     }
 
     /// A basis and moments in its subspace, or moments over all entries.

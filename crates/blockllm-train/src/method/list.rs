@@ -4,7 +4,8 @@ use super::algorithm::Algorithm;
 use super::badam::BAdam;
 use super::hands::Hands;
 use super::lisa::Lisa;
-use super::{BlockMethod, GaLoreMethod, LoraMethod, TrainingMethod, setting};
+use super::{BlockMethod, GaLoreMethod, LoraMethod, Method, TrainingMethod, setting};
+use crate::TrainError;
 use burn::module::Module;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -141,6 +142,23 @@ impl Methods {
         let first_of_kind = self.0.iter().filter(|room| kinds.insert(room.kind));
         let help: String = first_of_kind.map(|room| (room.help)()).collect();
         help.trim_end().to_owned()
+    }
+
+    /// `method`, which a record gave, as one of these: a record by itself is of [ours](Self::built_in) only.
+    ///
+    /// # Errors
+    /// When its settings are not those of its kind.
+    pub fn recognize(&self, method: &Method) -> Result<Method, TrainError> {
+        let (kind, settings) = (method.algorithm.kind_name(), method.algorithm.to_json());
+        let mut method = method.clone();
+        if let Some(read) = self.read(kind, settings) {
+            method.algorithm = read.map_err(|error| TrainError::Setting {
+                field: "method_config",
+                value: method.label.clone(),
+                mend: format!("{error}; is the record of another version of this program?"),
+            })?;
+        }
+        Ok(method)
     }
 
     /// The algorithm called `name`; `None` where there is none.

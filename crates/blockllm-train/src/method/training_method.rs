@@ -13,6 +13,39 @@ use std::fmt::Debug;
 /// Only [`kind`](Self::kind), [`optimizer`](Self::optimizer) and [`planned_state`](Self::planned_state) have no default: the
 /// defaults are those of a method that trains everything and has no settings. `examples/own_method.rs` is one in another
 /// crate. What the command line calls it, [`NamedMethod`](super::NamedMethod) says.
+///
+/// ```
+/// use blockllm_policy::PolicyConfig;
+/// use blockllm_train::memory::plan::{ParameterState, PlannedParameter, StatePlace};
+/// use blockllm_train::{Algorithm, BlockMethod, TrainConfig, TrainError, TrainingMethod, TrainingOptimizer};
+/// use burn::module::Module;
+/// use burn::nn::Linear;
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Dense `AdamW`, under another name.
+/// #[derive(Clone, Debug, Serialize, Deserialize)]
+/// struct Plain {}
+///
+/// impl TrainingMethod for Plain {
+///     fn kind() -> &'static str {
+///         "plain"
+///     }
+///     fn optimizer<M: Module + 'static>(
+///         &self,
+///         module: &M,
+///         config: &TrainConfig,
+///     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
+///         BlockMethod::new(PolicyConfig::All, 0.0).optimizer(module, config)
+///     }
+///     fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
+///         BlockMethod::new(PolicyConfig::All, 0.0).planned_state(parameter, kept, place)
+///     }
+/// }
+///
+/// let plain = Algorithm::of(Plain {}).for_module::<Plain, Linear>();
+/// assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"plain":{}}"#);
+/// assert!(plain.get::<Plain>().is_some());
+/// ```
 pub trait TrainingMethod: MethodObject + Debug + Send + Sync {
     /// Its key in run records, beside which its settings stand.
     fn kind() -> &'static str

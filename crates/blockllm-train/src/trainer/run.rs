@@ -163,12 +163,8 @@ impl<'a, O: Objective> Run<'a, O> {
             .count(micro_batches.gradient_bytes(), self.optimizer.state_bytes());
         self.meter.sample();
         self.optimizer.observe(loss)?;
-        if !grad_norm.is_finite() {
-            return Err(OptimError::BadLoss {
-                step,
-                loss: grad_norm,
-            }
-            .into());
+        if let Some(loss) = [loss, grad_norm].into_iter().find(|number| !number.is_finite()) {
+            return Err(OptimError::BadLoss { step, loss }.into());
         }
         let wait_ms = waited.as_secs_f64() * 1e3;
         self.tally.wait_ms += wait_ms;

@@ -77,7 +77,7 @@ pub struct Scheme {
 }
 
 impl Scheme {
-    /// Every entry of `parameters` at every step; nothing is measured.
+    /// Every entry of `parameters` at every step; nothing is measured, and each has its state from its first update on.
     pub fn dense(parameters: Vec<PlannedParameter>) -> Self {
         let entries = parameters.iter().map(|parameter| parameter.entries);
         Self {
@@ -87,7 +87,7 @@ impl Scheme {
             sweep: Vec::new(),
             always: Vec::new(),
             probed: Vec::new(),
-            state_with_update: false,
+            state_with_update: true,
         }
     }
 

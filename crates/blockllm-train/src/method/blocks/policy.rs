@@ -6,6 +6,34 @@ use std::fmt::Debug;
 
 /// The settings that a policy is built from, as run records have them. With this a policy of your own is a method with all
 /// settings of [`BlockMethod`](crate::BlockMethod), under its name on the command line: `NAME:SPARSITY+KEY=VALUE`.
+///
+/// ```
+/// use blockllm_policy::{Policy, PolicyError, RandomBlocks};
+/// use blockllm_train::{BlockMethod, Methods, PolicySettings};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// struct Dice {
+///     interval: u64,
+/// }
+///
+/// impl PolicySettings for Dice {
+///     fn kind() -> &'static str {
+///         "dice"
+///     }
+///     fn named(_: &str) -> Self {
+///         Self { interval: 50 }
+///     }
+///     fn build(&self) -> Result<Box<dyn Policy>, PolicyError> {
+///         Ok(Box::new(RandomBlocks::new(self.interval, None)?))
+///     }
+/// }
+///
+/// let methods = Methods::built_in().with::<BlockMethod<Dice>>();
+/// let method = methods.parse("dice:0.9+norm=grad")?;
+/// assert_eq!(method.algorithm.sparsity(), Some(0.9));
+/// # Ok::<(), blockllm_train::TrainError>(())
+/// ```
 pub trait PolicySettings:
     Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
