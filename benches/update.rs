@@ -1,7 +1,10 @@
 //! One `AdamW` update of a parameter of 16 million entries, on every device of the build: all of them, those of a mask in
-//! the dense form, and a million in the compact one; and what the compact one took while burn's `select_assign` wrote it.
+//! the dense form, and a million in the compact one, in f32 and in 8-bit codes; and what the compact one took while burn's `select_assign` wrote it.
 use blockllm_benches::few_samples;
-use blockllm_kernels::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateStep, update};
+use blockllm_kernels::{
+    CODE_WORDS, Coding, EXCLUDED, FusedRule, StateArray, Trained, TrainedEntries, UpdateStep, code_blocks,
+    update,
+};
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -19,6 +22,18 @@ const STEP: UpdateStep = UpdateStep {
     learning_rate: 1e-3,
     state_step: 1,
     rounding: blockllm_kernels::Rounding::Nearest,
+    codings: [
+        Coding {
+            non_negative: false,
+            excluding: false,
+            offset: 0.5,
+        },
+        Coding {
+            non_negative: true,
+            excluding: false,
+            offset: 0.5,
+        },
+    ],
 };
 
 fn devices() -> Vec<(&'static str, Device)> {
@@ -51,18 +66,36 @@ fn updates(criterion: &mut Criterion) {
             .map(|entry| if entry % APART == 0 { 0.0 } else { EXCLUDED })
             .collect();
         let marks = Tensor::<1>::from_data(TensorData::new(marks, [ENTRIES]), (&device, DType::F32));
-        let zeros = |len| filled(len, 0.0, &device);
+        let zeros = |len| StateArray::F32(filled(len, 0.0, &device));
+        let codes = |len: usize| {
+            let words = vec![0; code_blocks(len) * CODE_WORDS];
+            let data = TensorData::new(words, [code_blocks(len) * CODE_WORDS]);
+            StateArray::Int8 {
+                words: Tensor::from_data(data, (&device, DType::I32)),
+                scales: filled(code_blocks(len), 1e-6, &device),
+            }
+        };
         for (form, entries, state) in [
             ("all 16M", TrainedEntries::All, [zeros(ENTRIES), zeros(ENTRIES)]),
             (
                 "1M of 16M, dense",
                 TrainedEntries::Marked,
-                [marks, zeros(ENTRIES)],
+                [StateArray::F32(marks), zeros(ENTRIES)],
             ),
             (
                 "1M of 16M, compact",
                 TrainedEntries::At(&indices),
                 [zeros(trained), zeros(trained)],
+            ),
+            (
+                "all 16M, coded",
+                TrainedEntries::All,
+                [codes(ENTRIES), codes(ENTRIES)],
+            ),
+            (
+                "1M of 16M, compact and coded",
+                TrainedEntries::At(&indices),
+                [codes(trained), codes(trained)],
             ),
         ] {
             let mut of = Some(Trained {

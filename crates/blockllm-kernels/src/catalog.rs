@@ -31,6 +31,7 @@ pub fn kernels() -> Vec<ListedKernel> {
     crate::gelu::list_kernels(&mut list);
     crate::given_gradient::list_kernels(&mut list);
     crate::layer_norm::list_kernels(&mut list);
+    crate::normalised::list_kernels(&mut list);
     crate::rms_norm::list_kernels(&mut list);
     crate::rotary::list_kernels(&mut list);
     crate::scatter::list_kernels(&mut list);

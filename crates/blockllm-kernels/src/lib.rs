@@ -49,6 +49,7 @@ mod host;
 mod launches;
 mod layer_norm;
 mod linear;
+mod normalised;
 #[cfg(feature = "cuda")]
 pub mod ptx;
 mod rms_norm;
@@ -75,10 +76,14 @@ pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use launches::launches_of;
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use linear::{LinearBackend, linear, linear_layer, product};
+pub use normalised::{NormalisedBackend, NormalisedStep, Stay, column_sums_of_squares, normalised_update};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use rotary::{RotaryBackend, rotary};
 pub use scatter::{ScatterBackend, with_values_at};
 pub use sums::{SumsBackend, norm_and_factor, with_sum_of_squares};
 pub use swiglu::{SwigluBackend, swiglu};
 pub use top_k::{Kept, ReadBackError, TopKBackend, at_least, largest, magnitude_thresholds};
-pub use update::{EXCLUDED, FusedRule, Rounding, Trained, TrainedEntries, UpdateBackend, UpdateStep, update};
+pub use update::{
+    CODE_BLOCK, CODE_WORDS, Coding, EXCLUDED, FusedRule, Rounding, SMALLEST_SCALE, StateArray, Trained,
+    TrainedEntries, UpdateBackend, UpdateStep, code_blocks, update,
+};

@@ -1,11 +1,11 @@
 //! One array of optimizer state, in f32 or in 8-bit codes.
-use crate::quantized::{Coding, Int8Blocks, WORDS, blocks, coded_bytes};
+use crate::quantized::{Int8Blocks, coded_bytes};
 use crate::{OptimError, OptimizerRecord};
+use blockllm_kernels::{CODE_WORDS, Coding, StateArray, code_blocks};
 use blockllm_tensors::HeldTensor;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// In what the moments of the trained entries are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,28 +63,28 @@ impl Moments {
         }
     }
 
-    /// Whether it is in codes.
-    pub fn is_coded(&self) -> bool {
-        matches!(self, Self::Int8(_))
-    }
-
-    /// The entries in `range`, which begins at a block of codes.
-    pub fn piece(&self, range: &Range<usize>) -> Self {
+    /// The array as a kernel takes it.
+    pub fn into_kernel(self) -> StateArray {
         match self {
-            Self::F32(values) => Self::F32(Box::new(Tensor::clone(values).slice(range.clone()))),
-            Self::Int8(codes) => Self::Int8(Box::new(codes.piece(range.clone()))),
+            Self::F32(values) => StateArray::F32(*values),
+            Self::Int8(codes) => StateArray::Int8 {
+                words: codes.words,
+                scales: codes.scales,
+            },
         }
     }
 
-    /// Keeps `values` for the entries in `range`, in what the array is kept in.
-    pub fn assign(&mut self, range: &Range<usize>, values: Tensor<1>, coding: Coding) {
-        match self {
-            Self::F32(whole) => {
-                let nothing = Tensor::empty([0], (&values.device(), DType::F32));
-                let taken = std::mem::replace(&mut **whole, nothing);
-                **whole = taken.slice_assign(range.clone(), values);
-            }
-            Self::Int8(codes) => codes.assign(range, Int8Blocks::encode(values, coding)),
+    /// The array of `len` entries as a kernel leaves it.
+    pub fn from_kernel(array: StateArray, len: usize, coding: Coding) -> Self {
+        match array {
+            StateArray::F32(values) => Self::F32(Box::new(values)),
+            StateArray::Int8 { words, scales } => Self::Int8(Box::new(Int8Blocks {
+                words,
+                scales,
+                len,
+                non_negative: coding.non_negative,
+                excluding: coding.excluding,
+            })),
         }
     }
 
@@ -122,17 +122,14 @@ impl Moments {
         record: &mut OptimizerRecord,
         device: &Device,
     ) -> Result<Self, OptimError> {
-        // Earlier versions kept some arrays in f32 that are coded now; the next step codes them.
+        // Earlier versions kept some arrays in f32 that are coded now.
         if !precision.codes(len) || record.tensors.contains_key(name) {
-            let values = record.take(name, len)?;
-            return Ok(Self::F32(Box::new(Tensor::from_data(
-                values,
-                (device, DType::F32),
-            ))));
+            let values = Tensor::from_data(record.take(name, len)?, (device, DType::F32));
+            return Ok(Self::store(values, precision, coding));
         }
         let len = len as usize;
-        let scales = record.take(&format!("{name}.scales"), blocks(len) as u64)?;
-        let words = record.take(&format!("{name}.words"), (blocks(len) * WORDS) as u64)?;
+        let scales = record.take(&format!("{name}.scales"), code_blocks(len) as u64)?;
+        let words = record.take(&format!("{name}.words"), (code_blocks(len) * CODE_WORDS) as u64)?;
         Ok(Self::Int8(Box::new(Int8Blocks {
             words: Tensor::from_data(words, (device, DType::I32)),
             scales: Tensor::from_data(scales, (device, DType::F32)),

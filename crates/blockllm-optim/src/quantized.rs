@@ -1,16 +1,11 @@
 //! 8-bit blockwise codes for moments: 1 byte and 1/64 of an f32 per entry in place of 4 bytes.
-use blockllm_kernels::EXCLUDED;
+use blockllm_kernels::{
+    CODE_BLOCK as BLOCK, CODE_WORDS as WORDS, Coding, EXCLUDED, SMALLEST_SCALE, code_blocks as blocks,
+};
 use burn::tensor::{Bool, DType, Int, Tensor};
-use std::ops::Range;
 
-/// Entries that share a scale.
-pub(crate) const BLOCK: usize = 256;
 /// Codes in one 32-bit word.
-const PER_WORD: usize = 4;
-/// Words of a block.
-pub(crate) const WORDS: usize = BLOCK / PER_WORD;
-/// A smaller scale would be flushed to zero by some devices, and divide by it.
-const SMALLEST_SCALE: f32 = 1e-30;
+const PER_WORD: usize = BLOCK / WORDS;
 
 /// Moments in 8-bit codes, in blocks of [`BLOCK`] entries with the largest magnitude of each as its scale, the idea of
 /// 8-bit optimizers (arXiv 2110.02861).
@@ -36,61 +31,6 @@ pub(crate) struct Int8Blocks {
     pub non_negative: bool,
     /// Whether code 0 stands for [`EXCLUDED`].
     pub excluding: bool,
-}
-
-/// How an array is coded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Coding {
-    /// Whether the fourth root is coded rather than sign and square root.
-    pub non_negative: bool,
-    /// Whether some entries of a signed array may be [`EXCLUDED`].
-    pub excluding: bool,
-    /// What is added to a magnitude in codes before its fraction is cut off; one half rounds to the nearest code.
-    offset: f32,
-}
-
-impl Coding {
-    /// Kept from 0 and 1, so that a quotient that a device makes a little less than one still gets the last code.
-    const MARGIN: f64 = 1.0 / 4096.0;
-
-    /// To the nearest code: for values that are stored once.
-    pub fn nearest(non_negative: bool) -> Self {
-        Self {
-            non_negative,
-            excluding: false,
-            offset: 0.5,
-        }
-    }
-
-    /// The same for an array some entries of which may be [`EXCLUDED`].
-    pub fn with_excluded(mut self, excluding: bool) -> Self {
-        assert!(
-            !(excluding && self.non_negative),
-            "only a signed array has a code to spare"
-        );
-        self.excluding = excluding;
-        self
-    }
-
-    /// For values that are stored anew at every step. What a moment loses in a step is less than half a code, so
-    /// rounded to the nearest it would never fall: the moment of a gradient that has ceased would go on moving its
-    /// weight. Offsets that go round evenly with the steps (the golden ratio's multiples) keep the mean exact, cost
-    /// nothing, need no random numbers, and a resumed run finds them from its step.
-    pub fn of_step(non_negative: bool, step: u64, array: usize) -> Self {
-        let golden = (5.0f64.sqrt() - 1.0) / 2.0;
-        // Half a turn between arrays: the first moment is not rounded up whenever the second is.
-        let turn = (step as f64 * golden + array as f64 * 0.5).fract();
-        Self {
-            non_negative,
-            excluding: false,
-            offset: (Self::MARGIN + turn * (1.0 - 2.0 * Self::MARGIN)) as f32,
-        }
-    }
-}
-
-/// Blocks that `len` entries take.
-pub(crate) fn blocks(len: usize) -> usize {
-    len.div_ceil(BLOCK)
 }
 
 /// Bytes of `len` coded entries: the last block is filled up.
@@ -133,29 +73,6 @@ impl Int8Blocks {
         }
     }
 
-    /// The entries in `range`, which begins at a block.
-    pub fn piece(&self, range: Range<usize>) -> Self {
-        let within = blocks_of(&range);
-        Self {
-            words: self.words.clone().slice(within.start * WORDS..within.end * WORDS),
-            scales: self.scales.clone().slice(within),
-            len: range.len(),
-            ..*self
-        }
-    }
-
-    /// Puts a [`piece`](Self::piece) back.
-    pub fn assign(&mut self, range: &Range<usize>, piece: Self) {
-        let within = blocks_of(range);
-        // Each is taken out, so that nobody else holds it and it is written where it is.
-        let none = |like: &Tensor<1>| Tensor::empty([0], (&like.device(), DType::F32));
-        let scales = std::mem::replace(&mut self.scales, none(&piece.scales));
-        let nothing = Tensor::empty([0], (&scales.device(), DType::I32));
-        let words = std::mem::replace(&mut self.words, nothing);
-        self.words = words.slice_assign(within.start * WORDS..within.end * WORDS, piece.words);
-        self.scales = scales.slice_assign(within, piece.scales);
-    }
-
     /// The values that the codes stand for, `[len]`.
     pub fn decode(&self) -> Tensor<1> {
         let blocks = blocks(self.len);
@@ -176,12 +93,6 @@ impl Int8Blocks {
         };
         values.reshape([blocks * BLOCK]).narrow(0, 0, self.len)
     }
-}
-
-/// The blocks of a range that begins at one.
-fn blocks_of(range: &Range<usize>) -> Range<usize> {
-    debug_assert!(range.start.is_multiple_of(BLOCK), "a piece begins at a block");
-    range.start / BLOCK..blocks(range.end)
 }
 
 /// `rows` with zeros for what is excluded.
@@ -328,27 +239,6 @@ mod tests {
                     assert_eq!(found.to_bits(), expected.to_bits(), "{index}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn pieces_are_those_of_the_whole() {
-        for device in devices() {
-            let values: Vec<f32> = (0..1000).map(|i| ((i * 37) % 101) as f32 * 1e-3 - 0.05).collect();
-            let whole = Int8Blocks::encode(Tensor::from_floats(&*values, &device), Coding::nearest(false));
-            let expected: Vec<f32> = whole.decode().into_data().iter::<f32>().collect();
-            let mut copy = Int8Blocks::encode(
-                Tensor::from_floats(&*vec![0.0; 1000], &device),
-                Coding::nearest(false),
-            );
-            for range in [0..512, 512..1000] {
-                let piece = whole.piece(range.clone());
-                let found: Vec<f32> = piece.decode().into_data().iter::<f32>().collect();
-                assert_eq!(found, expected[range.clone()]);
-                copy.assign(&range, piece);
-            }
-            let found: Vec<f32> = copy.decode().into_data().iter::<f32>().collect();
-            assert_eq!(found, expected);
         }
     }
 

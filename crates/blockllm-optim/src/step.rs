@@ -2,7 +2,7 @@
 use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
 use crate::states::States;
-use blockllm_kernels::{FusedRule, Rounding, Trained, TrainedEntries, UpdateStep, update};
+use blockllm_kernels::{Coding, FusedRule, Rounding, Trained, TrainedEntries, UpdateStep, update};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -87,6 +87,7 @@ fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64, rounding:
         learning_rate,
         state_step: 1,
         rounding,
+        codings: [Coding::default(); 2],
     };
     update(trained, gradient, None, TrainedEntries::All, step).weight
 }

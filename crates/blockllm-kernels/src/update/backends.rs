@@ -5,16 +5,28 @@ use burn::backend::{Backend, ExtensionType, backend_extension};
 
 use super::UpdateStep;
 
-/// The state arrays of a rule, in f32.
+/// The state arrays of a rule, all in f32 or all in 8-bit codes: words and scales of `E` entries, `N` or `K`.
 #[derive(ExtensionType)]
 #[extension_type(fusion: cfg(feature = "fusion"))]
 pub enum StateArrays<B: Backend> {
     /// A rule without state.
     Zero,
-    /// `[N]` or `[K]`.
+    /// `[E]`.
     One(FloatTensor<B>),
-    /// `[N]` or `[K]` each.
+    /// `[E]` each.
     Two(FloatTensor<B>, FloatTensor<B>),
+    /// `[blocks * 64]` and `[blocks]`.
+    OneCoded(IntTensor<B>, FloatTensor<B>),
+    /// The same for each.
+    TwoCoded(IntTensor<B>, FloatTensor<B>, IntTensor<B>, FloatTensor<B>),
+}
+
+/// One of [`StateArrays`].
+#[derive(Debug)]
+pub(crate) enum ArrayParts<B: Backend> {
+    F32(FloatTensor<B>),
+    /// Words and scales.
+    Int8(IntTensor<B>, FloatTensor<B>),
 }
 
 /// A tensor that may be there.
@@ -72,20 +84,34 @@ pub struct Updated<B: Backend> {
 }
 
 impl<B: Backend> StateArrays<B> {
-    pub(crate) fn from_vec(arrays: Vec<FloatTensor<B>>) -> Self {
+    /// # Panics
+    ///
+    /// When there are more than two, or some are coded and some are not.
+    pub(crate) fn from_vec(arrays: Vec<ArrayParts<B>>) -> Self {
+        use ArrayParts::{F32, Int8};
         let mut arrays = arrays.into_iter();
-        match (arrays.next(), arrays.next()) {
-            (None, _) => Self::Zero,
-            (Some(first), None) => Self::One(first),
-            (Some(first), Some(second)) => Self::Two(first, second),
+        match (arrays.next(), arrays.next(), arrays.next()) {
+            (None, ..) => Self::Zero,
+            (Some(F32(first)), None, _) => Self::One(first),
+            (Some(F32(first)), Some(F32(second)), None) => Self::Two(first, second),
+            (Some(Int8(words, scales)), None, _) => Self::OneCoded(words, scales),
+            (Some(Int8(words, scales)), Some(Int8(others, other_scales)), None) => {
+                Self::TwoCoded(words, scales, others, other_scales)
+            }
+            _ => panic!("a rule keeps up to two arrays of state, all in f32 or all in codes"),
         }
     }
 
-    pub(crate) fn into_vec(self) -> Vec<FloatTensor<B>> {
+    pub(crate) fn into_vec(self) -> Vec<ArrayParts<B>> {
+        use ArrayParts::{F32, Int8};
         match self {
             Self::Zero => Vec::new(),
-            Self::One(first) => vec![first],
-            Self::Two(first, second) => vec![first, second],
+            Self::One(first) => vec![F32(first)],
+            Self::Two(first, second) => vec![F32(first), F32(second)],
+            Self::OneCoded(words, scales) => vec![Int8(words, scales)],
+            Self::TwoCoded(words, scales, others, other_scales) => {
+                vec![Int8(words, scales), Int8(others, other_scales)]
+            }
         }
     }
 }

@@ -11,11 +11,14 @@
 //!
 //! The operations and their order are those of the compositions in `blockllm-optim`, entry by entry. An entry of which a
 //! master copy is kept is changed there in f32, and the weight gets its rounded value; without a copy the weight may be
-//! rounded up or down by chance.
+//! rounded up or down by chance. State in 8-bit codes is decoded, changed and coded again within the pass.
 //!
 //! Shape legend: `N` entries of the parameter, `K` trained ones.
 
 mod backends;
+#[cfg(test)]
+mod coded_tests;
+mod codes;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
@@ -23,7 +26,9 @@ mod flex;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backends::ArrayParts;
 pub use backends::{Maybe, Places, StateArrays, UpdateBackend, UpdateParts, Updated};
+pub use codes::{CODE_BLOCK, CODE_WORDS, Coding, SMALLEST_SCALE, code_blocks};
 #[cfg(feature = "cube")]
 pub(crate) use cube::list_kernels;
 
@@ -90,6 +95,8 @@ pub struct UpdateStep {
     pub state_step: u64,
     /// How a weight in half precision without a master copy is rounded.
     pub rounding: Rounding,
+    /// How the state arrays are coded again, where they are in codes.
+    pub codings: [Coding; 2],
 }
 
 /// How an updated weight is rounded to its own type.
@@ -190,13 +197,50 @@ pub enum TrainedEntries<'a> {
     At(&'a Tensor<1, Int>),
 }
 
+/// One array of state.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a parameter has two of them, while it is updated"
+)]
+#[derive(Clone, Debug)]
+pub enum StateArray {
+    /// `[N]` or `[K]`, f32.
+    F32(Tensor<1>),
+    /// In 8-bit codes.
+    Int8 {
+        /// `[blocks * CODE_WORDS]`, i32.
+        words: Tensor<1, Int>,
+        /// `[blocks]`, f32.
+        scales: Tensor<1>,
+    },
+}
+
+impl StateArray {
+    fn into_parts(self) -> ArrayParts<Dispatch> {
+        match self {
+            Self::F32(values) => ArrayParts::F32(values.into_dispatch()),
+            Self::Int8 { words, scales } => ArrayParts::Int8(words.into_dispatch(), scales.into_dispatch()),
+        }
+    }
+
+    fn from_parts(parts: ArrayParts<Dispatch>) -> Self {
+        match parts {
+            ArrayParts::F32(values) => Self::F32(Tensor::from_dispatch(values)),
+            ArrayParts::Int8(words, scales) => Self::Int8 {
+                words: Tensor::from_dispatch(words),
+                scales: Tensor::from_dispatch(scales),
+            },
+        }
+    }
+}
+
 /// What an update changes.
 #[derive(Debug)]
 pub struct Trained {
     /// `[N]`, of any float type.
     pub weight: Tensor<1>,
-    /// In f32, as many as the rule keeps; `[N]` or `[K]`.
-    pub state: Vec<Tensor<1>>,
+    /// As many as the rule keeps, over `N` or `K` entries; all in f32, or all in codes.
+    pub state: Vec<StateArray>,
     /// The f32 copy of the trained weights, laid out as the state, where one is kept.
     pub master: Option<Tensor<1>>,
 }
@@ -211,7 +255,7 @@ pub struct Trained {
 ///
 /// # Panics
 ///
-/// When `of` has not as many state arrays as the rule keeps.
+/// When `of` has not as many state arrays as the rule keeps, or some are coded and some are not.
 pub fn update(
     of: Trained,
     gradient: Tensor<1>,
@@ -225,7 +269,7 @@ pub fn update(
         None => Maybe::Absent,
     };
     let parts = UpdateParts {
-        state: StateArrays::from_vec(of.state.into_iter().map(Tensor::into_dispatch).collect()),
+        state: StateArrays::from_vec(of.state.into_iter().map(StateArray::into_parts).collect()),
         master: maybe(of.master),
         clip: maybe(clip.cloned()),
         places: match entries {
@@ -241,7 +285,7 @@ pub fn update(
             .state
             .into_vec()
             .into_iter()
-            .map(Tensor::from_dispatch)
+            .map(StateArray::from_parts)
             .collect(),
         master: updated.master.into_option().map(Tensor::from_dispatch),
     }

@@ -2,13 +2,13 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::{EXCLUDED, FusedRule, Trained, TrainedEntries, UpdateStep, update};
+use super::{Coding, EXCLUDED, FusedRule, StateArray, Trained, TrainedEntries, UpdateStep, update};
 use crate::Rounding;
 use crate::testing::{devices, float_types, numbers};
 
 const LEN: usize = 40_000;
 
-const RULES: [FusedRule; 4] = [
+pub(super) const RULES: [FusedRule; 4] = [
     FusedRule::AdamW {
         beta_1: 0.9,
         beta_2: 0.99,
@@ -39,8 +39,16 @@ fn on(device: &Device, dtype: DType, values: &[f32]) -> Tensor<1> {
     Tensor::<1>::from_data(data, (device, DType::F32)).cast(dtype)
 }
 
+/// The numbers of an array in f32.
+fn values(array: StateArray) -> Vec<f64> {
+    match array {
+        StateArray::F32(values) => numbers(values),
+        StateArray::Int8 { .. } => panic!("nothing was coded"),
+    }
+}
+
 /// The new weight and state of an entry.
-fn exact(step: &UpdateStep, weight: f64, gradient: f64, state: &[f64]) -> (f64, Vec<f64>) {
+pub(super) fn exact(step: &UpdateStep, weight: f64, gradient: f64, state: &[f64]) -> (f64, Vec<f64>) {
     let (rate, steps) = (step.learning_rate, step.state_step as f64);
     let mix = |beta: f32, old: f64, new: f64| f64::from(beta) * old + (1.0 - f64::from(beta)) * new;
     let sign = |value: f64| if value == 0.0 { 0.0 } else { value.signum() };
@@ -123,7 +131,7 @@ impl Case {
         let updated = update(
             Trained {
                 weight: weight.clone(),
-                state: state.iter().map(|array| f32s(array)).collect(),
+                state: state.iter().map(|array| StateArray::F32(f32s(array))).collect(),
                 master: master.as_deref().map(f32s),
             },
             gradient.clone(),
@@ -137,7 +145,7 @@ impl Case {
         );
         let (before, gradient) = (numbers(weight), numbers(gradient));
         let after = numbers(updated.weight);
-        let arrays: Vec<_> = updated.state.into_iter().map(numbers).collect();
+        let arrays: Vec<_> = updated.state.into_iter().map(values).collect();
         let masters = updated.master.map(numbers);
         let mut expected = before.clone();
         for (position, entry) in trained.iter().enumerate() {
@@ -201,6 +209,7 @@ fn every_rule_on_every_form_is_that_of_its_equations() {
                             learning_rate: 0.01,
                             state_step: 3,
                             rounding: Rounding::Nearest,
+                            codings: [Coding::default(); 2],
                         };
                         let case = Case {
                             kind,
@@ -230,7 +239,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
             let updated = update(
                 Trained {
                     weight: on(&device, DType::F32, &some(LEN, 1, -1.0)),
-                    state: vec![zeros(), zeros()],
+                    state: vec![StateArray::F32(zeros()), StateArray::F32(zeros())],
                     master: None,
                 },
                 on(&device, DType::F32, &some(LEN, 2, -1.0)),
@@ -241,6 +250,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
                     learning_rate: 0.01,
                     state_step: 1,
                     rounding: Rounding::Nearest,
+                    codings: [Coding::default(); 2],
                 },
             );
             updated.weight.into_data()
@@ -259,7 +269,7 @@ fn stepped(
 ) -> Vec<f64> {
     const MANY: usize = 20_000;
     let state = match entries {
-        TrainedEntries::Marked => vec![Tensor::zeros([MANY], (device, DType::F32))],
+        TrainedEntries::Marked => vec![StateArray::F32(Tensor::zeros([MANY], (device, DType::F32)))],
         _ => Vec::new(),
     };
     let rule = match entries {
@@ -280,6 +290,7 @@ fn stepped(
         learning_rate: rate,
         state_step: 1,
         rounding,
+        codings: [Coding::default(); 2],
     };
     let gradient = Tensor::ones([MANY], (device, DType::F32));
     update(trained, gradient, None, entries, step)

@@ -3,9 +3,10 @@ use super::{Form, Master, SparseState};
 use crate::moments::Moments;
 use crate::pieces::update_in_pieces;
 use crate::precision::{cast_to, in_f32};
-use crate::quantized::Coding;
 use crate::{StepContext, UpdateRule};
-use blockllm_kernels::{EXCLUDED, Rounding, Trained, TrainedEntries, UpdateStep, update, with_values_at};
+use blockllm_kernels::{
+    Coding, EXCLUDED, Rounding, Trained, TrainedEntries, UpdateStep, update, with_values_at,
+};
 use burn::tensor::{Int, Tensor};
 
 impl SparseState {
@@ -28,77 +29,77 @@ impl SparseState {
             learning_rate,
             state_step: self.steps,
         };
-        let step_of = |rule| UpdateStep {
-            rule,
-            learning_rate,
-            state_step: context.state_step,
-            rounding,
-        };
         let master = self.estimate.master.then(|| self.trained_weights(&weight));
-        if let Some(fused) = rule.fused()
-            && self.arrays.iter().any(Moments::is_coded)
-        {
-            return self.in_coded_pieces(rule, step_of(fused), weight, &gradient, clip, master);
-        }
-        let trained = Trained {
-            weight,
-            state: self.arrays.drain(..).map(|array| array.load()).collect(),
-            master,
+        let (weight, master) = match rule.fused() {
+            Some(fused) => {
+                let step = UpdateStep {
+                    rule: fused,
+                    learning_rate,
+                    state_step: self.steps,
+                    rounding,
+                    codings: [0, 1].map(|array| self.coding_of_step(rule, array)),
+                };
+                self.in_one_pass(step, weight, master, gradient, clip)
+            }
+            None => self.composed(rule, context, weight, master, gradient, clip),
         };
-        let trained = match rule.fused() {
-            Some(fused) => self.in_one_pass(step_of(fused), trained, gradient, clip),
-            None => self.composed(rule, context, trained, gradient, clip),
-        };
-        self.master = trained.master.map(|weights| Master::Ready(Box::new(weights)));
-        let store =
-            |(array, values)| Moments::store(values, self.estimate.moments, self.coding_of_step(rule, array));
-        self.arrays = trained.state.into_iter().enumerate().map(store).collect();
-        trained.weight
+        self.master = master.map(|weights| Master::Ready(Box::new(weights)));
+        weight
     }
 
     /// How an array is coded that is stored anew in this step.
-    pub(super) fn coding_of_step(&self, rule: &dyn UpdateRule, array: usize) -> Coding {
+    fn coding_of_step(&self, rule: &dyn UpdateRule, array: usize) -> Coding {
         self.coding(
             array,
             Coding::of_step(rule.is_non_negative(array), self.steps, array),
         )
     }
 
+    /// The updated weight and its master copy; the kernel has a rule's `step`, and codes of state within it.
     fn in_one_pass(
-        &self,
+        &mut self,
         step: UpdateStep,
-        trained: Trained,
+        weight: Tensor<1>,
+        master: Option<Tensor<1>>,
         gradient: Tensor<1>,
         clip: Option<&Tensor<1>>,
-    ) -> Trained {
-        let entries = match &self.form {
-            Form::Whole => TrainedEntries::All,
-            Form::Dense => TrainedEntries::Marked,
-            Form::Compact(indices) => TrainedEntries::At(indices),
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        let (entries, len) = match &self.form {
+            Form::Whole => (TrainedEntries::All, self.estimate.numel),
+            Form::Dense => (TrainedEntries::Marked, self.estimate.numel),
+            Form::Compact(indices) => (TrainedEntries::At(indices), self.estimate.trained),
         };
-        update(trained, gradient, clip, entries, step)
+        let trained = Trained {
+            weight,
+            state: self.arrays.drain(..).map(Moments::into_kernel).collect(),
+            master,
+        };
+        let trained = update(trained, gradient, clip, entries, step);
+        let arrays = trained.state.into_iter().zip(step.codings);
+        self.arrays = arrays
+            .map(|(array, coding)| Moments::from_kernel(array, len as usize, coding))
+            .collect();
+        (trained.weight, trained.master)
     }
 
+    /// The same of a rule without a kernel.
     fn composed(
-        &self,
+        &mut self,
         rule: &dyn UpdateRule,
         context: StepContext,
-        trained: Trained,
+        weight: Tensor<1>,
+        master: Option<Tensor<1>>,
         gradient: Tensor<1>,
         clip: Option<&Tensor<1>>,
-    ) -> Trained {
-        let Trained {
-            weight,
-            state,
-            master,
-        } = trained;
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        let state = self.arrays.drain(..).map(|array| array.load()).collect();
         let keeps_master = master.is_some();
         let mut gradient = in_f32(gradient);
         if let Some(clip) = clip {
             gradient = gradient * clip.clone();
         }
         let dtype = weight.dtype();
-        match &self.form {
+        let (weight, precise, state) = match &self.form {
             form @ (Form::Whole | Form::Dense) => {
                 // Only one copy may be left, so that pieces can be written in place.
                 let precise = match master {
@@ -113,24 +114,21 @@ impl SparseState {
                     Form::Whole | Form::Compact(_) => update_whole(rule, context, weight, gradient, state),
                 };
                 let (precise, state) = update_in_pieces(precise, gradient, state, update);
-                Trained {
-                    weight: cast_to(precise.clone(), dtype),
-                    state,
-                    master: keeps_master.then_some(precise),
-                }
+                (cast_to(precise.clone(), dtype), precise, state)
             }
             Form::Compact(indices) => {
                 let at = |values: Tensor<1>| values.select(0, Tensor::clone(indices));
                 let precise = master.unwrap_or_else(|| in_f32(at(weight.clone())));
                 let (precise, state) = update_whole(rule, context, precise, at(gradient), state);
                 let rounded = cast_to(precise.clone(), dtype);
-                Trained {
-                    weight: with_values_at(weight, Tensor::clone(indices), rounded),
-                    state,
-                    master: keeps_master.then_some(precise),
-                }
+                let weight = with_values_at(weight, Tensor::clone(indices), rounded);
+                (weight, precise, state)
             }
-        }
+        };
+        let store =
+            |(array, values)| Moments::store(values, self.estimate.moments, self.coding_of_step(rule, array));
+        self.arrays = state.into_iter().enumerate().map(store).collect();
+        (weight, keeps_master.then_some(precise))
     }
 
     /// The weights that the update starts from, in f32 and laid out as the arrays are.

@@ -3,8 +3,7 @@ use super::{Carried, Form, Master, SparseState};
 use crate::UpdateRule;
 use crate::mask::Mask;
 use crate::moments::Moments;
-use crate::quantized::Coding;
-use blockllm_kernels::{EXCLUDED, with_values_at};
+use blockllm_kernels::{Coding, EXCLUDED, with_values_at};
 use burn::tensor::{Bool, DType, Int, Tensor};
 
 impl SparseState {

@@ -1,7 +1,6 @@
 //! Optimizer state of one parameter: whole, dense under a mask, or compact; the cheaper form is chosen.
 mod apply;
 mod carry;
-mod coded;
 mod estimate;
 mod record;
 #[cfg(test)]
@@ -13,8 +12,7 @@ pub(crate) use record::SparseStateRecord;
 use crate::UpdateRule;
 use crate::mask::Mask;
 use crate::moments::{Moments, bytes_of};
-use crate::quantized::Coding;
-use blockllm_kernels::EXCLUDED;
+use blockllm_kernels::{Coding, EXCLUDED};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use estimate::Layout;
 

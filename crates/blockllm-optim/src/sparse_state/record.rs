@@ -1,8 +1,8 @@
 //! The state of one parameter, saved and restored.
 use super::{Form, Master, SparseState, StateEstimate};
 use crate::moments::Moments;
-use crate::quantized::Coding;
 use crate::{MomentPrecision, OptimError, OptimizerRecord, UpdateRule};
+use blockllm_kernels::Coding;
 use blockllm_tensors::HeldTensor;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};

@@ -104,8 +104,8 @@ pub(super) fn set<T: TrainingMethod>(method: &mut T, key: &str, value: &str) -> 
 
 /// Where the second column of `--help` begins.
 const COLUMN: usize = 47;
-/// Where its lines end.
-const WIDTH: usize = 124;
+/// Where its lines end: clap breaks longer ones once more where it does not know the terminal.
+const WIDTH: usize = 99;
 
 /// What `--help` tells of the settings of `T`; nothing where there are none.
 pub(super) fn help<T: TrainingMethod>() -> String {
@@ -151,7 +151,8 @@ mod tests {
         ] {
             assert_eq!(help.matches(row).count(), 1, "{row}\n{help}");
         }
-        assert!(help.lines().all(|line| line.len() <= 124), "{help}");
+        let mut rows = help.lines().filter(|line| line.starts_with(' '));
+        assert!(rows.all(|row| row.len() < 100), "{help}");
     }
 
     #[test]

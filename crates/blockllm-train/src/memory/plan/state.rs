@@ -60,17 +60,10 @@ impl ParameterState {
         } else {
             0
         };
-        // Coded moments are decoded piece by piece, and coded anew: gradient, weight and arrays, twice while they are coded.
-        let decoded = if estimate.is_coded() {
-            let piece = if place.on_host { 1 << 16 } else { 1 << 22 };
-            kept.min(piece) * WORD * (2 * arrays + 4)
-        } else {
-            0
-        };
         Self::default()
             .with(Part::Moments, estimate.moment_bytes())
             .with(Part::Indices, estimate.index_bytes())
             .with(Part::Masters, estimate.master_bytes())
-            .with_update(converted + decoded)
+            .with_update(converted)
     }
 }
