@@ -146,38 +146,3 @@ pub enum Measured {
     /// holds all these gradients.
     Passed,
 }
-
-/// Sign-SGD for candidates outside the selection, as FRUGAL (arXiv 2411.07837) trains its state-free part:
-/// `w -= lr scale sign(g)`. It keeps no state, but their gradients exist at every step: all at once in a whole backward
-/// pass, one layer's at a time where it goes layer by layer. The masked-out entries of selected blocks stay as they are.
-/// Weights in half precision are rounded up or down by chance: such small steps would be lost otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SignSgd {
-    /// Its learning rate as a multiple of the run's.
-    pub scale: f64,
-    /// Which blocks move so.
-    pub reach: Reach,
-}
-
-impl Default for SignSgd {
-    fn default() -> Self {
-        Self {
-            scale: 0.1,
-            reach: Reach::All,
-        }
-    }
-}
-
-impl SignSgd {
-    pub(crate) fn validate(self) -> Result<(), OptimError> {
-        if self.scale.is_finite() && self.scale > 0.0 {
-            return Ok(());
-        }
-        Err(OptimError::Setting {
-            field: "inactive.scale",
-            value: self.scale.to_string(),
-            mend: "use a positive number such as 0.1, or no inactive rule",
-        })
-    }
-}

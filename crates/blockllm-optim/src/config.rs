@@ -1,9 +1,8 @@
 //! Settings of the block optimizer; each **choice** of ALGORITHM is one field.
 use crate::choices::{
-    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SignSgd,
-    SweepMode,
+    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SweepMode,
 };
-use crate::{MomentPrecision, OptimError, Update};
+use crate::{Groups, InactiveRule, MomentPrecision, OptimError, Update};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
 
 /// Settings of a [`BlockOptimizer`](crate::BlockOptimizer).
@@ -35,8 +34,14 @@ pub struct BlockOptimizerConfig {
     pub moment_precision: MomentPrecision,
     /// How trained weights in half precision are kept.
     pub half_weights: HalfWeights,
-    /// What the blocks outside the selection do; nothing when `None`.
-    pub inactive: Option<SignSgd>,
+    /// What the entries do that are not trained; nothing when `None`.
+    pub inactive: Option<InactiveRule>,
+    /// Over how many of its first steps the updates of fresh state grow to their full length: the `t`-th one is `t / ramp` of it
+    /// (SMET, ICML 2026, on a clock of its own). None when 0. Adam's first steps are as long as its later ones, on moments
+    /// that have seen next to nothing.
+    pub ramp: u64,
+    /// The learning rate's multipliers by groups of parameters, and which weights decay.
+    pub groups: Groups,
     /// How visits become a frequency.
     pub visit_smoothing: VisitSmoothing,
     /// The global norm that the gradients of the trained blocks are clipped to; none when `None`.
@@ -67,6 +72,8 @@ impl BlockOptimizerConfig {
             moment_precision: MomentPrecision::default(),
             half_weights: HalfWeights::default(),
             inactive: None,
+            ramp: 0,
+            groups: Groups::default(),
             visit_smoothing: VisitSmoothing::default(),
             max_grad_norm: None,
             update: Update::default(),
@@ -102,6 +109,20 @@ impl BlockOptimizerConfig {
         self
     }
 
+    /// With other multipliers of the learning rate, or other weights that decay.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Groups) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// With a rule for the entries that are not trained.
+    #[must_use]
+    pub fn with_inactive(mut self, rule: impl Into<Option<InactiveRule>>) -> Self {
+        self.inactive = rule.into();
+        self
+    }
+
     /// With another update rule.
     #[must_use]
     pub fn with_update(mut self, update: impl Into<Update>) -> Self {
@@ -128,9 +149,10 @@ impl BlockOptimizerConfig {
             });
         }
         self.threshold.validate()?;
-        if let Some(inactive) = self.inactive {
+        if let Some(inactive) = &self.inactive {
             inactive.validate()?;
         }
+        self.groups.validate()?;
         self.update.validate()
     }
 

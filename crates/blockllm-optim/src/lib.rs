@@ -29,6 +29,8 @@ mod config;
 mod error;
 mod galore;
 mod grad_norm;
+mod groups;
+mod inactive;
 mod layouts;
 mod lora;
 mod mask;
@@ -51,13 +53,14 @@ pub use block_optimizer::BlockOptimizer;
 pub use blockllm_kernels::FusedRule;
 pub use burn::optim::GradientsParams;
 pub use choices::{
-    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SignSgd,
-    SweepMode,
+    CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, Reach, SweepMode,
 };
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
 pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
 pub use grad_norm::gradient_norm;
+pub use groups::{Decay, Groups, ParameterGroup};
+pub use inactive::{Direction, InactiveRule};
 pub use lora::LoraConfig;
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};

@@ -1,8 +1,9 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
-use crate::UpdateRule;
 use crate::autodiff_context::AutodiffContext;
+use crate::inactive::{Momenta, Moving};
 use crate::states::States;
-use blockllm_kernels::{Coding, FusedRule, Rounding, Trained, TrainedEntries, UpdateStep, update};
+use crate::{BlockOptimizerConfig, HalfWeights, Parameter};
+use blockllm_kernels::{Rounding, Stay};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -20,19 +21,70 @@ pub struct Step<M> {
     pub without_gradient: Vec<String>,
 }
 
-/// Applies an update rule to every parameter that has state.
+/// Moves every parameter that has a gradient: trained entries by the update rule, all others by the inactive one.
 pub(crate) struct Updater<'a> {
-    pub rule: &'a dyn UpdateRule,
+    pub config: &'a BlockOptimizerConfig,
     pub learning_rate: f64,
     /// What every gradient is multiplied with: `[1]`.
     pub clip: Option<Tensor<1>>,
     pub gradients: GradientsParams,
+    pub parameters: &'a [Parameter],
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut States,
-    /// How a parameter's weights in half precision are rounded in this step.
-    pub rounding: &'a dyn Fn(usize) -> Rounding,
-    /// Parameters outside the selection that move by the sign of their gradient, and how far.
-    pub inactive: (&'a BTreeSet<usize>, f64),
+    pub momenta: &'a mut Momenta,
+    /// Parameters of blocks outside the selection that move.
+    pub inactive: &'a BTreeSet<usize>,
+    /// What weights are rounded by chance with; another one for every step.
+    pub seed: u64,
+}
+
+impl Updater<'_> {
+    /// How the weights of a parameter are rounded.
+    fn rounding(&self, param: usize, is_trained: bool) -> Rounding {
+        if is_trained && self.config.half_weights != HalfWeights::Stochastic {
+            return Rounding::Nearest;
+        }
+        Rounding::Stochastic {
+            seed: self.seed ^ ((param as u64) << 32),
+        }
+    }
+
+    /// The trained entries of a selected parameter after a step of the update rule, then its others after one of the
+    /// inactive rule, if they move.
+    fn selected(&mut self, moving: Moving, learning_rate: f64) -> Tensor<1> {
+        let param = moving.param;
+        let rule = self.config.update.rule();
+        let undecayed;
+        let rule = if self.config.groups.decays(&self.parameters[param]) {
+            rule
+        } else {
+            undecayed = self.config.update.with_weight_decay(0.0);
+            undecayed.rule()
+        };
+        let others = self.config.inactive.as_ref().filter(|rule| rule.masked_out);
+        let (trained, rest) = (self.rounding(param, true), self.rounding(param, false));
+        let Some(state) = self.states.get_mut(param) else {
+            return match others {
+                Some(others) => others.moved(moving, Stay::None, learning_rate, rest, self.momenta),
+                None => moving.weight,
+            };
+        };
+        let gradient = others.map(|_| moving.gradient.clone());
+        let rate = learning_rate * state.ramp(self.config.ramp);
+        let clip = self.clip.as_ref();
+        let weight = state.apply(rule, rate, moving.weight, moving.gradient, clip, trained);
+        match (others, gradient) {
+            (Some(others), Some(gradient)) if !state.is_whole() => {
+                let moving = Moving {
+                    weight,
+                    gradient,
+                    ..moving
+                };
+                state.with_staying(|stay| others.moved(moving, stay, learning_rate, rest, self.momenta))
+            }
+            _ => weight,
+        }
+    }
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -43,11 +95,6 @@ impl ModuleMapper for Updater<'_> {
         let Some(&position) = self.index.get(&param.id) else {
             return param;
         };
-        let is_inactive = self.inactive.0.contains(&position);
-        let state = self.states.get_mut(position);
-        if state.is_none() && !is_inactive {
-            return param;
-        }
         let (id, tensor, mapper) = param.consume();
         let context = AutodiffContext::capture(&tensor);
         let weight = if tensor.is_autodiff() {
@@ -57,39 +104,22 @@ impl ModuleMapper for Updater<'_> {
         };
         let shape = weight.dims();
         let numel = shape.iter().product::<usize>();
-        let weight = weight.reshape([numel]);
-        let gradient = gradient.reshape([numel]);
-        let weight = match state {
-            Some(state) => state.apply(
-                self.rule,
-                self.learning_rate,
-                weight,
-                gradient,
-                self.clip.as_ref(),
-                (self.rounding)(position),
-            ),
-            None => by_sign(weight, gradient, self.inactive.1, (self.rounding)(position)),
+        let moving = Moving {
+            weight: weight.reshape([numel]),
+            gradient: gradient.reshape([numel]),
+            columns: if D > 1 { shape[D - 1] } else { 1 },
+            param: position,
         };
-        let weight = weight.reshape(shape);
-        Param::from_mapped_value(id, context.restore(weight), mapper)
+        let learning_rate = self.learning_rate * self.config.groups.multiplier(&self.parameters[position]);
+        let weight = match &self.config.inactive {
+            Some(rule) if self.inactive.contains(&position) => {
+                let rounding = self.rounding(position, false);
+                rule.moved(moving, Stay::None, learning_rate, rounding, self.momenta)
+            }
+            _ => self.selected(moving, learning_rate),
+        };
+        Param::from_mapped_value(id, context.restore(weight.reshape(shape)), mapper)
     }
-}
-
-/// `weight` moved against the sign of its gradient, `[n_l]` each.
-fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64, rounding: Rounding) -> Tensor<1> {
-    let trained = Trained {
-        weight,
-        state: Vec::new(),
-        master: None,
-    };
-    let step = UpdateStep {
-        rule: FusedRule::Sign,
-        learning_rate,
-        state_step: 1,
-        rounding,
-        codings: [Coding::default(); 2],
-    };
-    update(trained, gradient, None, TrainedEntries::All, step).weight
 }
 
 /// The gradients of some parameters, each flattened to `[n_l]`, by position.

@@ -4,6 +4,7 @@ mod record;
 mod stepping;
 
 use crate::grad_norm::{self, SumsOfSquares};
+use crate::inactive::Momenta;
 use crate::layouts::trainable_blocks;
 use crate::parameters::{distinct_parameters, first_missing};
 use crate::parts::Parts;
@@ -31,6 +32,7 @@ pub struct BlockOptimizer {
     parameters: Vec<Parameter>,
     index: BTreeMap<ParamId, usize>,
     states: States,
+    momenta: Momenta,
     sums: SumsOfSquares,
     /// Blocks outside the selection whose gradients are only measured.
     probes: Vec<BlockId>,
@@ -94,6 +96,10 @@ impl BlockOptimizer {
                 config.moment_precision,
                 config.half_weights == HalfWeights::Masters,
             ),
+            momenta: match &config.inactive {
+                Some(rule) => Momenta::of(rule.with_momenta(&parameters)?),
+                None => Momenta::default(),
+            },
             index: grad_norm::positions(&parameters),
             selector,
             sums: SumsOfSquares::new(parameters.len()),
@@ -287,7 +293,7 @@ impl BlockOptimizer {
 
     /// Chooses which blocks outside the selection move, and which are only measured.
     fn choose_unselected(&mut self) -> Result<(), OptimError> {
-        let reach = self.config.inactive.map(|rule| rule.reach);
+        let reach = self.config.inactive.as_ref().map(|rule| rule.reach);
         self.inactive = Vec::new();
         self.probes = Vec::new();
         if reach == Some(Reach::All) {

@@ -20,6 +20,9 @@ struct Meta {
     settings: Option<serde_json::Value>,
     selector: SelectorState,
     states: BTreeMap<usize, SparseStateRecord>,
+    /// Parameters with a momentum of the inactive rule.
+    #[serde(default)]
+    momenta: Vec<usize>,
     measured: Vec<usize>,
     pending: Option<Reason>,
     keep: u64,
@@ -38,6 +41,7 @@ impl BlockOptimizer {
     pub fn record(&self) -> Result<OptimizerRecord, OptimError> {
         let mut tensors = BTreeMap::new();
         let states = self.states.record(&mut tensors);
+        let momenta = self.momenta.record(&mut tensors);
         let [sums] = grad_norm::read_back([&self.sums])?;
         if !sums.is_empty() {
             let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
@@ -49,6 +53,7 @@ impl BlockOptimizer {
             settings: Some(self.settings()),
             selector: self.selector.state(),
             states,
+            momenta,
             measured: self.sums.measured().iter().copied().collect(),
             pending: self.pending,
             keep: self.keep,
@@ -85,12 +90,16 @@ impl BlockOptimizer {
         };
         let rule = self.config.update.rule();
         let states = States::read(meta.states, rule, &mut record, &device)?;
+        let momenta = self
+            .momenta
+            .read(meta.momenta, &self.parameters, &mut record, &device)?;
         // What may still refuse changes nothing then; from here on nothing else does.
         self.selector.restore(meta.selector)?;
         if let Some(sums) = sums {
             self.sums = sums;
         }
         self.states.replace(states);
+        self.momenta = momenta;
         self.parts = Parts::default();
         self.keep = meta.keep;
         self.pending = meta.pending;

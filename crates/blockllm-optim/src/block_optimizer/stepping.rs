@@ -4,8 +4,7 @@ use crate::grad_norm;
 use crate::parts::Given;
 use crate::states::MaskPlan;
 use crate::step::{Step, Updater, flat_gradients};
-use crate::{HalfWeights, MaskRefresh, MaskScope, MaskThreshold, OptimError};
-use blockllm_kernels::Rounding;
+use crate::{MaskRefresh, MaskScope, MaskThreshold, OptimError};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
@@ -119,7 +118,7 @@ impl BlockOptimizer {
         !exact || (self.config.mask == MaskScope::Global && self.keep < entries)
     }
 
-    /// Moves whatever has a gradient: trained entries by the update rule, parameters in `inactive` by their sign.
+    /// Moves whatever has a gradient: the parameters in `inactive` by the inactive rule, all others as selected ones.
     fn update<M: Module>(
         &mut self,
         module: M,
@@ -131,30 +130,18 @@ impl BlockOptimizer {
         if gradients.is_empty() {
             return module;
         }
-        let scale = self.config.inactive.map_or(0.0, |rule| rule.scale);
-        let by_chance = self.config.half_weights == HalfWeights::Stochastic;
-        let seed = self
-            .config
-            .seed
-            .wrapping_add(self.selector.step().wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let rounding = |param: usize| {
-            if by_chance || inactive.contains(&param) {
-                Rounding::Stochastic {
-                    seed: seed ^ ((param as u64) << 32),
-                }
-            } else {
-                Rounding::Nearest
-            }
-        };
+        let turn = self.selector.step().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         module.map(&mut Updater {
-            inactive: (inactive, scale * learning_rate),
-            rounding: &rounding,
-            rule: self.config.update.rule(),
+            config: &self.config,
             learning_rate,
             clip,
             gradients,
+            parameters: &self.parameters,
             index: &self.index,
             states: &mut self.states,
+            momenta: &mut self.momenta,
+            inactive,
+            seed: self.config.seed.wrapping_add(turn),
         })
     }
 

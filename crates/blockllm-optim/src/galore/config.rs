@@ -1,5 +1,5 @@
 //! Settings of GaLore, under galore-torch's names.
-use crate::OptimError;
+use crate::{Groups, OptimError};
 use serde::{Deserialize, Serialize};
 
 /// Which side of a gradient is projected; "rows" and "columns" are those of PyTorch's `[out, in]` layout.
@@ -107,6 +107,9 @@ pub struct GaLoreConfig {
     pub targets: Vec<String>,
     /// Betas, epsilon and weight decay.
     pub adam: GaLoreAdam,
+    /// The learning rate's multipliers by groups of parameters, and which weights decay.
+    #[serde(default)]
+    pub groups: Groups,
     /// The global norm that gradients are clipped to before they are projected; none when `None`.
     pub max_grad_norm: Option<f64>,
     /// Seed of the randomized range finder.
@@ -125,6 +128,7 @@ impl GaLoreConfig {
             svd: SvdMethod::default(),
             targets: vec!["self_attn".into(), "mlp".into()],
             adam: GaLoreAdam::default(),
+            groups: Groups::default(),
             max_grad_norm: None,
             seed: 0,
         }
@@ -165,6 +169,13 @@ impl GaLoreConfig {
         self
     }
 
+    /// With other multipliers of the learning rate, or other weights that decay.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Groups) -> Self {
+        self.groups = groups;
+        self
+    }
+
     /// With gradients clipped to this global norm.
     #[must_use]
     pub fn with_max_grad_norm(mut self, max_grad_norm: Option<f64>) -> Self {
@@ -187,6 +198,7 @@ impl GaLoreConfig {
                 "name what to project, such as self_attn",
             );
         }
+        self.groups.validate()?;
         let numbers = [
             ("scale", self.scale, 0.0, f64::MAX),
             ("beta_1", self.adam.beta_1, 0.0, 1.0),

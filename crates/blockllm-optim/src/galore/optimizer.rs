@@ -198,6 +198,7 @@ impl GaLoreOptimizer {
             step: self.steps + 1,
             clip,
             gradients,
+            parameters: &self.parameters,
             index: &self.index,
             states: &mut self.states,
         })

@@ -2,6 +2,7 @@
 use super::config::{GaLoreConfig, SvdMethod};
 use super::parameter_state::ParameterState;
 use super::range_finder::Sketch;
+use crate::Parameter;
 use crate::autodiff_context::AutodiffContext;
 use crate::precision::{cast_to, in_f32};
 use burn::module::{ModuleMapper, Param, ParamId};
@@ -18,6 +19,7 @@ pub(crate) struct Updater<'a> {
     /// What every gradient is multiplied with: `[1]`.
     pub clip: Option<Tensor<1>>,
     pub gradients: GradientsParams,
+    pub parameters: &'a [Parameter],
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut BTreeMap<usize, ParameterState>,
 }
@@ -64,10 +66,12 @@ impl ModuleMapper for Updater<'_> {
         }
         let rule = &self.config.adam;
         let direction = state.direction(gradient, rule, self.config.scale, refresh);
-        let step_size = rule.step_size(self.learning_rate, self.step);
+        let parameter = &self.parameters[position];
+        let learning_rate = self.learning_rate * self.config.groups.multiplier(parameter);
+        let step_size = rule.step_size(learning_rate, self.step);
         let mut weight = in_f32(weight.reshape([numel])) - direction.mul_scalar(step_size);
-        if rule.weight_decay > 0.0 {
-            let decay = weight.clone().mul_scalar(self.learning_rate * rule.weight_decay);
+        if rule.weight_decay > 0.0 && self.config.groups.decays(parameter) {
+            let decay = weight.clone().mul_scalar(learning_rate * rule.weight_decay);
             weight = weight - decay;
         }
         let weight = cast_to(weight, dtype).reshape(shape);

@@ -12,7 +12,7 @@ pub(crate) use record::SparseStateRecord;
 use crate::UpdateRule;
 use crate::mask::Mask;
 use crate::moments::{Moments, bytes_of};
-use blockllm_kernels::{Coding, EXCLUDED};
+use blockllm_kernels::{Coding, EXCLUDED, Stay};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use estimate::Layout;
 
@@ -102,6 +102,29 @@ impl SparseState {
     /// How `array` is coded beside what its values ask for: the first one of the dense form tells what is not trained.
     fn coding(&self, array: usize, of_values: Coding) -> Coding {
         of_values.with_excluded(array == 0 && matches!(self.form, Form::Dense))
+    }
+
+    /// Which share of its full length the next update has: updates grow over the state's first `ramp` steps.
+    pub(crate) fn ramp(&self, ramp: u64) -> f64 {
+        if self.steps + 1 >= ramp {
+            1.0
+        } else {
+            (self.steps + 1) as f64 / ramp as f64
+        }
+    }
+
+    /// Whether every entry is trained.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.form, Form::Whole)
+    }
+
+    /// `work` told that the trained entries stay.
+    pub(crate) fn with_staying<R>(&self, work: impl FnOnce(Stay<'_>) -> R) -> R {
+        match &self.form {
+            Form::Whole => unreachable!("the caller moves nothing of a parameter that is trained whole"),
+            Form::Dense => work(Stay::Unmarked(&self.arrays[0].load())),
+            Form::Compact(indices) => work(Stay::At(indices)),
+        }
     }
 
     /// Entries that are trained.

@@ -1,6 +1,8 @@
 //! GaLore against galore-torch, step by step; numbers made by `tests/fixtures/galore_reference.py`.
 use crate::common::{Mlp, Tensors, batch, devices, max_error, reference};
-use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, GradientsParams, Projection, SvdMethod};
+use blockllm_optim::{
+    GaLoreAdam, GaLoreConfig, GaLoreOptimizer, GradientsParams, Groups, Projection, SvdMethod,
+};
 use burn::tensor::Device;
 
 const STEPS: usize = 50;
@@ -25,7 +27,7 @@ pub fn settings(case: &str) -> (GaLoreConfig, f64) {
             weight_decay: 0.1,
             ..GaLoreAdam::default()
         };
-        (config.with_adam(adam), 2e-2)
+        (config.with_adam(adam).with_groups(Groups::ungrouped()), 2e-2)
     } else {
         (config, 1e-2)
     }

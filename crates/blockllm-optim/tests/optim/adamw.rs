@@ -2,7 +2,7 @@
 //!
 //! The numbers of PyTorch are made by `fixtures/adamw_reference.py`.
 use crate::common::{Batch, Run, Toy, Weights, batch, devices, max_difference, weights};
-use blockllm_optim::{AdamW, BlockOptimizerConfig, GradientsParams};
+use blockllm_optim::{AdamW, BlockOptimizerConfig, GradientsParams, Groups};
 use blockllm_policy::All;
 use burn::optim::AdamWConfig;
 use serde::Deserialize;
@@ -11,7 +11,9 @@ fn dense(device: &burn::tensor::Device, model: Toy, update: AdamW) -> Run {
     Run::of(
         model,
         device,
-        BlockOptimizerConfig::new(0.0).with_update(update),
+        BlockOptimizerConfig::new(0.0)
+            .with_update(update)
+            .with_groups(Groups::ungrouped()),
         All,
     )
 }

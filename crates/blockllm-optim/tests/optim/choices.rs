@@ -1,7 +1,8 @@
 //! The choices that the paper leaves open: each setting does what it says.
 use crate::common::{ENTRIES, NEVER, Run, Weights, batch, blockllm, devices, roles, weights};
 use blockllm_optim::{
-    BlockOptimizerConfig, CarriedMoments, MaskRefresh, MaskThreshold, NormKind, Sgd, SignSgd, StateEstimate,
+    BlockOptimizerConfig, CarriedMoments, InactiveRule, MaskRefresh, MaskThreshold, NormKind, Sgd,
+    StateEstimate,
 };
 use blockllm_policy::Partition;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -254,9 +255,9 @@ fn the_processed_norm_of_fresh_adam_moments_is_the_root_of_the_trained_entries()
 fn the_inactive_rule_moves_other_blocks_by_the_sign_and_keeps_no_state() {
     for (name, device) in devices() {
         let mut config = BlockOptimizerConfig::new(0.8).with_roles(roles(&[], &["fc2.bias"]));
-        config.inactive = Some(SignSgd {
+        config.inactive = Some(InactiveRule {
             scale: 0.5,
-            ..SignSgd::default()
+            ..InactiveRule::default()
         });
         let mut run = Run::new(&device, config, blockllm(NEVER));
         run.prepare(&batch(0)).unwrap();

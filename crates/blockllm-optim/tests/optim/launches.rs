@@ -1,7 +1,7 @@
 //! How many kernels a step launches, for each kind of parameter.
 use blockllm_kernels::launches_of;
 use blockllm_optim::{
-    AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, Lion, MaskScope, Sgd, SignSgd, Update,
+    AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, InactiveRule, Lion, MaskScope, Sgd, Update,
 };
 use blockllm_policy::{Fixed, Magnitude, Policy};
 use burn::module::{Module, Param};
@@ -105,7 +105,7 @@ fn a_clipped_step_is_one_sum_and_one_update_per_parameter_of_any_form_and_one_no
 #[test]
 fn a_parameter_outside_the_selection_that_moves_by_its_sign_costs_the_same() {
     let mut config = config(0.5, AdamW::default().into());
-    config.inactive = Some(SignSgd::default());
+    config.inactive = Some(InactiveRule::default());
     let policy = Fixed::new(vec!["one".to_owned()]).unwrap();
     let (_, launches, _) = two_steps(config, SHORT, policy);
     let expected = [("NormAndFactor", 1), ("Squares", 2), ("Update", 2)];

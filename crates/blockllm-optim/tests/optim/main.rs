@@ -11,6 +11,7 @@ mod devices_agree;
 mod eight_bit;
 mod errors;
 mod gradients;
+mod inactive;
 #[cfg(feature = "wgpu")]
 mod launches;
 mod masked;

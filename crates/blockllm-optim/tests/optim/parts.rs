@@ -2,8 +2,8 @@
 use crate::clipping::gradients_of;
 use crate::common::{NEVER, Run, Toy, batch, blockllm, devices, weights};
 use blockllm_optim::{
-    BlockOptimizerConfig, GaLoreConfig, GaLoreOptimizer, GradientsParams, MaskRefresh, MaskScope, Measured,
-    OptimError, Reach, SignSgd, SvdMethod, parameters,
+    BlockOptimizerConfig, GaLoreConfig, GaLoreOptimizer, GradientsParams, InactiveRule, MaskRefresh,
+    MaskScope, Measured, OptimError, Reach, SvdMethod, parameters,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -56,7 +56,7 @@ fn step_in_parts(run: &mut Run, step: usize, learning_rate: f64) -> u64 {
 fn steps_by_parts_have_the_bits_of_whole_steps_clipped_or_not() {
     for (name, device) in devices() {
         for clip in [None, Some(0.1)] {
-            for inactive in [None, Some(SignSgd::default())] {
+            for inactive in [None, Some(InactiveRule::default())] {
                 let mut config = BlockOptimizerConfig::new(0.7).with_max_grad_norm(clip);
                 config.inactive = inactive;
                 let mut whole = Run::new(&device, config.clone(), blockllm(2));
@@ -200,9 +200,9 @@ fn what_lies_above_the_lowest_trained_block_is_measured_or_moved_where_that_is_a
             let mut config = BlockOptimizerConfig::new(0.9);
             config.probes = 0;
             if moves {
-                config.inactive = Some(SignSgd {
+                config.inactive = Some(InactiveRule {
                     reach: Reach::Above,
-                    ..SignSgd::default()
+                    ..InactiveRule::default()
                 });
             } else {
                 config.measured = Measured::Passed;

@@ -1,7 +1,7 @@
 //! Half-precision weights: state and statistics stay in f32, and a master copy keeps what a step is too small to show.
 use crate::common::{NEVER, Run, Toy, batch, blockllm, floats, roles};
 use blockllm_optim::{
-    BlockOptimizerConfig, CarriedMoments, HalfWeights, MaskRefresh, OptimError, SignSgd, StateEstimate,
+    BlockOptimizerConfig, CarriedMoments, HalfWeights, InactiveRule, MaskRefresh, OptimError, StateEstimate,
     cast_module,
 };
 use blockllm_policy::Partition;
@@ -208,7 +208,7 @@ fn a_type_that_the_device_cannot_compute_in_is_told() {
 
 /// How far all weights moved in a hundred small steps, by path.
 #[cfg(feature = "flex")]
-fn moved(half: HalfWeights, inactive: Option<SignSgd>, sparsity: f64) -> (Vec<f64>, u64) {
+fn moved(half: HalfWeights, inactive: Option<InactiveRule>, sparsity: f64) -> (Vec<f64>, u64) {
     let mut config = BlockOptimizerConfig::new(sparsity);
     (config.half_weights, config.inactive) = (half, inactive);
     let mut run = bf16_run(config, NEVER);
@@ -250,9 +250,9 @@ fn rounded_by_chance_weights_without_copies_go_as_far_as_those_with_copies() {
 #[cfg(feature = "flex")]
 #[test]
 fn the_inactive_rule_moves_weights_in_bf16_on_average() {
-    let rule = Some(SignSgd {
+    let rule = Some(InactiveRule {
         scale: 0.1,
-        ..SignSgd::default()
+        ..InactiveRule::default()
     });
     let (with, _) = moved(HalfWeights::Masters, rule, 0.9);
     let (without, _) = moved(HalfWeights::Masters, None, 0.9);

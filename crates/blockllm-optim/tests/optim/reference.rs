@@ -4,7 +4,7 @@
 //! losses, gradient norms and final weights, for both norm kinds.
 use crate::clipping::gradients_of;
 use crate::common::{Batch, Run, Toy, Weights, blockllm, devices, max_difference, roles, scalar};
-use blockllm_optim::{AdamW, BlockOptimizerConfig, NormKind, SweepMode};
+use blockllm_optim::{AdamW, BlockOptimizerConfig, Groups, NormKind, SweepMode};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -48,6 +48,7 @@ impl Case {
                 NormKind::Grad
             })
             .with_max_grad_norm(self.max_grad_norm)
+            .with_groups(Groups::ungrouped())
             .with_update(AdamW {
                 weight_decay: self.weight_decay,
                 ..AdamW::default()

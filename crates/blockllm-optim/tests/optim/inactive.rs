@@ -1,0 +1,257 @@
+//! Normalised SGD for what is not trained, momenta, ramps and multipliers by group: against a rendering entry by entry.
+use crate::common::devices;
+use blockllm_optim::{
+    AdamW, BlockOptimizer, BlockOptimizerConfig, Decay, GradientsParams, Groups, InactiveRule, OptimError,
+};
+use blockllm_policy::Fixed;
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// Names, rows and columns; a vector has one column.
+const PARAMETERS: [(&str, usize, usize); 4] = [
+    ("embed", 6, 4),
+    ("matrix", 5, 3),
+    ("gain", 4, 1),
+    ("lm_head", 4, 6),
+];
+
+#[derive(Module, Debug)]
+struct Model {
+    embed: Param<Tensor<2>>,
+    matrix: Param<Tensor<2>>,
+    gain: Param<Tensor<1>>,
+    lm_head: Param<Tensor<2>>,
+}
+
+/// Numbers about -0.5 to 0.5, none of which is zero.
+fn some(len: usize, seed: usize) -> Vec<f32> {
+    let number = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.4983;
+    (0..len).map(number).collect()
+}
+
+fn tensor<const D: usize>(shape: [usize; D], seed: usize, device: &Device) -> Tensor<D> {
+    let len = shape.iter().product();
+    Tensor::from_data(TensorData::new(some(len, seed), shape), (device, DType::F32))
+}
+
+impl Model {
+    fn new(device: &Device) -> Self {
+        Self {
+            embed: Param::from_tensor(tensor([6, 4], 0, device)),
+            matrix: Param::from_tensor(tensor([5, 3], 1, device)),
+            gain: Param::from_tensor(tensor([4], 2, device)),
+            lm_head: Param::from_tensor(tensor([4, 6], 3, device)),
+        }
+    }
+
+    fn gradients(&self, step: usize, device: &Device) -> GradientsParams {
+        let seed = |parameter: usize| 4 * step + parameter;
+        let mut gradients = GradientsParams::new();
+        gradients.register(self.embed.id, tensor([6, 4], seed(0), device));
+        gradients.register(self.matrix.id, tensor([5, 3], seed(1), device));
+        gradients.register(self.gain.id, tensor([4], seed(2), device));
+        gradients.register(self.lm_head.id, tensor([4, 6], seed(3), device));
+        gradients
+    }
+
+    fn weights(&self) -> BTreeMap<&'static str, Vec<f64>> {
+        let of = |data: TensorData| data.iter::<f64>().collect();
+        BTreeMap::from([
+            ("embed", of(self.embed.val().into_data())),
+            ("matrix", of(self.matrix.val().into_data())),
+            ("gain", of(self.gain.val().into_data())),
+            ("lm_head", of(self.lm_head.val().into_data())),
+        ])
+    }
+}
+
+const RATE: f64 = 1e-2;
+const STEPS: usize = 5;
+const RAMP: u64 = 4;
+const GROUPS: Groups = Groups {
+    embeddings: 10.0,
+    head: 0.5,
+    vectors: 2.0,
+    matrices: 3.0,
+    decay: Decay::Matrices,
+};
+
+fn multiplier(name: &str) -> f64 {
+    match name {
+        "embed" => 10.0,
+        "lm_head" => 0.5,
+        "gain" => 2.0,
+        _ => 3.0,
+    }
+}
+
+fn config(sparsity: f64, inactive: InactiveRule) -> BlockOptimizerConfig {
+    let rule = AdamW {
+        weight_decay: 0.1,
+        ..AdamW::default()
+    };
+    let mut config = BlockOptimizerConfig::new(sparsity)
+        .with_groups(GROUPS)
+        .with_update(rule)
+        .with_inactive(inactive);
+    config.ramp = RAMP;
+    config
+}
+
+/// The weights after `STEPS`, one entry after the other: AdamW on the `keep` largest of the `matrix`' first gradient,
+/// normalised SGD on all else, along a momentum for the head.
+fn rendered(keep: usize, rule: &InactiveRule) -> BTreeMap<&'static str, Vec<f64>> {
+    let mut all = BTreeMap::new();
+    for (position, (name, rows, columns)) in PARAMETERS.into_iter().enumerate() {
+        let len = rows * columns;
+        let f64s = |numbers: Vec<f32>| -> Vec<f64> { numbers.into_iter().map(f64::from).collect() };
+        let mut weight = f64s(some(len, position));
+        let gradient = |step: usize| f64s(some(len, 4 * step + position));
+        let mut largest: Vec<usize> = (0..len).collect();
+        largest.sort_by(|a, b| gradient(1)[*b].abs().total_cmp(&gradient(1)[*a].abs()));
+        let is_selected = name == "matrix";
+        let is_trained = |entry: usize| is_selected && largest[..keep].contains(&entry);
+        let (mut first, mut second) = (vec![0.0; len], vec![0.0; len]);
+        let mut momentum = vec![0.0; len];
+        for step in 1..=STEPS {
+            let gradient = gradient(step);
+            let mut direction = gradient.clone();
+            if name == "lm_head" && !rule.momentum.is_empty() {
+                for entry in 0..len {
+                    momentum[entry] = 0.9 * momentum[entry] + gradient[entry];
+                }
+                direction.clone_from(&momentum);
+            }
+            let rate = RATE * multiplier(name);
+            for entry in 0..len {
+                if is_trained(entry) {
+                    let g = gradient[entry];
+                    first[entry] = 0.9 * first[entry] + 0.1 * g;
+                    second[entry] = 0.999 * second[entry] + 0.001 * g * g;
+                    let hat = |moment: f64, beta: f64| moment / (1.0 - beta.powi(step as i32));
+                    let way = hat(first[entry], 0.9) / (hat(second[entry], 0.999).sqrt() + 1e-8);
+                    let ramp = (step as f64 / RAMP as f64).min(1.0);
+                    weight[entry] -= ramp * rate * (way + 0.1 * weight[entry]);
+                } else if !is_selected || rule.masked_out {
+                    let column = (entry % columns..len).step_by(columns);
+                    let squares: f64 = column.map(|entry| direction[entry].powi(2)).sum();
+                    let root = (squares / rows as f64).sqrt().max(1e-8);
+                    weight[entry] -= rate * rule.scale * direction[entry] / root;
+                }
+            }
+        }
+        all.insert(name, weight);
+    }
+    all
+}
+
+#[test]
+fn every_entry_moves_as_its_rule_says_under_masks_of_every_form() {
+    let with_momentum = InactiveRule::normalised().with_momentum(["lm_head"]);
+    let selected_stay = InactiveRule {
+        masked_out: false,
+        scale: 0.3,
+        ..InactiveRule::normalised()
+    };
+    for (name, device) in devices() {
+        let device = device.without_autodiff();
+        for rule in [
+            InactiveRule::normalised(),
+            with_momentum.clone(),
+            selected_stay.clone(),
+        ] {
+            // Compact, dense, whole: of 67 entries, 15 of them selected.
+            for (sparsity, keep) in [(0.9, 7), (0.8, 14), (0.7, 15)] {
+                let policy = Fixed::new(vec!["matrix".to_owned()]).unwrap();
+                let mut model = Model::new(&device);
+                let mut optimizer =
+                    BlockOptimizer::new(&model, config(sparsity, rule.clone()), policy).unwrap();
+                for step in 1..=STEPS {
+                    model = optimizer
+                        .prepare(model, |_| unreachable!("nothing is swept"))
+                        .unwrap();
+                    let gradients = model.gradients(step, &device);
+                    model = optimizer.step(model, gradients, RATE).unwrap().model;
+                    optimizer.observe(1.0).unwrap();
+                }
+                let momentum = if rule.momentum.is_empty() { 0 } else { 24 * 4 };
+                assert_eq!(optimizer.trained_entries(), keep as u64);
+                assert_eq!(optimizer.state_bytes(), optimizer.estimated_state_bytes());
+                assert!(optimizer.state_bytes() >= keep as u64 * 8 + momentum);
+                let (found, expected) = (model.weights(), rendered(keep, &rule));
+                for (parameter, expected) in expected {
+                    for (entry, (found, expected)) in found[parameter].iter().zip(expected).enumerate() {
+                        assert!(
+                            (found - expected).abs() < 2e-6,
+                            "{name} {rule:?} {sparsity}: {parameter} {entry}: {found} {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_momentum_goes_on_after_a_resume_and_is_refused_by_an_optimizer_without_one() {
+    let device = devices().remove(0).1.without_autodiff();
+    let new = |model: &Model, rule: InactiveRule| {
+        let policy = Fixed::new(vec!["matrix".to_owned()]).unwrap();
+        BlockOptimizer::new(model, config(0.9, rule), policy).unwrap()
+    };
+    let rule = InactiveRule::normalised().with_momentum(["lm_head"]);
+    let step = |optimizer: &mut BlockOptimizer, model: Model, step: usize| {
+        let model = optimizer
+            .prepare(model, |_| unreachable!("nothing is swept"))
+            .unwrap();
+        let gradients = model.gradients(step, &device);
+        let model = optimizer.step(model, gradients, RATE).unwrap().model;
+        optimizer.observe(1.0).unwrap();
+        model
+    };
+    let mut model = Model::new(&device);
+    let mut optimizer = new(&model, rule.clone());
+    for turn in 1..=3 {
+        model = step(&mut optimizer, model, turn);
+    }
+    let record = optimizer.record().unwrap();
+    let mut resumed = new(&model, rule);
+    resumed.restore(record.clone(), &device).unwrap();
+    assert_eq!(resumed.state_bytes(), optimizer.state_bytes());
+    let expected = step(&mut optimizer, model.clone(), 4).weights();
+    assert_eq!(step(&mut resumed, model.clone(), 4).weights(), expected);
+    let without = new(&model, InactiveRule::normalised()).restore(record, &device);
+    assert!(without.unwrap_err().to_string().contains("momentum"));
+}
+
+#[test]
+fn settings_that_mean_nothing_are_refused_with_what_to_do() {
+    let device = devices().remove(0).1.without_autodiff();
+    let model = Model::new(&device);
+    let refused = |config: BlockOptimizerConfig| -> String {
+        let policy = Fixed::new(vec!["matrix".to_owned()]).unwrap();
+        let error: OptimError = BlockOptimizer::new(&model, config, policy).unwrap_err();
+        error.to_string()
+    };
+    let by_sign = InactiveRule {
+        masked_out: true,
+        ..InactiveRule::default()
+    };
+    let momentum_by_sign = InactiveRule::default().with_momentum(["lm_head"]);
+    let nowhere = InactiveRule::normalised().with_momentum(["head_of_nothing"]);
+    for (rule, told) in [
+        (by_sign, "normalised direction only"),
+        (momentum_by_sign, "normalised direction only"),
+        (nowhere, "head_of_nothing"),
+    ] {
+        let text = refused(config(0.9, rule));
+        assert!(text.contains(told), "{text}");
+    }
+    let groups = Groups {
+        head: 0.0,
+        ..Groups::default()
+    };
+    let text = refused(BlockOptimizerConfig::new(0.9).with_groups(groups));
+    assert!(text.contains("groups.head"), "{text}");
+}
