@@ -3,7 +3,7 @@ use super::fine_tuning::decoder_matrices;
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
 use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
-use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, SvdMethod};
+use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Groups, SvdMethod};
 use blockllm_policy::{Role, Roles};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,7 @@ impl GaLoreMethod {
                 weight_decay: f64::from(config.weight_decay),
                 ..GaLoreAdam::default()
             },
+            groups: Groups::ungrouped(),
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
             ..GaLoreConfig::new(self.rank)

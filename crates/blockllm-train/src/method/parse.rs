@@ -111,7 +111,7 @@ fn refuse(text: &str, why: &str) -> TrainError {
 mod tests {
     use super::*;
     use crate::{BlockMethod, GaLoreMethod};
-    use blockllm_optim::{Lion, MaskThreshold, NormKind, SignSgd, Update};
+    use blockllm_optim::{InactiveRule, Lion, MaskThreshold, NormKind, Update};
     use blockllm_policy::PolicyConfig;
 
     #[test]
@@ -142,9 +142,9 @@ mod tests {
         assert_eq!(blocks.update, Update::from(Lion::default()));
         assert_eq!(
             blocks.inactive,
-            Some(SignSgd {
+            Some(InactiveRule {
                 scale: 0.5,
-                ..SignSgd::default()
+                ..InactiveRule::default()
             })
         );
         assert_eq!(blocks.threshold, MaskThreshold::Sampled(4096));

@@ -9,8 +9,8 @@ use super::{FineTuning, LearningRates, NamedMethod, RunSettings, Setting, Traini
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{
-    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold,
-    Measured, MomentPrecision, NormKind, SignSgd, SweepMode, Update, parameters,
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh,
+    MaskScope, MaskThreshold, Measured, MomentPrecision, NormKind, SweepMode, Update, parameters,
 };
 use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing};
 use burn::module::Module;
@@ -63,7 +63,7 @@ pub struct BlockMethod<P = PolicyConfig> {
     #[serde(default)]
     pub half_weights: HalfWeights,
     /// What the blocks outside the selection do.
-    pub inactive: Option<SignSgd>,
+    pub inactive: Option<InactiveRule>,
     /// The update rule of the trained entries; the run's weight decay replaces its own.
     pub update: Update,
 }
@@ -132,7 +132,8 @@ impl<P> BlockMethod<P> {
             moments: self.moments,
             moment_precision: self.moment_precision,
             half_weights: self.half_weights,
-            inactive: self.inactive,
+            inactive: self.inactive.clone(),
+            groups: Groups::ungrouped(),
             max_grad_norm: config.max_grad_norm,
             update: self.update.with_weight_decay(config.weight_decay),
             seed: config.seed,

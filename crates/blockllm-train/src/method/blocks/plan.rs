@@ -165,7 +165,7 @@ fn beside<P: PolicySettings>(
         let candidates = candidates.iter().copied();
         candidates.filter(|block| !trained[0].contains(block))
     };
-    let reach = method.inactive.map(|rule| rule.reach);
+    let reach = method.inactive.as_ref().map(|rule| rule.reach);
     if reach == Some(Reach::All) {
         return rest().collect();
     }

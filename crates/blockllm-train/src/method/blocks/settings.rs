@@ -1,7 +1,7 @@
 //! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
 use super::{BlockMethod, PolicySettings};
 use crate::method::Setting;
-use blockllm_optim::{Lion, MaskThreshold, Sgd, SignSgd, SweepMode, Update};
+use blockllm_optim::{InactiveRule, Lion, MaskThreshold, Sgd, SweepMode, Update};
 
 /// All of them, in the order of `--help`.
 pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
@@ -150,9 +150,9 @@ fn training<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             |blocks, given| {
                 blocks.inactive = match given.value {
                     "none" => None,
-                    _ => Some(SignSgd {
+                    _ => Some(InactiveRule {
                         scale: given.number()?,
-                        ..blocks.inactive.unwrap_or_default()
+                        ..blocks.inactive.take().unwrap_or_default()
                     }),
                 };
                 Ok(())
