@@ -44,8 +44,9 @@ fn train_step(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let before = model.take().expect("the last step gave it back");
-                let gradients_of = |model: &_| GradientsParams::from_grads(loss_of(model).backward(), model);
-                let prepared = optimizer.prepare_with(before, gradients_of);
+                let mut gradients_of =
+                    |model: &_| GradientsParams::from_grads(loss_of(model).backward(), model);
+                let prepared = optimizer.prepare_with(before, &mut gradients_of);
                 let prepared = prepared.expect("the norms are finite");
                 let loss = loss_of(&prepared);
                 let gradients = GradientsParams::from_grads(loss.backward(), &prepared);

@@ -101,7 +101,7 @@ pub fn optimizer(work: &Work) -> Result<Measured> {
     let mut model = Some(model);
     repeated(work, before, work.config.num_parameters() * 4, || {
         let taken = model.take().expect("the last step gave it back");
-        let taken = optimizer.prepare_with(taken, constant_gradients)?;
+        let taken = optimizer.prepare_with(taken, &mut constant_gradients)?;
         // Made anew each time, as by a backward pass: a second owner would keep the step from working in place.
         let gradients = constant_gradients(&taken);
         let start = Instant::now();

@@ -21,12 +21,12 @@ pub fn train(work: &Work, method: &str) -> Result<Measured> {
     let model = method.adapt(work.config.init(0, &device), &TrainConfig::default())?;
     let mut optimizer = method.optimizer(&model, &TrainConfig::default())?;
     let loss_of = |model: &LlamaForCausalLM| LanguageModeling::default().loss(model, &batch, &device);
-    let (mut model, _) = step(model, &mut optimizer, loss_of)?;
+    let (mut model, _) = step(model, &mut *optimizer, loss_of)?;
     let selection = optimizer.take_selection_event();
     forget_peaks();
     let mut all = Vec::new();
     for _ in 0..work.steps {
-        let (stepped, times) = step(model, &mut optimizer, loss_of)?;
+        let (stepped, times) = step(model, &mut *optimizer, loss_of)?;
         model = stepped;
         all.push(times);
     }
@@ -41,12 +41,12 @@ pub fn train(work: &Work, method: &str) -> Result<Measured> {
 /// One step, and where its time went.
 fn step(
     model: LlamaForCausalLM,
-    optimizer: &mut TrainingOptimizer,
+    optimizer: &mut dyn TrainingOptimizer<LlamaForCausalLM>,
     loss_of: impl Fn(&LlamaForCausalLM) -> burn::tensor::Tensor<1>,
 ) -> Result<(LlamaForCausalLM, Times)> {
     let mut times = Times::default();
     let start = Instant::now();
-    let model = optimizer.prepare_with(model, |model| {
+    let model = optimizer.prepare_with(model, &mut |model| {
         GradientsParams::from_grads(loss_of(model).backward(), model)
     })?;
     let part = Instant::now();

@@ -8,7 +8,7 @@ use blockllm::model::llama::LlamaForCausalLM;
 use blockllm::policy::{CyclicOrder, PolicyConfig};
 use blockllm::prelude::*;
 use blockllm::train::{
-    Algorithm, LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer, WeightType,
+    BlockMethod, LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer, WeightType,
 };
 use burn::tensor::Device;
 use serde_json::Value;
@@ -46,7 +46,7 @@ struct Told {
 fn train(method: &Method, config: &TrainConfig, batches: &[LmBatch], device: &Device) -> Told {
     let device = device.clone().autodiff();
     let (mut model, _) = load_pretrained(&tiny_folder(), &device).unwrap();
-    let mut optimizer: TrainingOptimizer = method.optimizer(&model, config).unwrap();
+    let mut optimizer: Box<dyn TrainingOptimizer<_>> = method.optimizer(&model, config).unwrap();
     let mut told = Told {
         losses: Vec::new(),
         selections: BTreeMap::new(),
@@ -54,9 +54,9 @@ fn train(method: &Method, config: &TrainConfig, batches: &[LmBatch], device: &De
     for step in 0..config.steps as usize {
         let batch = &batches[step % batches.len()];
         let loss_of = |model: &LlamaForCausalLM| LanguageModeling::default().loss(model, batch, &device);
-        let gradients_of =
+        let mut gradients_of =
             |model: &LlamaForCausalLM| GradientsParams::from_grads(loss_of(model).backward(), model);
-        model = optimizer.prepare_with(model, gradients_of).unwrap();
+        model = optimizer.prepare_with(model, &mut gradients_of).unwrap();
         if let Some(event) = optimizer.take_selection_event() {
             told.selections.insert(event.step, event.blocks);
         }
@@ -94,7 +94,7 @@ fn ours(name: &str) -> (Method, TrainConfig) {
         "blockllm" => (parse("blockllm:0.8+patience=3"), plain(0.01)),
         "badam-ascending" | "badam-descending" => {
             let mut method = parse("badam:1+patience=5");
-            if let Algorithm::Blocks(blocks) = &mut method.algorithm {
+            if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {
                 let order = if name.ends_with("-ascending") {
                     CyclicOrder::Ascending
                 } else {

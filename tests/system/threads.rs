@@ -34,8 +34,8 @@ fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
         let loss_of = |model: &_| LanguageModeling::default().loss(model, &batch, &device);
         let mut all = Vec::new();
         for _ in 0..4 {
-            let gradients_of = |model: &_| GradientsParams::from_grads(loss_of(model).backward(), model);
-            model = optimizer.prepare_with(model, gradients_of).unwrap();
+            let mut gradients_of = |model: &_| GradientsParams::from_grads(loss_of(model).backward(), model);
+            model = optimizer.prepare_with(model, &mut gradients_of).unwrap();
             let loss = loss_of(&model);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             let stepped = optimizer.step(model, gradients, 1e-2).unwrap();

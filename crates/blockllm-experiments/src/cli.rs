@@ -2,8 +2,7 @@
 use crate::byte_size::ByteSize;
 use blockllm_data::BadDocuments;
 use blockllm_optim::NormKind;
-use blockllm_train::method::SETTINGS_HELP;
-use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, WeightType};
+use blockllm_train::{Backward, BadSteps, DeviceChoice, Interrupt, Method, Methods, WeightType};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -24,9 +23,9 @@ Examples:
   blockllm-experiments plan --model 7b --weights bf16 --memory 16GB
       what a step would need, part by part, without making a model; `plan --help` tells more";
 
-/// What `--help` shows below the options.
-fn after_help() -> String {
-    format!("{SETTINGS_HELP}\n\n{EXAMPLES}")
+/// What `--help` shows below the options of a program that knows `methods`.
+pub(crate) fn after_help(methods: &Methods) -> String {
+    format!("{}\n\n{EXAMPLES}", methods.settings_help())
 }
 
 fn norm(text: &str) -> std::result::Result<NormKind, String> {
@@ -35,7 +34,7 @@ fn norm(text: &str) -> std::result::Result<NormKind, String> {
 
 /// Runs an experiment of the paper and writes its report.
 #[derive(Parser, Clone, Debug)]
-#[command(version, after_help = after_help())]
+#[command(version, after_help = after_help(&Methods::built_in()))]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "a switch of the command line is a bool"
@@ -173,6 +172,9 @@ pub struct Cli {
     /// The options that stand on the command line; no option
     #[arg(skip)]
     pub given: BTreeSet<String>,
+    /// The methods that `--methods` may name; no option
+    #[arg(skip)]
+    pub known_methods: Methods,
     /// What a signal asks for; no option
     #[arg(skip)]
     pub interrupt: Interrupt,

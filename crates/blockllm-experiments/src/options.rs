@@ -1,24 +1,42 @@
 //! Options that an experiment or a method would ignore: refused with the mend, so that no run is another than it was asked
 //! to be.
 use crate::Cli;
+use crate::cli::after_help;
 use anyhow::{Result, bail};
-use blockllm_policy::PolicyConfig;
-use blockllm_train::{Algorithm, BlockMethod, Method};
+use blockllm_train::method::RunSettings;
+use blockllm_train::{Method, Methods};
+use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, FromArgMatches};
+use clap::{CommandFactory, FromArgMatches};
+use std::ffi::OsString;
 
 impl Cli {
-    /// What clap has read, with which options were given.
+    /// `words`, the first of which is the program's name, as a command line that may name these `experiments` and `methods`.
     ///
     /// # Errors
-    /// When a value is none of its option's.
-    pub fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut cli = Self::from_arg_matches(matches)?;
+    /// Says what is wrong with it as clap does; `--help` and `--version` are such errors too.
+    pub fn try_read<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+        experiments: Vec<&'static str>,
+        methods: &Methods,
+    ) -> Result<Self, clap::Error> {
+        let (of_methods, help) = (methods.clone(), after_help(methods));
+        let command = Self::command()
+            .mut_arg("experiment", |argument| {
+                argument.value_parser(PossibleValuesParser::new(experiments))
+            })
+            .mut_arg("methods", |argument| {
+                argument.value_parser(move |text: &str| of_methods.parse(text))
+            })
+            .after_help(help);
+        let matches = command.try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
         cli.given = matches
             .ids()
             .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
             .map(|id| id.as_str().to_owned())
             .collect();
+        cli.known_methods = methods.clone();
         Ok(cli)
     }
 
@@ -56,7 +74,7 @@ pub fn check_methods(cli: &Cli, methods: &[Method]) -> Result<()> {
             );
         }
         for (id, list) in [("never", &cli.never), ("always", &cli.always)] {
-            if !list.is_empty() && !heeds(method, id) {
+            if !list.is_empty() && !method.algorithm.heeds(id) {
                 bail!(
                     "--{id} is not for `{}`, which would be compared with methods that train other parameters: leave one \
                      of them out, or set it for one method, as in blockllm:0.9+{id}={}",
@@ -67,7 +85,7 @@ pub fn check_methods(cli: &Cli, methods: &[Method]) -> Result<()> {
         }
     }
     for id in ["norm", "probes", "partition"] {
-        if cli.is_given(id) && !methods.iter().any(chooses) {
+        if cli.is_given(id) && !methods.iter().any(|method| method.algorithm.heeds(id)) {
             bail!(
                 "--{id} is for methods that choose among blocks by a sparsity, such as blockllm:0.9, and there is none"
             );
@@ -76,40 +94,25 @@ pub fn check_methods(cli: &Cli, methods: &[Method]) -> Result<()> {
     Ok(())
 }
 
-/// The command line's settings, for the methods that choose among blocks; `badam` and `lisa` bring their own, but never
-/// train what is never to be trained either.
-pub fn set_blocks(cli: &Cli, blocks: &mut BlockMethod) {
-    blocks.never.clone_from(&cli.never);
-    if blocks.sparsity > 0.0 {
-        blocks.partition.clone_from(&cli.partition);
-        blocks.always.clone_from(&cli.always);
-        blocks.norm = cli.norm;
-        blocks.probes = cli.probes;
-    }
-}
-
-fn chooses(method: &Method) -> bool {
-    matches!(&method.algorithm, Algorithm::Blocks(blocks) if blocks.sparsity > 0.0)
-}
-
-/// Whether a method does what `--never` or `--always` asks for. A dense one trains everything always.
-fn heeds(method: &Method, id: &str) -> bool {
-    match &method.algorithm {
-        Algorithm::Blocks(blocks) => {
-            id == "never" || blocks.sparsity > 0.0 || blocks.policy == PolicyConfig::All
-        }
-        Algorithm::Lora(_) | Algorithm::GaLore(_) => false,
+/// What the command line sets for all methods of a run, at the run's patience.
+pub fn run_settings(cli: &Cli, patience: usize) -> RunSettings<'_> {
+    RunSettings {
+        patience,
+        partition: &cli.partition,
+        always: &cli.always,
+        never: &cli.never,
+        norm: cli.norm,
+        probes: cli.probes,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn cli(words: &str) -> Cli {
         let words = ["runner"].into_iter().chain(words.split(' '));
-        Cli::from_matches(&Cli::command().try_get_matches_from(words).unwrap()).unwrap()
+        Cli::try_read(words, vec!["c4"], &Methods::built_in()).unwrap()
     }
 
     fn refused(words: &str) -> String {
@@ -140,11 +143,8 @@ mod tests {
         let taken = cli("c4 --never lm_head --methods adamw,blockllm:0.9,badam:1 --norm grad");
         check_methods(&taken, &taken.methods).unwrap();
         for method in taken.methods.clone() {
-            let Algorithm::Blocks(mut blocks) = method.algorithm else {
-                panic!("all are of blocks");
-            };
-            set_blocks(&taken, &mut blocks);
-            assert_eq!(blocks.never, ["lm_head"], "{}", method.label);
+            let method = method.for_run(&run_settings(&taken, 7)).unwrap();
+            assert_eq!(method.algorithm.never(), ["lm_head"], "{}", method.label);
         }
     }
 }

@@ -35,6 +35,15 @@ pub trait Job {
 /// # Errors
 /// When another process trains it, the folder cannot be written, or training fails otherwise than by diverging.
 pub fn make(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> {
+    let mut outcome = read_or_train(cli, place, job)?;
+    if let Outcome::Complete(run) = &mut outcome {
+        // A record by itself is of the library's methods only.
+        run.result.method_config = cli.known_methods.recognize(&run.result.method_config)?;
+    }
+    Ok(outcome)
+}
+
+fn read_or_train(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> {
     let mut folder = RunFolder::new(&place.path);
     let mut tell = |text: &str| eprintln!("{}: {text}", place.path.display());
     let lacks = || -> Option<&'static str> {

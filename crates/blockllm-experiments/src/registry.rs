@@ -2,9 +2,8 @@
 use crate::experiment::{Experiment, NotTaken};
 use crate::{Cli, c4, flow, glue, gpu_check, memory, options};
 use anyhow::{Result, anyhow};
-use blockllm_train::DeviceChoice;
-use clap::CommandFactory;
-use clap::builder::PossibleValuesParser;
+use blockllm_train::{DeviceChoice, Methods};
+use std::ffi::OsString;
 
 const EXPERIMENTS: [Entry; 4] = [
     Entry::of::<c4::Plan>(),
@@ -39,12 +38,22 @@ impl Entry {
     }
 }
 
-/// The command line of this process, with the names of all experiments in its help; what is wrong with it ends the process as
-/// clap does.
+/// The command line of this process; what is wrong with it ends the process as clap does.
 pub fn read_command_line() -> Cli {
-    let names = PossibleValuesParser::new(EXPERIMENTS.map(|experiment| experiment.name));
-    let command = Cli::command().mut_arg("experiment", |argument| argument.value_parser(names));
-    Cli::from_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    read(std::env::args_os(), &Methods::built_in()).unwrap_or_else(|error| error.exit())
+}
+
+/// `words`, the first of which is the program's name, as a command line that may name `methods`, your own among them: a runner
+/// of your own is this and [`run`].
+///
+/// # Errors
+/// Says what is wrong with it as clap does; `--help` and `--version` are such errors too.
+pub fn read<W: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = W>,
+    methods: &Methods,
+) -> Result<Cli, clap::Error> {
+    let names = EXPERIMENTS.map(|experiment| experiment.name);
+    Cli::try_read(words, names.to_vec(), methods)
 }
 
 /// Runs the experiment that `cli` names, on a device that is there: one that is missing is told before data is read.
@@ -88,10 +97,11 @@ fn find(cli: &Cli) -> Result<&'static Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     fn cli(words: &str) -> Cli {
         let words = ["runner"].into_iter().chain(words.split(' '));
-        Cli::from_matches(&Cli::command().try_get_matches_from(words).unwrap()).unwrap()
+        read(words, &Methods::built_in()).unwrap()
     }
 
     #[test]
@@ -131,9 +141,11 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_told_with_those_that_are() {
-        let message = run(&cli("c5")).unwrap_err().to_string();
+        let message = read(["runner", "c5"], &Methods::built_in())
+            .unwrap_err()
+            .to_string();
         assert!(
-            message.contains("`c5`: use one of c4, glue, memory, gpu-check"),
+            message.contains("c5") && message.contains("c4, glue, memory, gpu-check"),
             "{message}"
         );
     }

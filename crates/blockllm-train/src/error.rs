@@ -23,6 +23,9 @@ pub enum TrainError {
     /// The policy side refused.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A method or an optimizer from another crate refused.
+    #[error(transparent)]
+    Own(Box<dyn std::error::Error + Send + Sync>),
     /// A setting is out of its range.
     #[error("`{field}` is {value}: {mend}")]
     Setting {

@@ -38,9 +38,12 @@ pub use evaluate::{Evaluation, evaluate};
 pub use interrupt::Interrupt;
 pub use language_modeling::{LanguageModeling, TextBatches};
 pub use memory::{CountingAllocator, MemoryMeter, MemoryReport};
-pub use method::{Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, Method};
+pub use method::{
+    Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, Method, Methods, NamedMethod,
+    PolicySettings, TrainingMethod,
+};
 pub use objective::{BatchSource, Objective};
-pub use optimizer::TrainingOptimizer;
+pub use optimizer::{BackwardInParts, TrainingOptimizer};
 pub use progress::Progress;
 pub use records::{
     EvaluationRecord, LeftOutRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord,

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 /// A loss over batches of one kind, for modules of one kind.
 pub trait Objective: Sized {
     /// The module that is trained.
-    type Model: Module;
+    type Model: Module + 'static;
     /// A batch on the host.
     type Batch;
 

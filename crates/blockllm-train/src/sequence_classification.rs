@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A module that gives a row of logits for every text.
-pub trait SequenceClassifier: Module {
+pub trait SequenceClassifier: Module + 'static {
     /// Logits, `[B, C]`.
     ///
     /// # Shapes

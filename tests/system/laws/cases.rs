@@ -2,7 +2,7 @@
 use crate::training::{tiny_llama, wide_llama};
 use blockllm::model::llama::LlamaConfig;
 use blockllm::policy::PolicyConfig;
-use blockllm::train::{Algorithm, Method, TrainConfig, WeightType};
+use blockllm::train::{BlockMethod, Method, TrainConfig, WeightType};
 
 /// Selections and refreshes every few steps, so that every run here has several.
 const PATIENCE: usize = 3;
@@ -100,7 +100,7 @@ pub fn cases() -> Vec<Case> {
 /// A named set of blocks, which no single word on the command line can give.
 fn fixed() -> Case {
     let mut method = Method::parse("all").unwrap();
-    if let Algorithm::Blocks(blocks) = &mut method.algorithm {
+    if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {
         let name = |layer: usize| format!("model.layers.{layer}.mlp.down_proj.weight");
         blocks.policy = PolicyConfig::Fixed {
             blocks: vec![name(0), name(1), "lm_head.weight".into()],

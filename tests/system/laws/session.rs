@@ -4,7 +4,9 @@ use crate::batches::padded;
 use crate::weights::{Numbers, weights};
 use blockllm::data::LmBatch;
 use blockllm::model::llama::LlamaForCausalLM;
-use blockllm::optim::{GradientsParams, OptimizerRecord, SelectionEvent, parameters, set_trainable};
+use blockllm::optim::{
+    BlockOptimizer, GradientsParams, OptimizerRecord, SelectionEvent, parameters, set_trainable,
+};
 use blockllm::train::{LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -17,7 +19,7 @@ pub fn batch(step: usize) -> LmBatch {
 
 pub struct Session {
     pub model: LlamaForCausalLM,
-    pub optimizer: TrainingOptimizer,
+    pub optimizer: Box<dyn TrainingOptimizer<LlamaForCausalLM>>,
     /// Parameters that the method may train at all: not the base weights under adapters.
     pub trainable: BTreeSet<ParamId>,
     device: Device,
@@ -70,7 +72,7 @@ impl Session {
         };
         let model = self
             .optimizer
-            .prepare_with(self.model.clone(), |model| backward(model).1)
+            .prepare_with(self.model.clone(), &mut |model| backward(model).1)
             .unwrap();
         let event = self.optimizer.take_selection_event();
         let (loss, gradients) = backward(&model);
@@ -103,8 +105,8 @@ impl Session {
     /// Paths of what the current step trains, masked or whole.
     pub fn trained_paths(&self) -> BTreeSet<String> {
         let path = |param: &usize| self.optimizer.parameters()[*param].info.path.clone();
-        match &self.optimizer {
-            TrainingOptimizer::Blocks(blocks) => {
+        match self.optimizer.get::<BlockOptimizer>() {
+            Some(blocks) => {
                 let selector = blocks.selector();
                 let selected = selector.selected().iter().map(|id| selector.block(*id));
                 let always = selector
@@ -116,9 +118,7 @@ impl Session {
                     .flat_map(|block| block.params.iter().map(path))
                     .collect()
             }
-            TrainingOptimizer::GaLore(_) => {
-                (0..self.optimizer.parameters().len()).map(|p| path(&p)).collect()
-            }
+            None => (0..self.optimizer.parameters().len()).map(|p| path(&p)).collect(),
         }
     }
 }

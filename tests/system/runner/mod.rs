@@ -17,6 +17,7 @@ mod glue;
 mod glue_files;
 mod kills;
 mod memory;
+mod own_method;
 mod process;
 pub mod promises;
 mod resume;

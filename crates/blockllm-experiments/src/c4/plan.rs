@@ -9,7 +9,7 @@ use blockllm_data::{
 };
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
-use blockllm_train::{Algorithm, LanguageModeling, Method, Schedule, TrainConfig, WeightType};
+use blockllm_train::{LanguageModeling, Method, Schedule, TrainConfig, WeightType};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -235,7 +235,7 @@ impl Plan {
             grad_accum_steps: cli.grad_accum_steps as usize,
             learning_rate: method
                 .learning_rate
-                .unwrap_or_else(|| default_learning_rate(method)),
+                .unwrap_or_else(|| method.algorithm.learning_rates().pretraining),
             schedule: self.schedule(cli),
             evaluate_every: self.settings.evaluate_every,
             stop_after: cli.stop_after,
@@ -378,15 +378,6 @@ fn notes(settings: &Settings, tokenizer: &Tokenizer, weights: WeightType) -> Vec
         .collect()
 }
 
-/// The peak learning rate of a method that names none, from the grids in `docs/experiment-log.md`.
-fn default_learning_rate(method: &Method) -> f64 {
-    match &method.algorithm {
-        Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8 => 3e-3,
-        Algorithm::Blocks(_) | Algorithm::Lora(_) => 1e-3,
-        Algorithm::GaLore(_) => 1e-2,
-    }
-}
-
 fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
     let parse = |text: String| Method::parse(&text).expect("the default methods are well formed");
     let methods = if cli.methods.is_empty() {
@@ -395,16 +386,9 @@ fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
         cli.methods.clone()
     };
     options::check_methods(cli, &methods)?;
-    let set = |method: Method| {
-        let mut method = method;
-        // `GaLore`'s gap between projections is a setting of its own.
-        if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            *blocks = blocks.clone().with_patience(patience);
-            options::set_blocks(cli, blocks);
-        }
-        Ok(method.with_own_settings()?)
-    };
-    methods.into_iter().map(set).collect()
+    let run = options::run_settings(cli, patience);
+    let methods = methods.into_iter().map(|method| Ok(method.for_run(&run)?));
+    methods.collect()
 }
 
 /// The workspace that this runner was built from, or else the folder that it was started in: the embedded default reads its

@@ -12,8 +12,8 @@ use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
 use blockllm_train::{
-    Algorithm, Checkpoints, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup, TextBatches,
-    TrainConfig, train_resumable,
+    Checkpoints, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup, TextBatches, TrainConfig,
+    train_resumable,
 };
 use burn::module::Module;
 use serde::Serialize;
@@ -155,12 +155,9 @@ impl Job for C4Job<'_> {
 
 /// In pretraining, what is never trained stays random: the user may not have meant that.
 fn warn_of_untrained(label: &str, model: &LlamaForCausalLM, method: &Method) {
-    let Algorithm::Blocks(blocks) = &method.algorithm else {
-        return;
-    };
     let roles = Roles {
         always: vec![],
-        never: blocks.never.clone(),
+        never: method.algorithm.never().to_vec(),
     };
     let parameters = parameters(model);
     let entries =

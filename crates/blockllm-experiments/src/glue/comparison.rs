@@ -2,8 +2,7 @@
 use crate::report::format::{UNKNOWN, mean, percent, sample_deviation};
 use crate::report::{Align, Table};
 use blockllm_data::glue::GlueTask;
-use blockllm_policy::PolicyConfig;
-use blockllm_train::{Algorithm, Method, RunResult};
+use blockllm_train::{Method, RunResult};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Points below full fine-tuning, on average over the tasks, up to which a method counts as its equal.
@@ -70,18 +69,13 @@ impl Comparison {
 
 /// Compares every method with the first that is full fine-tuning; empty when there is none, or nothing beside it.
 pub(super) fn compare(methods: &[Method], runs: &[Scored<'_>]) -> Vec<Comparison> {
-    let Some(full) = methods.iter().find(|method| is_full(method)) else {
+    let Some(full) = methods.iter().find(|method| method.algorithm.is_full()) else {
         return Vec::new();
     };
     let others = methods.iter().filter(|method| method.label != full.label);
     others
         .filter_map(|method| compare_one(&method.label, &full.label, runs))
         .collect()
-}
-
-fn is_full(method: &Method) -> bool {
-    matches!(&method.algorithm, Algorithm::Blocks(blocks)
-        if blocks.policy == PolicyConfig::All && blocks.sparsity == 0.0)
 }
 
 fn compare_one(method: &str, full: &str, runs: &[Scored<'_>]) -> Option<Comparison> {

@@ -3,30 +3,22 @@ use super::Settings;
 use crate::{Cli, Scale, options};
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
-use blockllm_train::{Algorithm, Method};
+use blockllm_train::Method;
 
-/// The peak learning rate of a method that names none. At the paper's scale `BlockLLM`'s is of its own runs, LoRA's of its
-/// paper's runs on RoBERTa-base (arXiv 2106.09685, appendix D), and `GaLore`'s of its table 4 at rank 4; the others have that
-/// too, for want of a published one. At the other scales those of full fine-tuning, LoRA and `BlockLLM` are the best of the
-/// runs in `docs/experiment-log.md`, and all others have full fine-tuning's, untuned.
+/// The peak learning rate of a method that names none. At the paper's scale it is the method's published one; those without
+/// have that of `GaLore`'s table 4 at rank 4. At the other scales those of full fine-tuning, LoRA and `BlockLLM` are the best
+/// of the runs in `docs/experiment-log.md`, and all others have full fine-tuning's, untuned.
 pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: bool, task: GlueTask) -> f64 {
-    let is_sparse = matches!(&method.algorithm, Algorithm::Blocks(blocks) if blocks.sparsity >= 0.8);
-    let is_lora = matches!(method.algorithm, Algorithm::Lora(_));
+    let rates = method.algorithm.learning_rates();
+    let table_4 = if matches!(task, GlueTask::Mrpc | GlueTask::Cola) {
+        3e-5
+    } else {
+        1e-5
+    };
     match scale {
-        Scale::Paper if is_sparse => 3e-5,
-        Scale::Paper if is_lora => 4e-4,
-        Scale::Paper if matches!(task, GlueTask::Mrpc | GlueTask::Cola) => 3e-5,
-        Scale::Paper => 1e-5,
-        // A small model from random weights takes, and needs, larger steps.
-        Scale::Quick | Scale::Cpu if !pretrained => {
-            if is_sparse || is_lora {
-                5e-3
-            } else {
-                1e-3
-            }
-        }
-        Scale::Quick | Scale::Cpu if is_sparse || is_lora => 3e-4,
-        Scale::Quick | Scale::Cpu => 5e-5,
+        Scale::Paper => rates.published.unwrap_or(table_4),
+        Scale::Quick | Scale::Cpu if pretrained => rates.fine_tuning,
+        Scale::Quick | Scale::Cpu => rates.from_scratch,
     }
 }
 
@@ -50,16 +42,9 @@ pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
         (given, _) => given.to_vec(),
     };
     options::check_methods(cli, &methods)?;
-    let set = |method: Method| {
-        let mut method = method;
-        // `GaLore`'s gap between projections is a setting of its own.
-        if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-            *blocks = blocks.clone().with_patience(settings.patience);
-            options::set_blocks(cli, blocks);
-        }
-        Ok(method.with_own_settings()?)
-    };
-    methods.into_iter().map(set).collect()
+    let run = options::run_settings(cli, settings.patience);
+    let methods = methods.into_iter().map(|method| Ok(method.for_run(&run)?));
+    methods.collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A method on a model, planned both ways: what the command line asks for, as workloads, and their plans.
 use super::args::{Args, Machine};
 use anyhow::{Result, bail};
+use blockllm_train::Method;
 use blockllm_train::memory::{Assumed, BackwardMode, MemoryPlan, ModelShape, Workload};
 use blockllm_train::method::FineTuning;
-use blockllm_train::{Algorithm, Method};
 
 /// A method on a model, planned both ways.
 #[derive(Debug)]
@@ -75,12 +75,12 @@ pub(super) fn with_sparsity(mut method: Method, sparsity: Option<f64>) -> Result
     let Some(sparsity) = sparsity else {
         return Ok(method);
     };
-    match &mut method.algorithm {
-        Algorithm::Blocks(blocks) if (0.0..1.0).contains(&sparsity) => blocks.sparsity = sparsity,
-        Algorithm::Blocks(_) => bail!("--sparsity {sparsity} is outside [0, 1)"),
-        Algorithm::Lora(_) | Algorithm::GaLore(_) => {
-            bail!("`{}` has no sparsity; leave --sparsity out", method.label)
-        }
+    if method.algorithm.sparsity().is_none() {
+        bail!("`{}` has no sparsity; leave --sparsity out", method.label);
     }
+    if !(0.0..1.0).contains(&sparsity) {
+        bail!("--sparsity {sparsity} is outside [0, 1)");
+    }
+    method.algorithm.set_sparsity(sparsity);
     Ok(method)
 }

@@ -261,11 +261,11 @@ impl Checkpoints {
     }
 
     /// Puts weights and optimizer back as they were after `step`.
-    pub(crate) fn load<M: Module, T: for<'de> Deserialize<'de>>(
+    pub(crate) fn load<M: Module + 'static, T: for<'de> Deserialize<'de>>(
         &self,
         step: u64,
         model: M,
-        optimizer: &mut TrainingOptimizer,
+        optimizer: &mut dyn TrainingOptimizer<M>,
         device: &Device,
     ) -> Result<(M, CheckpointState<T>), TrainError> {
         let path = self.path(step);
@@ -303,7 +303,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When there is no such checkpoint, or it is damaged or of another model.
-    pub fn trained<M: Module>(
+    pub fn trained<M: Module + 'static>(
         &self,
         model: M,
         method: &Method,

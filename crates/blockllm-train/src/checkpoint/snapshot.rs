@@ -34,9 +34,9 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn of<M: Module, T: Serialize>(
+    pub fn of<M: Module + 'static, T: Serialize>(
         model: &M,
-        optimizer: &TrainingOptimizer,
+        optimizer: &dyn TrainingOptimizer<M>,
         step: u64,
         all: bool,
         state_with: impl FnOnce(serde_json::Value) -> T,

@@ -1,22 +1,15 @@
 //! How the command line names a method: `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`.
-use super::{Algorithm, BlockMethod, GaLoreMethod, LoraMethod, Method};
+use super::{Method, Methods};
 use crate::TrainError;
-use blockllm_policy::PolicyConfig;
 
-/// Names beside those of the policies.
-const BASELINES: [&str; 5] = ["adamw", "lora", "galore", "badam", "lisa"];
-
-/// Steps between selections or refreshes, until the run's scale sets its own.
-const INTERVAL: u64 = 100;
-
-impl Method {
+impl Methods {
     /// Parses `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: `adamw`, a policy with its sparsity (`blockllm:0.95`),
-    /// `lora` or `galore` with its rank (`lora:8`), `badam` or `lisa` with a number of layers; then settings of its
-    /// own, such as `blockllm:0.95+norm=grad+rule=lion`.
+    /// `lora` or `galore` with its rank (`lora:8`), `badam` or `lisa` with a number of layers, or a method of the program's
+    /// own; then settings of its own, such as `blockllm:0.95+norm=grad+rule=lion`.
     ///
     /// # Errors
     /// Names the part that is wrong and what may stand there.
-    pub fn parse(text: &str) -> Result<Self, TrainError> {
+    pub fn parse(&self, text: &str) -> Result<Method, TrainError> {
         let (rest, learning_rate) = match text.split_once('@') {
             Some((rest, rate)) => (rest, Some(positive("learning rate", text, rate)?)),
             None => (text, None),
@@ -31,13 +24,27 @@ impl Method {
             Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
             None => Err(refuse(text, &format!("`+{part}` is not a setting"))),
         };
-        let method = Self {
+        let algorithm = self.make(name, number).unwrap_or_else(|| {
+            let names = self.names().join(", ");
+            Err(format!("no method is called `{name}`; there are {names}"))
+        });
+        let method = Method {
             label: text.to_owned(),
-            algorithm: algorithm(text, name, number)?,
+            algorithm: algorithm.map_err(|why| refuse(text, &why))?,
             settings: parts.map(setting).collect::<Result<_, _>>()?,
             learning_rate,
         };
         method.with_own_settings()
+    }
+}
+
+impl Method {
+    /// One of [ours](Methods::built_in), as [`Methods::parse`] reads it.
+    ///
+    /// # Errors
+    /// Names the part that is wrong and what may stand there.
+    pub fn parse(text: &str) -> Result<Self, TrainError> {
+        Methods::built_in().parse(text)
     }
 
     /// The same method with the settings that its name brings, over whatever was set since.
@@ -54,72 +61,40 @@ impl Method {
     }
 }
 
-fn algorithm(text: &str, name: &str, number: Option<&str>) -> Result<Algorithm, TrainError> {
-    Ok(match name {
-        "adamw" if number.is_some() => {
-            return Err(refuse(text, "`adamw` trains everything and takes no number"));
-        }
-        "adamw" => Algorithm::Blocks(BlockMethod::new(PolicyConfig::All, 0.0)),
-        "lora" => Algorithm::Lora(LoraMethod::new(count("rank", text, number, 8)?)),
-        "galore" => Algorithm::GaLore(GaLoreMethod::new(count("rank", text, number, 64)?)),
-        "badam" => Algorithm::Blocks(BlockMethod::badam(
-            INTERVAL,
-            count("number of layers", text, number, 1)?,
-        )),
-        "lisa" => Algorithm::Blocks(BlockMethod::lisa(
-            INTERVAL,
-            count("number of layers", text, number, 2)?,
-        )),
-        _ => Algorithm::Blocks(policy(text, name, number)?),
-    })
-}
-
-fn policy(text: &str, name: &str, sparsity: Option<&str>) -> Result<BlockMethod, TrainError> {
-    let policy = PolicyConfig::from_name(name).map_err(|_| refuse(text, &unknown(name)))?;
-    let sparsity = match sparsity {
-        Some(sparsity) => float("sparsity", text, sparsity)?,
-        None if policy == PolicyConfig::All => 0.0,
-        None => 0.95,
-    };
-    if !(0.0..1.0).contains(&sparsity) {
-        return Err(refuse(
-            text,
-            &format!("the sparsity {sparsity} is outside [0, 1)"),
-        ));
+/// The number behind a name as the `what` in `[0, 1)`, or else the default.
+///
+/// # Errors
+/// When it is none.
+pub fn share(what: &str, value: Option<&str>, default: f64) -> Result<f64, String> {
+    let number = value.map_or(Ok(default), |value| float(what, value))?;
+    if (0.0..1.0).contains(&number) {
+        return Ok(number);
     }
-    Ok(BlockMethod::new(policy, sparsity))
+    Err(format!("the {what} {number} is outside [0, 1)"))
 }
 
-fn float(what: &str, text: &str, value: &str) -> Result<f64, TrainError> {
-    let refused = |_| refuse(text, &format!("the {what} `{value}` is not a number"));
-    value.parse().map_err(refused)
+/// The number behind a name as the `what`, a whole number of 1 or more, or else the default.
+///
+/// # Errors
+/// When it is none.
+pub fn count(what: &str, value: Option<&str>, default: usize) -> Result<usize, String> {
+    let Some(value) = value else { return Ok(default) };
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("the {what} `{value}` is not a whole number of 1 or more"))
+}
+
+fn float(what: &str, value: &str) -> Result<f64, String> {
+    value
+        .parse()
+        .map_err(|_| format!("the {what} `{value}` is not a number"))
 }
 
 fn positive(what: &str, text: &str, value: &str) -> Result<f64, TrainError> {
-    let number = float(what, text, value)?;
+    let number = float(what, value).map_err(|why| refuse(text, &why))?;
     if number.is_finite() && number > 0.0 {
         return Ok(number);
     }
     Err(refuse(text, &format!("the {what} {number} is not positive")))
-}
-
-fn count(what: &str, text: &str, value: Option<&str>, default: usize) -> Result<usize, TrainError> {
-    let Some(value) = value else { return Ok(default) };
-    let number = value.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| {
-        refuse(
-            text,
-            &format!("the {what} `{value}` is not a whole number of 1 or more"),
-        )
-    })
-}
-
-fn unknown(name: &str) -> String {
-    let policies = PolicyConfig::names().join(", ");
-    format!(
-        "no method is called `{name}`; there are {}, {policies}",
-        BASELINES.join(", ")
-    )
 }
 
 fn refuse(text: &str, why: &str) -> TrainError {
@@ -135,21 +110,21 @@ fn refuse(text: &str, why: &str) -> TrainError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blockllm_optim::{Lion, MaskThreshold, NormKind, SignSgd, Update};
+    use crate::{BlockMethod, GaLoreMethod};
+    use blockllm_optim::{InactiveRule, Lion, MaskThreshold, NormKind, Update};
+    use blockllm_policy::PolicyConfig;
 
     #[test]
     fn a_method_is_read_from_one_word() {
         let method = Method::parse("blockllm:0.9@3e-3").unwrap();
-        let Algorithm::Blocks(blocks) = &method.algorithm else {
-            panic!("{method:?}")
-        };
+        let blocks = method.algorithm.get::<BlockMethod>().unwrap();
         assert!((blocks.sparsity - 0.9).abs() < 1e-12);
         assert_eq!(method.learning_rate, Some(3e-3));
         assert_eq!(method.folder_name(2), "blockllm-0.9-3e-3-2");
         assert_eq!(Method::parse("adamw").unwrap(), Method::adamw());
         assert_eq!(
-            Method::parse("galore:32").unwrap().algorithm,
-            Algorithm::GaLore(GaLoreMethod::new(32))
+            Method::parse("galore:32").unwrap().algorithm.get(),
+            Some(&GaLoreMethod::new(32))
         );
     }
 
@@ -157,9 +132,8 @@ mod tests {
     fn settings_follow_the_name() {
         let text =
             "blockllm:0.9+norm=grad+partition=module+patience=7+rule=lion+inactive=0.5+threshold=4096@1e-4";
-        let Algorithm::Blocks(blocks) = Method::parse(text).unwrap().algorithm else {
-            panic!("{text}")
-        };
+        let method = Method::parse(text).unwrap();
+        let blocks = method.algorithm.get::<BlockMethod>().unwrap();
         assert_eq!(
             (blocks.norm, blocks.partition.as_str()),
             (NormKind::Grad, "module")
@@ -168,9 +142,9 @@ mod tests {
         assert_eq!(blocks.update, Update::from(Lion::default()));
         assert_eq!(
             blocks.inactive,
-            Some(SignSgd {
+            Some(InactiveRule {
                 scale: 0.5,
-                ..SignSgd::default()
+                ..InactiveRule::default()
             })
         );
         assert_eq!(blocks.threshold, MaskThreshold::Sampled(4096));
@@ -181,15 +155,14 @@ mod tests {
         let method = Method::parse("blockllm:0.9+patience=7")
             .unwrap()
             .with_patience(40);
-        let Algorithm::Blocks(blocks) = method.with_own_settings().unwrap().algorithm else {
-            panic!("blocks")
-        };
+        let method = method.with_own_settings().unwrap();
+        let blocks = method.algorithm.get::<BlockMethod>().unwrap();
         assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
     }
 
     #[test]
     fn every_name_that_an_error_offers_is_a_method() {
-        for name in BASELINES.iter().chain(PolicyConfig::names()) {
+        for name in Methods::built_in().names() {
             assert!(Method::parse(name).is_ok(), "{name}");
         }
     }

@@ -45,12 +45,12 @@ pub(super) enum Made<M> {
 /// The loss with what the optimizer made, or that nothing was to be made.
 type Attempt<M> = Result<(Tensor<1>, Step<M>), Made<M>>;
 
-pub(super) struct Run<'a, O> {
+pub(super) struct Run<'a, O: Objective> {
     objective: &'a O,
     config: &'a TrainConfig,
     learning_rate: f64,
     device: &'a Device,
-    optimizer: TrainingOptimizer,
+    optimizer: Box<dyn TrainingOptimizer<O::Model>>,
     /// Whether the backward pass goes layer by layer.
     by_layers: bool,
     meter: MemoryMeter,
@@ -91,7 +91,7 @@ impl<'a, O: Objective> Run<'a, O> {
         all: bool,
     ) -> Result<Snapshot, TrainError> {
         let step = place.step;
-        Snapshot::of(model, &self.optimizer, step, all, |optimizer| CheckpointState {
+        Snapshot::of(model, &*self.optimizer, step, all, |optimizer| CheckpointState {
             step,
             cursor: place.cursor,
             course: place.course.clone(),
@@ -118,7 +118,7 @@ impl<'a, O: Objective> Run<'a, O> {
         model: O::Model,
         batches: &mut dyn BatchSource<O::Batch>,
     ) -> Result<(O::Model, Course), TrainError> {
-        let (model, state) = checkpoints.load(step, model, &mut self.optimizer, self.device)?;
+        let (model, state) = checkpoints.load(step, model, &mut *self.optimizer, self.device)?;
         batches.resume(&state.cursor)?;
         self.tally = state.tally;
         self.meter.resume(state.peak_bytes);
@@ -163,12 +163,8 @@ impl<'a, O: Objective> Run<'a, O> {
             .count(micro_batches.gradient_bytes(), self.optimizer.state_bytes());
         self.meter.sample();
         self.optimizer.observe(loss)?;
-        if !grad_norm.is_finite() {
-            return Err(OptimError::BadLoss {
-                step,
-                loss: grad_norm,
-            }
-            .into());
+        if let Some(loss) = [loss, grad_norm].into_iter().find(|number| !number.is_finite()) {
+            return Err(OptimError::BadLoss { step, loss }.into());
         }
         let wait_ms = waited.as_secs_f64() * 1e3;
         self.tally.wait_ms += wait_ms;
@@ -197,11 +193,11 @@ impl<'a, O: Objective> Run<'a, O> {
     ) -> Result<O::Model, TrainError> {
         let meter = &mut self.meter;
         if !self.by_layers {
-            return Ok(self
+            return self
                 .optimizer
-                .prepare_with(model, |model| micro_batches.backward(model, meter).1)?);
+                .prepare_with(model, &mut |model| micro_batches.backward(model, meter).1);
         }
-        self.optimizer.prepare_in_parts(model, |model, take| {
+        self.optimizer.prepare_in_parts(model, &mut |model, take| {
             let take = |model, part| Ok::<_, TrainError>(take(model, part)?);
             let (model, _) = micro_batches.backward_by_layers(model, meter, true, take)?;
             Ok(model)

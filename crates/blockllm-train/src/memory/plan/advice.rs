@@ -1,51 +1,7 @@
 //! Which settings would make a run fit, ordered by how little they change.
 
-use super::{BackwardMode, MemoryPlan, Workload};
-use crate::{Algorithm, Method, TrainError, WeightType};
-use blockllm_optim::{HalfWeights, MaskScope, MomentPrecision};
-use blockllm_policy::PolicyConfig;
-
-/// One change of a workload.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// Gradients layer by layer: the same numbers, each layer computed twice.
-    LayerWise,
-    /// Moments in 8-bit codes.
-    CodedMoments,
-    /// No f32 copies of trained bf16 entries, which are rounded up and down by chance instead.
-    NoMasters,
-    /// A mask for each parameter alone, so that none waits for the others.
-    MasksAlone,
-    /// Weights in bf16.
-    HalfWeights,
-    /// No clipping: layer by layer no gradient waits for the others then.
-    NoClipping,
-    /// Another method.
-    Method(String),
-    /// A higher sparsity.
-    Sparsity(f64),
-    /// Fewer rows in a micro-batch, more micro-batches in a step.
-    BatchSize(u64),
-    /// Shorter rows.
-    SeqLen(u64),
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::LayerWise => formatter.write_str("--backward layer-wise"),
-            Self::CodedMoments => formatter.write_str("+state=int8"),
-            Self::NoMasters => formatter.write_str("+half=stochastic"),
-            Self::MasksAlone => formatter.write_str("+mask=per-parameter"),
-            Self::HalfWeights => formatter.write_str("--weights bf16"),
-            Self::NoClipping => formatter.write_str("--no-clip"),
-            Self::Method(name) => write!(formatter, "--method {name}"),
-            Self::Sparsity(sparsity) => write!(formatter, "--sparsity {sparsity}"),
-            Self::BatchSize(rows) => write!(formatter, "--batch {rows}"),
-            Self::SeqLen(tokens) => write!(formatter, "--seq {tokens}"),
-        }
-    }
-}
+use super::{BackwardMode, Change, MemoryPlan, Workload};
+use crate::{Method, TrainError, WeightType};
 
 /// Changes that together make a run fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,31 +71,12 @@ fn possible(workload: &Workload<'_>) -> Vec<Change> {
     if workload.backward == BackwardMode::Whole {
         changes.push(Change::LayerWise);
     }
-    if let Algorithm::Blocks(blocks) = &workload.method.algorithm {
-        if blocks.moment_precision == MomentPrecision::F32 {
-            changes.push(Change::CodedMoments);
-        }
-        if blocks.half_weights == HalfWeights::Masters && workload.weights == WeightType::Bf16 {
-            changes.push(Change::NoMasters);
-        }
-        if workload.clipped {
-            changes.push(Change::NoClipping);
-        }
-        if blocks.mask == MaskScope::Global && blocks.sparsity > 0.0 {
-            changes.push(Change::MasksAlone);
-        }
-    }
+    let (method, half) = (&workload.method.algorithm, workload.weights == WeightType::Bf16);
+    changes.extend(method.milder_changes(half, workload.clipped));
     if workload.weights == WeightType::F32 {
         changes.push(Change::HalfWeights);
     }
-    if let Algorithm::Blocks(blocks) = &workload.method.algorithm {
-        if blocks.policy == PolicyConfig::All {
-            changes.push(Change::Method("blockllm:0.95".into()));
-        } else if blocks.sparsity > 0.0 {
-            let higher = [0.5, 0.9, 0.95, 0.98, 0.99].into_iter();
-            changes.extend(higher.filter(|s| *s > blocks.sparsity).map(Change::Sparsity));
-        }
-    }
+    changes.extend(method.harsher_changes());
     let halves = |most: u64, least: u64| {
         std::iter::successors(Some(most / 2), |size| Some(size / 2)).take_while(move |size| *size >= least)
     };
@@ -154,15 +91,10 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
     for change in changes {
         match change {
             Change::Method(name) => method = Method::parse(name)?,
-            Change::CodedMoments | Change::NoMasters | Change::MasksAlone | Change::Sparsity(_) => {
-                if let Algorithm::Blocks(blocks) = &mut method.algorithm {
-                    match change {
-                        Change::Sparsity(sparsity) => blocks.sparsity = *sparsity,
-                        Change::NoMasters => blocks.half_weights = HalfWeights::Stochastic,
-                        Change::MasksAlone => blocks.mask = MaskScope::PerParameter,
-                        _ => blocks.moment_precision = MomentPrecision::Int8,
-                    }
-                }
+            Change::Sparsity(sparsity) => method.algorithm.set_sparsity(*sparsity),
+            Change::Setting(key, value) => {
+                let set = method.algorithm.set(key, value);
+                set.expect("a method's own change is one of its settings");
             }
             _ => {}
         }
@@ -178,11 +110,7 @@ fn peak_with(workload: &Workload<'_>, changes: &[Change]) -> Result<u64, TrainEr
             Change::NoClipping => changed.clipped = false,
             Change::BatchSize(rows) => changed.batch_size = *rows,
             Change::SeqLen(tokens) => changed.seq_len = *tokens,
-            Change::Method(_)
-            | Change::CodedMoments
-            | Change::NoMasters
-            | Change::MasksAlone
-            | Change::Sparsity(_) => {}
+            Change::Method(_) | Change::Setting(..) | Change::Sparsity(_) => {}
         }
     }
     Ok(MemoryPlan::estimate(&changed)?.peak_bytes())

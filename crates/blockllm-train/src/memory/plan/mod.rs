@@ -6,6 +6,7 @@
 
 mod advice;
 mod backward;
+mod change;
 mod forward;
 mod head;
 mod ledger;
@@ -17,10 +18,12 @@ mod stack;
 mod state;
 mod tape;
 
-pub use advice::{Advice, Change, advice};
+pub use advice::{Advice, advice};
+pub use change::Change;
 pub use parts::{Moment, Part, PlanParts};
-pub use scheme::Assumed;
+pub use scheme::{Assumed, PlannedParameter, PlannedStep, Scheme};
 pub use stack::ModelShape;
+pub use state::{ParameterState, StatePlace};
 
 use crate::{Method, TrainError, WeightType};
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,7 @@
-//! What a method trains: which parameters it adds, in which blocks, and which of them a selection takes.
-
-use super::ModelShape;
-use crate::{Algorithm, BlockMethod, LoraMethod, Method, TrainError};
+//! What a method trains, on paper: which parameters there are, and which of them a selection takes.
 use blockllm_model::ParameterKind;
-use blockllm_optim::{MaskScope, Measured, Reach, SweepMode};
-use blockllm_policy::{Block, Budget, ParamInfo, Partition, PolicyConfig, Role, Roles, Signal, Take};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Which blocks a selection is assumed to take. Which it will take depends on gradients; how many entries it trains does
 /// not.
@@ -24,137 +19,80 @@ pub enum Assumed {
 
 /// A parameter under a method.
 #[derive(Clone, Debug)]
-pub(super) struct Parameter {
+pub struct PlannedParameter {
+    /// Its path in the model.
     pub path: String,
+    /// Its shape.
     pub shape: Vec<usize>,
+    /// What it is.
     pub kind: ParameterKind,
+    /// Its entries.
     pub entries: u64,
     /// Whether the method may train it at all.
     pub free: bool,
 }
 
-/// What a method trains.
-#[derive(Debug)]
-pub(super) struct Scheme {
+/// What a method's plan knows of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedStep<'a> {
+    /// Which blocks a selection takes.
+    pub assumed: &'a Assumed,
+    /// Tokens that a step sees.
+    pub tokens: u64,
+    /// Whether the head is the embedding.
+    pub is_tied: bool,
+}
+
+impl PlannedStep<'_> {
+    /// Entries of `parameter` that get a gradient: rows of a table that no token names get none; a tied head gives all of
+    /// them one.
+    pub fn seen(&self, parameter: &PlannedParameter) -> u64 {
+        match (parameter.kind, &*parameter.shape) {
+            (ParameterKind::Table, [_, width]) if !self.is_tied => {
+                parameter.entries.min(self.tokens.saturating_mul(*width as u64))
+            }
+            _ => parameter.entries,
+        }
+    }
+}
+
+/// What a method trains. Parameters are meant by their positions.
+#[derive(Clone, Debug)]
+pub struct Scheme {
     /// The parameters, with those that the method adds.
-    pub parameters: Vec<Parameter>,
+    pub parameters: Vec<PlannedParameter>,
     /// Groups of parameters that the first measurement unfreezes together; none where nothing is measured.
     pub sweep: Vec<Vec<usize>>,
     /// Parameters of the selected blocks.
     pub selected: Vec<usize>,
     /// Parameters that are trained at every step beside them.
     pub always: Vec<usize>,
-    /// Parameters whose gradients are made only to be measured, or for the sign rule.
+    /// Parameters whose gradients are made only to be measured, or for a rule without state.
     pub probed: Vec<usize>,
     /// Entries of each selected parameter that are trained.
     pub kept: BTreeMap<usize, u64>,
+    /// Whether all state of a parameter is made by its first update; else moments and indices are made for all parameters
+    /// together before the first update of a selection, and only masters by the update.
+    pub state_with_update: bool,
 }
 
 impl Scheme {
-    /// What `method` trains of `model` when a step sees `tokens` tokens.
-    pub fn new(
-        model: &ModelShape,
-        method: &Method,
-        assumed: &Assumed,
-        tokens: u64,
-    ) -> Result<Self, TrainError> {
-        let mut parameters: Vec<_> = model
-            .parameters()
-            .into_iter()
-            .map(|shape| Parameter {
-                entries: shape.numel(),
-                path: shape.path,
-                shape: shape.shape,
-                kind: shape.kind,
-                free: true,
-            })
-            .collect();
-        // Rows of a table that no token names get no gradient; a tied head gives all of them one.
-        let seen = |parameter: &Parameter| match (parameter.kind, &*parameter.shape) {
-            (ParameterKind::Table, [_, width]) if !model.is_tied() => {
-                parameter.entries.min(tokens.saturating_mul(*width as u64))
-            }
-            _ => parameter.entries,
-        };
-        match &method.algorithm {
-            Algorithm::Blocks(blocks) => Self::of_blocks(parameters, blocks, assumed, &seen),
-            Algorithm::Lora(lora) => {
-                parameters = adapted(parameters, lora);
-                let all = BlockMethod::new(PolicyConfig::All, 0.0);
-                Self::of_blocks(parameters, &all, assumed, &seen)
-            }
-            Algorithm::GaLore(_) => Ok(Self {
-                kept: parameters
-                    .iter()
-                    .map(|parameter| parameter.entries)
-                    .enumerate()
-                    .collect(),
-                selected: (0..parameters.len()).collect(),
-                parameters,
-                sweep: Vec::new(),
-                always: Vec::new(),
-                probed: Vec::new(),
-            }),
+    /// Every entry of `parameters` at every step; nothing is measured, and each has its state from its first update on.
+    pub fn dense(parameters: Vec<PlannedParameter>) -> Self {
+        let entries = parameters.iter().map(|parameter| parameter.entries);
+        Self {
+            kept: entries.enumerate().collect(),
+            selected: (0..parameters.len()).collect(),
+            parameters,
+            sweep: Vec::new(),
+            always: Vec::new(),
+            probed: Vec::new(),
+            state_with_update: true,
         }
     }
 
-    fn of_blocks(
-        parameters: Vec<Parameter>,
-        method: &BlockMethod,
-        assumed: &Assumed,
-        seen: &dyn Fn(&Parameter) -> u64,
-    ) -> Result<Self, TrainError> {
-        let free: Vec<usize> = (0..parameters.len()).filter(|p| parameters[*p].free).collect();
-        let info = |p: &usize| ParamInfo::new(parameters[*p].path.clone(), parameters[*p].entries);
-        let infos: Vec<_> = free.iter().map(info).collect();
-        let paths: Vec<_> = infos.iter().map(|info| info.path.as_str()).collect();
-        let roles = method.roles(&paths);
-        let blocks = Partition::from_name(&method.partition)?.blocks(&infos, &roles)?;
-        let policy = method.policy.build()?;
-        let (take, signal) = (policy.take(), policy.signal());
-        let budget = match take {
-            Take::Blocks(_) => u64::MAX,
-            _ => Budget::new(&blocks, method.sparsity)?.selected_entries(),
-        };
-        let candidates: Vec<usize> = (0..blocks.len())
-            .filter(|block| blocks[*block].role == Role::Candidate)
-            .collect();
-        let chosen = chosen(&blocks, &candidates, take, budget, assumed);
-        let always: Vec<usize> = (0..blocks.len())
-            .filter(|block| blocks[*block].role == Role::Always)
-            .collect();
-        let probed = beside(method, &blocks, &candidates, [&chosen, &always], signal);
-        let params = |chosen: &[usize]| -> Vec<usize> {
-            let params = chosen.iter().flat_map(|block| &blocks[*block].params);
-            params.map(|param| free[*param]).collect()
-        };
-        let group = match method.sweep {
-            SweepMode::Grouped(size) => size.max(1),
-            SweepMode::Full => candidates.len(),
-        };
-        let sweep = if signal == Signal::GradNorm {
-            candidates.chunks(group).map(params).collect()
-        } else {
-            Vec::new()
-        };
-        let selected = params(&chosen);
-        let keep = if take == Take::Budget { budget } else { u64::MAX };
-        let live: &dyn Fn(&Parameter) -> u64 = match method.mask {
-            MaskScope::Global => seen,
-            MaskScope::PerParameter => &|parameter| parameter.entries,
-        };
-        Ok(Self {
-            sweep,
-            kept: kept(&parameters, &selected, keep, live),
-            selected,
-            always: params(&always),
-            probed: params(&probed),
-            parameters,
-        })
-    }
-
     /// Positions in `lists` as flags over all parameters.
-    pub fn flags(&self, lists: &[&[usize]]) -> Vec<bool> {
+    pub(super) fn flags(&self, lists: &[&[usize]]) -> Vec<bool> {
         let mut flags = vec![false; self.parameters.len()];
         for param in lists.iter().flat_map(|list| list.iter()) {
             flags[*param] = true;
@@ -169,162 +107,9 @@ impl Scheme {
             .map(|param| self.parameters[*param].entries)
             .sum()
     }
-}
 
-/// The parameters under LoRA: the factors behind the matrices that they adapt, all else frozen but what is trained too.
-fn adapted(parameters: Vec<Parameter>, lora: &LoraMethod) -> Vec<Parameter> {
-    let roles = |patterns: &[String]| Roles {
-        always: patterns.to_vec(),
-        never: Vec::new(),
-    };
-    let (targets, always) = (roles(&lora.targets), roles(&lora.always));
-    let mut list = Vec::new();
-    for mut parameter in parameters {
-        let is_adapted =
-            parameter.kind == ParameterKind::Linear && targets.role(&parameter.path) == Role::Always;
-        parameter.free = !is_adapted && (lora.train_rest || always.role(&parameter.path) == Role::Always);
-        let factor = |name: &str, shape: [usize; 2]| Parameter {
-            path: format!("{}.lora.{name}", parameter.path),
-            shape: shape.to_vec(),
-            kind: ParameterKind::Linear,
-            entries: shape.iter().map(|side| *side as u64).product(),
-            free: true,
-        };
-        let factors = is_adapted.then(|| {
-            let (inputs, outputs) = (parameter.shape[0], parameter.shape[1]);
-            [
-                factor("a", [inputs, lora.rank]),
-                factor("b", [lora.rank, outputs]),
-            ]
-        });
-        list.push(parameter);
-        list.extend(factors.into_iter().flatten());
+    /// Those of them that are trained.
+    pub fn kept_entries(&self) -> u64 {
+        self.selected.iter().map(|param| self.kept[param]).sum()
     }
-    list
-}
-
-/// How many entries a mask over the `selected` parameters keeps of each, `keep` in all: entries without a gradient (all
-/// but those that `live` counts) go first, then the same share of each parameter's others.
-fn kept(
-    parameters: &[Parameter],
-    selected: &[usize],
-    keep: u64,
-    live: &dyn Fn(&Parameter) -> u64,
-) -> BTreeMap<usize, u64> {
-    let sum = |count: &dyn Fn(&Parameter) -> u64| -> u64 {
-        selected.iter().map(|param| count(&parameters[*param])).sum()
-    };
-    let (all, alive) = (sum(&|parameter| parameter.entries), sum(live));
-    let share = |of: u64, part: u64, whole: u64| {
-        (u128::from(of) * u128::from(part)).div_ceil(u128::from(whole.max(1))) as u64
-    };
-    let one = |param: &usize| {
-        let parameter = &parameters[*param];
-        let (entries, live) = (parameter.entries, live(parameter));
-        let kept = match keep {
-            _ if keep >= all => entries,
-            _ if keep >= alive => live + share(entries - live, keep - alive, all - alive),
-            _ => share(live, keep, alive),
-        };
-        (*param, kept)
-    };
-    selected.iter().map(one).collect()
-}
-
-/// The selected blocks, in block order.
-fn chosen(blocks: &[Block], candidates: &[usize], take: Take, budget: u64, assumed: &Assumed) -> Vec<usize> {
-    let entries = |block: &usize| blocks[*block].numel;
-    if let Assumed::Blocks(names) = assumed {
-        let names: BTreeSet<_> = names.iter().collect();
-        let named = candidates
-            .iter()
-            .filter(|block| names.contains(&blocks[**block].name));
-        return named.copied().collect();
-    }
-    let mut by_size = candidates.to_vec();
-    by_size.sort_by_key(|block| std::cmp::Reverse(entries(block)));
-    let mut chosen = match (take, assumed) {
-        // Over a cycle every block is met, and the peak is at the largest.
-        (Take::Blocks(count), _) => by_size.into_iter().take(count.max(1)).collect(),
-        (Take::BelowBudget, _) => below(&by_size, blocks, budget),
-        (Take::Budget, Assumed::Worst) => {
-            // The largest comes last, when all but one entry of the budget is taken by others.
-            let largest = by_size.remove(0);
-            let mut chosen = below(&by_size, blocks, budget.saturating_sub(1));
-            chosen.push(largest);
-            chosen
-        }
-        (Take::Budget, _) => spread(candidates, blocks, budget),
-    };
-    chosen.sort_unstable();
-    chosen
-}
-
-/// As many of `order` as fit into the budget, each that still does.
-fn below(order: &[usize], blocks: &[Block], budget: u64) -> Vec<usize> {
-    let mut left = budget;
-    let mut fits = |block: &&usize| {
-        let fits = blocks[**block].numel <= left;
-        left -= if fits { blocks[**block].numel } else { 0 };
-        fits
-    };
-    order.iter().filter(|block| fits(block)).copied().collect()
-}
-
-/// Blocks spread evenly over the model until the budget is met.
-fn spread(candidates: &[usize], blocks: &[Block], budget: u64) -> Vec<usize> {
-    // Multiples of the golden ratio fall evenly, however many there are.
-    let count = candidates.len();
-    let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
-    let mut order: Vec<usize> = Vec::new();
-    let mut taken = 0;
-    let mut rest: BTreeSet<usize> = (0..count).collect();
-    let mut turn = 0.5_f64;
-    while taken < budget && !rest.is_empty() {
-        let wanted = ((turn * count as f64) as usize).min(count - 1);
-        let place = rest.range(wanted..).next().or_else(|| rest.iter().next());
-        let place = *place.expect("some are left");
-        rest.remove(&place);
-        taken += blocks[candidates[place]].numel;
-        order.push(candidates[place]);
-        turn = (turn + golden).fract();
-    }
-    order
-}
-
-/// The blocks whose gradients are made beside those of what is `trained`: measured, or moved by the inactive rule. Of
-/// probes each block has its turn, so that the largest are meant.
-fn beside(
-    method: &BlockMethod,
-    blocks: &[Block],
-    candidates: &[usize],
-    trained: [&[usize]; 2],
-    signal: Signal,
-) -> Vec<usize> {
-    let rest = || {
-        let candidates = candidates.iter().copied();
-        candidates.filter(|block| !trained[0].contains(block))
-    };
-    let reach = method.inactive.map(|rule| rule.reach);
-    if reach == Some(Reach::All) {
-        return rest().collect();
-    }
-    let probes = match method.policy {
-        PolicyConfig::OfficialCompat { .. } => 0,
-        _ if signal == Signal::GradNorm => method.probes,
-        _ => 0,
-    };
-    let mut beside: Vec<usize> = rest().collect();
-    beside.sort_by_key(|block| std::cmp::Reverse(blocks[*block].numel));
-    beside.truncate(probes);
-    if reach == Some(Reach::Above) || method.measured == Measured::Passed {
-        let moving = trained.into_iter().flatten().chain(&beside);
-        let lowest = moving.filter_map(|block| blocks[*block].params.first()).min();
-        let is_above = |block: &usize| blocks[*block].params.first() > lowest;
-        let above: Vec<usize> = rest()
-            .filter(|block| is_above(block) && !beside.contains(block))
-            .collect();
-        beside.extend(above);
-    }
-    beside
 }

@@ -2,14 +2,13 @@
 
 use super::ledger::Buffer;
 use super::parts::{Moment, Part, PlanParts};
-use super::scheme::Scheme;
+use super::scheme::{PlannedParameter, PlannedStep, Scheme};
 use super::stack::{BatchSize, Place, Stack};
-use super::state::{ParameterState, StateRule};
+use super::state::{ParameterState, StatePlace};
 use super::tape::{Machine, Tape, Value};
 use super::{BackwardMode, MemoryPlan, Workload};
-use crate::{Algorithm, TrainError, WeightType};
+use crate::{TrainError, WeightType};
 use blockllm_model::LossOptions;
-use blockllm_optim::{MaskRefresh, MaskScope, MaskThreshold, SvdMethod};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gradients of parameters that are live, by position.
@@ -28,8 +27,7 @@ enum Fate {
 
 /// Estimates what `workload` needs.
 pub(super) fn run(workload: &Workload<'_>) -> Result<MemoryPlan, TrainError> {
-    let tokens = workload.batch_size * workload.seq_len * workload.grad_accum_steps;
-    let scheme = Scheme::new(workload.model, workload.method, &workload.selection, tokens)?;
+    let scheme = scheme(workload)?;
     let mut run = Run::new(workload, &scheme);
     run.tape.ledger.enter(Moment::Rest);
     run.evaluate();
@@ -38,6 +36,24 @@ pub(super) fn run(workload: &Workload<'_>) -> Result<MemoryPlan, TrainError> {
     let rest = run.tape.ledger.live();
     run.step(false);
     Ok(run.plan(after_loss, rest))
+}
+
+/// What the workload's method trains of its model.
+fn scheme(workload: &Workload<'_>) -> Result<Scheme, TrainError> {
+    let parameters = workload.model.parameters().into_iter();
+    let parameters = parameters.map(|shape| PlannedParameter {
+        entries: shape.numel(),
+        path: shape.path,
+        shape: shape.shape,
+        kind: shape.kind,
+        free: true,
+    });
+    let step = PlannedStep {
+        assumed: &workload.selection,
+        tokens: workload.batch_size * workload.seq_len * workload.grad_accum_steps,
+        is_tied: workload.model.is_tied(),
+    };
+    workload.method.algorithm.plan(parameters.collect(), &step)
 }
 
 pub(super) struct Run<'a> {
@@ -76,10 +92,16 @@ impl<'a> Run<'a> {
         tape.ledger
             .take(workload.model.table_bytes(workload.seq_len), Part::Weights);
         let positions = scheme.parameters.iter().enumerate();
-        let rule = StateRule {
-            method: workload.method,
+        let place = StatePlace {
             half,
             on_host: workload.on_host,
+        };
+        let state = |(param, kept): (usize, u64)| {
+            let parameter = &scheme.parameters[param];
+            (
+                param,
+                workload.method.algorithm.planned_state(parameter, kept, place),
+            )
         };
         let always = scheme
             .always
@@ -106,10 +128,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|parameter| Place::of(&parameter.path))
                 .collect(),
-            states: always
-                .chain(selected)
-                .map(|(param, kept)| (param, rule.of(&scheme.parameters[param], kept)))
-                .collect(),
+            states: always.chain(selected).map(state).collect(),
             updated: BTreeSet::new(),
             after_loss: PlanParts::default(),
         }
@@ -165,7 +184,7 @@ impl<'a> Run<'a> {
         }
         sum = self.pass(&flags, &fate, sum, if at_once { batches } else { 1 }, false);
         let after_loss = self.after_loss;
-        if is_first && !self.is_galore() {
+        if is_first && !scheme.state_with_update {
             self.tape.ledger.enter(Moment::Masks);
             for state in self.states.values() {
                 for part in [Part::Moments, Part::Indices] {
@@ -184,44 +203,26 @@ impl<'a> Run<'a> {
 
     /// Whether no trained parameter can be updated before all gradients are there.
     fn waits_for_all(&self, is_first: bool) -> bool {
-        let needs_all = match &self.workload.method.algorithm {
-            Algorithm::Blocks(blocks) => {
-                let makes_masks = is_first || blocks.refresh == MaskRefresh::EachStep;
-                let exact = blocks.threshold == MaskThreshold::Exact;
-                let kept: u64 = self
-                    .scheme
-                    .selected
-                    .iter()
-                    .map(|param| self.scheme.kept[param])
-                    .sum();
-                let one_for_all = blocks.mask == MaskScope::Global && kept < self.scheme.selected_entries();
-                makes_masks && (!exact || one_for_all)
-            }
-            // Everything is kept, so that no mask has to be found.
-            Algorithm::Lora(_) => false,
-            Algorithm::GaLore(galore) => is_first && galore.svd == SvdMethod::Exact,
-        };
-        needs_all || self.workload.clipped
+        let method = &self.workload.method.algorithm;
+        self.workload.clipped || method.waits_for_all(self.scheme, is_first)
     }
 
     fn is_layer_wise(&self) -> bool {
         self.workload.backward == BackwardMode::LayerWise
     }
 
-    fn is_galore(&self) -> bool {
-        matches!(self.workload.method.algorithm, Algorithm::GaLore(_))
-    }
-
     /// Updates a parameter; what the first update makes of its state is made here.
     fn update(&mut self, param: usize, gradient: Buffer) {
         if let Some(state) = self.states.get(&param).copied() {
-            let made_here = if self.is_galore() {
-                Part::Moments
+            let made_here: &[Part] = if self.scheme.state_with_update {
+                &[Part::Moments, Part::Indices, Part::Masters]
             } else {
-                Part::Masters
+                &[Part::Masters]
             };
             if self.updated.insert(param) {
-                self.tape.ledger.take(state.bytes.of(made_here), made_here);
+                for part in made_here {
+                    self.tape.ledger.take(state.bytes.of(*part), *part);
+                }
             }
             self.tape.ledger.pass(state.update, Part::Update);
         }

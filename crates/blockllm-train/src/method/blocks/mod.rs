@@ -1,0 +1,302 @@
+//! Methods that train blocks of parameters: a policy, a budget, and the choices of the block optimizer.
+mod plan;
+mod policy;
+mod settings;
+
+pub use policy::PolicySettings;
+
+use super::{FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, lisa, share};
+use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
+use crate::{TrainConfig, TrainError, TrainingOptimizer};
+use blockllm_optim::{
+    BlockOptimizer, BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh,
+    MaskScope, MaskThreshold, Measured, MomentPrecision, NormKind, SweepMode, Update, parameters,
+};
+use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+/// From this sparsity on a method takes, and needs, the higher learning rates of the sparse ones.
+const SPARSE: f64 = 0.8;
+
+/// The sparsity of a policy that is named without one.
+const SPARSITY: f64 = 0.95;
+
+/// A policy, its budget, and what matters to a comparison; the choices are those of [`BlockOptimizerConfig`].
+///
+/// `P` is what the policy is known by: one of ours, or [`PolicySettings`] of your own, which then has all settings here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockMethod<P = PolicyConfig> {
+    /// The policy; `all` with sparsity 0 is dense `AdamW`.
+    pub policy: P,
+    /// `s` in `[0, 1)`.
+    pub sparsity: f64,
+    /// `tensor`, `module` or `decoder-layer`.
+    pub partition: String,
+    /// Path patterns of the always-trained parameters.
+    pub always: Vec<String>,
+    /// Path patterns of the never-trained parameters.
+    pub never: Vec<String>,
+    /// The norm that the policy ranks by.
+    pub norm: NormKind,
+    /// Probes per step.
+    pub probes: usize,
+    /// Whose norms are measured beside those of what is trained.
+    #[serde(default)]
+    pub measured: Measured,
+    /// How the first norms are measured.
+    pub sweep: SweepMode,
+    /// How visits become a frequency.
+    pub visit_smoothing: VisitSmoothing,
+    /// Over what the mask's threshold is taken.
+    pub mask: MaskScope,
+    /// How exactly it is found.
+    pub threshold: MaskThreshold,
+    /// When the mask is made anew.
+    pub refresh: MaskRefresh,
+    /// What becomes of the moments at a selection.
+    pub moments: CarriedMoments,
+    /// In what the moments are kept.
+    pub moment_precision: MomentPrecision,
+    /// How trained weights in half precision are kept.
+    #[serde(default)]
+    pub half_weights: HalfWeights,
+    /// What the blocks outside the selection do.
+    pub inactive: Option<InactiveRule>,
+    /// The update rule of the trained entries; the run's weight decay replaces its own.
+    pub update: Update,
+}
+
+impl<P> BlockMethod<P> {
+    /// `policy` at `sparsity`, one block per tensor, RMS norms, two probes.
+    pub fn new(policy: P, sparsity: f64) -> Self {
+        Self {
+            policy,
+            sparsity,
+            partition: "tensor".into(),
+            always: vec![],
+            never: vec![],
+            norm: NormKind::default(),
+            probes: 2,
+            measured: Measured::default(),
+            sweep: SweepMode::Grouped(4),
+            visit_smoothing: VisitSmoothing::default(),
+            mask: MaskScope::default(),
+            threshold: MaskThreshold::default(),
+            refresh: MaskRefresh::default(),
+            moments: CarriedMoments::default(),
+            moment_precision: MomentPrecision::default(),
+            half_weights: HalfWeights::default(),
+            inactive: None,
+            update: Update::default(),
+        }
+    }
+
+    /// Whether it chooses among blocks by a sparsity.
+    fn chooses(&self) -> bool {
+        self.sparsity > 0.0
+    }
+
+    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of LISA's own list, what
+    /// is not there, such as the head of a model whose head is the embedding, is left out.
+    fn roles(&self, paths: &[&str]) -> Roles {
+        let mut always = self.always.clone();
+        if always == lisa::always() {
+            always.retain(|pattern| {
+                let alone = Roles {
+                    always: vec![pattern.clone()],
+                    never: Vec::new(),
+                };
+                paths.iter().any(|path| alone.role(path) == Role::Always)
+            });
+        }
+        Roles {
+            always,
+            never: self.never.clone(),
+        }
+    }
+
+    fn config(&self, paths: &[&str], config: &TrainConfig) -> Result<BlockOptimizerConfig, TrainError> {
+        Ok(BlockOptimizerConfig {
+            partition: Partition::from_name(&self.partition)?,
+            roles: self.roles(paths),
+            norm: self.norm,
+            probes: self.probes,
+            measured: self.measured,
+            sweep: self.sweep,
+            visit_smoothing: self.visit_smoothing,
+            mask: self.mask,
+            threshold: self.threshold,
+            refresh: self.refresh,
+            moments: self.moments,
+            moment_precision: self.moment_precision,
+            half_weights: self.half_weights,
+            inactive: self.inactive.clone(),
+            groups: Groups::ungrouped(),
+            max_grad_norm: config.max_grad_norm,
+            update: self.update.with_weight_decay(config.weight_decay),
+            seed: config.seed,
+            ..BlockOptimizerConfig::new(self.sparsity)
+        })
+    }
+}
+
+impl<P: PolicySettings> NamedMethod for BlockMethod<P> {
+    type Method = Self;
+
+    fn names() -> Vec<&'static str> {
+        P::names()
+    }
+
+    fn method(name: &str, sparsity: Option<&str>) -> Result<Self, String> {
+        let policy = P::named(name);
+        let default = if policy.is_all() { 0.0 } else { SPARSITY };
+        Ok(Self::new(policy, share("sparsity", sparsity, default)?))
+    }
+}
+
+impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
+    fn kind() -> &'static str {
+        P::kind()
+    }
+
+    fn settings_of() -> &'static str {
+        P::settings_of()
+    }
+
+    fn settings() -> Vec<Setting<Self>> {
+        settings::table()
+    }
+
+    fn optimizer<M: Module + 'static>(
+        &self,
+        module: &M,
+        config: &TrainConfig,
+    ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
+        let parameters = parameters(module);
+        let paths: Vec<_> = parameters
+            .iter()
+            .map(|parameter| parameter.info.path.as_str())
+            .collect();
+        let (settings, policy) = (self.config(&paths, config)?, self.policy.build()?);
+        Ok(Box::new(BlockOptimizer::with_boxed_policy(
+            module, settings, policy,
+        )?))
+    }
+
+    fn fine_tune(&mut self, parts: &FineTuning) {
+        if self.always == lisa::always() {
+            self.always.clone_from(&parts.embeddings);
+        }
+    }
+
+    fn train_always(&mut self, paths: &[String]) {
+        if self.policy.is_all() {
+            return;
+        }
+        let roles = Roles {
+            always: self.always.clone(),
+            never: self.never.clone(),
+        };
+        let missing = paths.iter().filter(|path| roles.role(path) == Role::Candidate);
+        self.always.extend(missing.cloned());
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.policy.set_patience(patience);
+    }
+
+    /// Methods without a sparsity, such as `badam` and `lisa`, bring their own blocks, but never train what is never to be
+    /// trained either.
+    fn set_for_run(&mut self, settings: &RunSettings<'_>) {
+        self.policy.set_patience(settings.patience);
+        self.never = settings.never.to_vec();
+        if self.chooses() {
+            settings.partition.clone_into(&mut self.partition);
+            self.always = settings.always.to_vec();
+            self.norm = settings.norm;
+            self.probes = settings.probes;
+        }
+    }
+
+    /// A dense one trains everything always.
+    fn heeds(&self, key: &str) -> bool {
+        match key {
+            "never" => true,
+            "always" => self.chooses() || self.policy.is_all(),
+            _ => self.chooses(),
+        }
+    }
+
+    fn sparsity(&self) -> Option<f64> {
+        Some(self.sparsity)
+    }
+
+    fn set_sparsity(&mut self, sparsity: f64) {
+        self.sparsity = sparsity;
+    }
+
+    fn is_full(&self) -> bool {
+        self.policy.is_all() && self.sparsity == 0.0
+    }
+
+    fn never(&self) -> &[String] {
+        &self.never
+    }
+
+    /// Those of sparse ones are of `BlockLLM`: published is the rate of its own runs.
+    fn learning_rates(&self) -> LearningRates {
+        if self.sparsity < SPARSE {
+            return LearningRates::default();
+        }
+        LearningRates {
+            pretraining: 3e-3,
+            fine_tuning: 3e-4,
+            from_scratch: 5e-3,
+            published: Some(3e-5),
+        }
+    }
+
+    fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
+        plan::scheme(self, parameters, step)
+    }
+
+    fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
+        let arrays = self.update.rule().state_arrays() as u64;
+        let masters = self.half_weights == HalfWeights::Masters;
+        ParameterState::sparse(parameter, kept, arrays, self.moment_precision, masters, place)
+    }
+
+    fn waits_for_all(&self, scheme: &Scheme, is_first: bool) -> bool {
+        let makes_masks = is_first || self.refresh == MaskRefresh::EachStep;
+        let exact = self.threshold == MaskThreshold::Exact;
+        let one_for_all = self.mask == MaskScope::Global && scheme.kept_entries() < scheme.selected_entries();
+        makes_masks && (!exact || one_for_all)
+    }
+
+    fn milder_changes(&self, half: bool, clipped: bool) -> Vec<Change> {
+        let masters = half && self.half_weights == HalfWeights::Masters;
+        let one_mask = self.mask == MaskScope::Global && self.chooses();
+        let possible = [
+            (
+                self.moment_precision == MomentPrecision::F32,
+                Change::Setting("state", "int8"),
+            ),
+            (masters, Change::Setting("half", "stochastic")),
+            (clipped, Change::NoClipping),
+            (one_mask, Change::Setting("mask", "per-parameter")),
+        ];
+        let possible = possible.into_iter().filter(|(is_possible, _)| *is_possible);
+        possible.map(|(_, change)| change).collect()
+    }
+
+    fn harsher_changes(&self) -> Vec<Change> {
+        if self.policy.is_all() {
+            return vec![Change::Method("blockllm:0.95".into())];
+        }
+        let higher = [0.5, 0.9, 0.95, 0.98, 0.99].into_iter();
+        let higher = higher.filter(|sparsity| self.chooses() && *sparsity > self.sparsity);
+        higher.map(Change::Sparsity).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! By what a method of blocks knows its policy: one of ours, or one of your own.
+use blockllm_policy::{Policy, PolicyConfig, PolicyError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// The settings that a policy is built from, as run records have them. With this a policy of your own is a method with all
+/// settings of [`BlockMethod`](crate::BlockMethod), under its name on the command line: `NAME:SPARSITY+KEY=VALUE`.
+///
+/// ```
+/// use blockllm_policy::{Policy, PolicyError, RandomBlocks};
+/// use blockllm_train::{BlockMethod, Methods, PolicySettings};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// struct Dice {
+///     interval: u64,
+/// }
+///
+/// impl PolicySettings for Dice {
+///     fn kind() -> &'static str {
+///         "dice"
+///     }
+///     fn named(_: &str) -> Self {
+///         Self { interval: 50 }
+///     }
+///     fn build(&self) -> Result<Box<dyn Policy>, PolicyError> {
+///         Ok(Box::new(RandomBlocks::new(self.interval, None)?))
+///     }
+/// }
+///
+/// let methods = Methods::built_in().with::<BlockMethod<Dice>>();
+/// let method = methods.parse("dice:0.9+norm=grad")?;
+/// assert_eq!(method.algorithm.sparsity(), Some(0.9));
+/// # Ok::<(), blockllm_train::TrainError>(())
+/// ```
+pub trait PolicySettings:
+    Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The key of its methods in run records; its name will do.
+    fn kind() -> &'static str;
+
+    /// The names on the command line; by default [`kind`](Self::kind).
+    fn names() -> Vec<&'static str> {
+        vec![Self::kind()]
+    }
+
+    /// Whose settings they are, in `--help`.
+    fn settings_of() -> &'static str {
+        Self::kind()
+    }
+
+    /// With default settings, by one of the [`names`](Self::names).
+    fn named(name: &str) -> Self;
+
+    /// Builds the policy.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    fn build(&self) -> Result<Box<dyn Policy>, PolicyError>;
+
+    /// Takes another patience, or interval between selections, where it has one.
+    fn set_patience(&mut self, patience: usize) {
+        let _ = patience;
+    }
+
+    /// Whether it takes every block.
+    fn is_all(&self) -> bool {
+        false
+    }
+
+    /// How many of the probes that a method names it asks for at a step.
+    fn probes(&self, named: usize) -> usize {
+        named
+    }
+}
+
+impl PolicySettings for PolicyConfig {
+    fn kind() -> &'static str {
+        "blocks"
+    }
+
+    fn names() -> Vec<&'static str> {
+        Self::names().to_vec()
+    }
+
+    fn settings_of() -> &'static str {
+        "methods that train blocks (blockllm and the other policies, badam, lisa)"
+    }
+
+    fn named(name: &str) -> Self {
+        Self::from_name(name).expect("it is one of the names")
+    }
+
+    fn build(&self) -> Result<Box<dyn Policy>, PolicyError> {
+        Self::build(self)
+    }
+
+    fn set_patience(&mut self, new: usize) {
+        match self {
+            Self::BlockLlm { patience }
+            | Self::BlockLlmNoVisits { patience }
+            | Self::Suboptimal { patience }
+            | Self::EpsilonGreedy { patience, .. }
+            | Self::OfficialCompat { patience, .. } => *patience = new,
+            Self::Magnitude { interval }
+            | Self::Random { interval, .. }
+            | Self::Cyclic { interval, .. }
+            | Self::Importance { interval, .. } => *interval = new as u64,
+            Self::Fixed { .. } | Self::All => {}
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+
+    fn probes(&self, named: usize) -> usize {
+        match self {
+            Self::OfficialCompat { .. } => 0,
+            _ => named,
+        }
+    }
+}

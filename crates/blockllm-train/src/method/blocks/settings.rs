@@ -1,0 +1,187 @@
+//! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
+use super::{BlockMethod, PolicySettings};
+use crate::method::Setting;
+use blockllm_optim::{InactiveRule, Lion, MaskThreshold, Sgd, SweepMode, Update};
+
+/// All of them, in the order of `--help`.
+pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    [choosing(), measuring(), masking(), training()].concat()
+}
+
+/// What decides which blocks are trained.
+fn choosing<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    vec![
+        Setting::new(
+            "partition",
+            "tensor|module|decoder-layer",
+            "how parameters are grouped",
+            |blocks, given| {
+                given.value.clone_into(&mut blocks.partition);
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "always",
+            "PATHS",
+            "parameters trained at every step, by parts of their paths with a slash between",
+            |blocks, given| {
+                blocks.always = given.paths();
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "never",
+            "PATHS",
+            "parameters that are not trained at all: never=embeddings/pooler",
+            |blocks, given| {
+                blocks.never = given.paths();
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "norm",
+            "rms|grad|processed",
+            "which norm of the gradients ranks blocks",
+            |blocks, given| given.name_into(&mut blocks.norm),
+        ),
+        Setting::new(
+            "smoothing",
+            "add-one|clamp-one",
+            "how visits become a frequency",
+            |blocks, given| given.name_into(&mut blocks.visit_smoothing),
+        ),
+        Setting::new(
+            "patience",
+            "N",
+            "steps without a falling loss, or steps between selections",
+            |blocks, given| {
+                blocks.policy.set_patience(given.number()?);
+                Ok(())
+            },
+        ),
+    ]
+}
+
+/// What decides whose gradients are measured, and when.
+fn measuring<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    vec![
+        Setting::new(
+            "probes",
+            "N",
+            "blocks outside the selection measured at each step",
+            |blocks, given| given.number_into(&mut blocks.probes),
+        ),
+        Setting::new(
+            "measured",
+            "probes|passed",
+            "the probes, or also every block that the backward pass goes through anyway (for --backward layer-wise)",
+            |blocks, given| given.name_into(&mut blocks.measured),
+        ),
+        Setting::new(
+            "sweep",
+            "N|full",
+            "blocks per backward pass of the first measurement",
+            |blocks, given| {
+                blocks.sweep = match given.value {
+                    "full" => SweepMode::Full,
+                    _ => SweepMode::Grouped(given.number()?),
+                };
+                Ok(())
+            },
+        ),
+    ]
+}
+
+/// What decides which of a selection's entries are trained.
+fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    vec![
+        Setting::new(
+            "mask",
+            "global|per-parameter",
+            "over what the mask's threshold is taken",
+            |blocks, given| given.name_into(&mut blocks.mask),
+        ),
+        Setting::new(
+            "threshold",
+            "exact|N",
+            "exact top k, or the quantile of N sampled gradients",
+            |blocks, given| {
+                blocks.threshold = match given.value {
+                    "exact" => MaskThreshold::Exact,
+                    _ => MaskThreshold::Sampled(given.number()?),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "refresh",
+            "each-selection|each-step",
+            "when the mask is made anew",
+            |blocks, given| given.name_into(&mut blocks.refresh),
+        ),
+    ]
+}
+
+/// What decides how they are trained.
+fn training<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    vec![
+        Setting::new(
+            "moments",
+            "reset|carried-over",
+            "what a new selection does to the moments of what stays",
+            |blocks, given| given.name_into(&mut blocks.moments),
+        ),
+        Setting::new(
+            "state",
+            "f32|int8",
+            "in what the moments are kept; int8 is a quarter of the bytes",
+            |blocks, given| given.name_into(&mut blocks.moment_precision),
+        ),
+        Setting::new(
+            "half",
+            "masters|nearest|stochastic",
+            "trained weights in bf16: with f32 copies; or without, rounded to the nearest or up and down by chance",
+            |blocks, given| given.name_into(&mut blocks.half_weights),
+        ),
+        Setting::new(
+            "inactive",
+            "none|SCALE",
+            "sign-SGD at SCALE times the learning rate on all other blocks",
+            |blocks, given| {
+                blocks.inactive = match given.value {
+                    "none" => None,
+                    _ => Some(InactiveRule {
+                        scale: given.number()?,
+                        ..blocks.inactive.take().unwrap_or_default()
+                    }),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "reach",
+            "all|above",
+            "the inactive rule moves all of them, or those above the lowest that is trained or probed",
+            |blocks, given| {
+                let inactive = blocks.inactive.as_mut();
+                let inactive =
+                    inactive.ok_or("reach is of the inactive rule: name inactive=SCALE before it")?;
+                given.name_into(&mut inactive.reach)
+            },
+        ),
+        Setting::new(
+            "rule",
+            "adamw|sgd|lion",
+            "how trained entries are updated",
+            |blocks, given| {
+                blocks.update = match given.value {
+                    "adamw" => Update::default(),
+                    "sgd" => Sgd::default().into(),
+                    "lion" => Lion::default().into(),
+                    _ => return Err(given.refused("adamw, sgd or lion")),
+                };
+                Ok(())
+            },
+        ),
+    ]
+}

@@ -1,0 +1,158 @@
+//! `GaLore` (arXiv 2403.03507): everything is trained, the moments of the large matrices in a low-rank subspace.
+use super::fine_tuning::decoder_matrices;
+use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
+use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
+use crate::{TrainConfig, TrainError, TrainingOptimizer};
+use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Groups, SvdMethod};
+use blockllm_policy::{Role, Roles};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+/// Steps between projections when fine-tuning, and the factor of projected updates: those of its GLUE runs.
+const FINE_TUNING_GAP: u64 = 500;
+const FINE_TUNING_SCALE: f64 = 4.0;
+
+/// Bytes of one f32.
+const WORD: u64 = 4;
+
+/// `GaLore` on the matrices of attention and MLP, `AdamW` on the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GaLoreMethod {
+    /// Rank of the projected gradients.
+    pub rank: usize,
+    /// Steps between new projections.
+    pub update_proj_gap: u64,
+    /// Factor of the projected updates.
+    pub scale: f64,
+    /// How the projections are found.
+    pub svd: SvdMethod,
+    /// Path patterns of the matrices whose gradients are projected.
+    pub targets: Vec<String>,
+}
+
+impl GaLoreMethod {
+    /// `GaLore`'s pretraining settings: scale 0.25, a new projection every 200 steps, exact SVD.
+    pub fn new(rank: usize) -> Self {
+        Self {
+            rank,
+            update_proj_gap: 200,
+            scale: 0.25,
+            svd: SvdMethod::Exact,
+            targets: decoder_matrices(),
+        }
+    }
+
+    fn config(&self, config: &TrainConfig) -> GaLoreConfig {
+        GaLoreConfig {
+            update_proj_gap: self.update_proj_gap,
+            scale: self.scale,
+            targets: self.targets.clone(),
+            svd: self.svd,
+            adam: GaLoreAdam {
+                weight_decay: f64::from(config.weight_decay),
+                ..GaLoreAdam::default()
+            },
+            groups: Groups::ungrouped(),
+            max_grad_norm: config.max_grad_norm,
+            seed: config.seed,
+            ..GaLoreConfig::new(self.rank)
+        }
+    }
+}
+
+impl NamedMethod for GaLoreMethod {
+    type Method = Self;
+
+    fn names() -> Vec<&'static str> {
+        vec!["galore"]
+    }
+
+    fn method(_: &str, number: Option<&str>) -> Result<Self, String> {
+        Ok(Self::new(count("rank", number, 64)?))
+    }
+}
+
+impl TrainingMethod for GaLoreMethod {
+    fn kind() -> &'static str {
+        "galore"
+    }
+
+    fn settings() -> Vec<Setting<Self>> {
+        vec![
+            Setting::new(
+                "svd",
+                "exact|randomized",
+                "how the projections are found",
+                |galore, given| {
+                    galore.svd = match given.value {
+                        "exact" => SvdMethod::Exact,
+                        "randomized" => SvdMethod::randomized(),
+                        _ => return Err(given.refused("exact or randomized")),
+                    };
+                    Ok(())
+                },
+            ),
+            Setting::new("gap", "N", "steps between new projections", |galore, given| {
+                given.number_into(&mut galore.update_proj_gap)
+            }),
+            Setting::new(
+                "scale",
+                "X",
+                "the factor of projected updates",
+                |galore, given| given.number_into(&mut galore.scale),
+            ),
+        ]
+    }
+
+    fn optimizer<M: Module + 'static>(
+        &self,
+        module: &M,
+        config: &TrainConfig,
+    ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
+        Ok(Box::new(GaLoreOptimizer::new(module, self.config(config))?))
+    }
+
+    /// Scale 4 and a new projection every 500 steps, as in its runs on GLUE.
+    fn fine_tune(&mut self, parts: &FineTuning) {
+        self.targets.clone_from(&parts.matrices);
+        self.update_proj_gap = FINE_TUNING_GAP;
+        self.scale = FINE_TUNING_SCALE;
+    }
+
+    /// The gap between projections. It is a setting of its own, which no run's patience replaces.
+    fn set_patience(&mut self, patience: usize) {
+        self.update_proj_gap = patience as u64;
+    }
+
+    fn learning_rates(&self) -> LearningRates {
+        LearningRates {
+            pretraining: 1e-2,
+            ..LearningRates::default()
+        }
+    }
+
+    /// A basis and moments in its subspace, or moments over all entries.
+    fn planned_state(&self, parameter: &PlannedParameter, _: u64, _: StatePlace) -> ParameterState {
+        let targets = Roles {
+            always: self.targets.clone(),
+            never: Vec::new(),
+        };
+        let entries = parameter.entries;
+        let (moments, update) = match *parameter.shape {
+            [rows, columns] if targets.role(&parameter.path) == Role::Always => {
+                let (side, other) = (rows.min(columns) as u64, rows.max(columns) as u64);
+                let rank = self.rank as u64;
+                ((side * rank + 2 * rank * other) * WORD, entries * WORD)
+            }
+            _ => (2 * entries * WORD, 2 * entries * WORD),
+        };
+        ParameterState::default()
+            .with(Part::Moments, moments)
+            .with_update(update)
+    }
+
+    fn waits_for_all(&self, _: &Scheme, is_first: bool) -> bool {
+        is_first && self.svd == SvdMethod::Exact
+    }
+}

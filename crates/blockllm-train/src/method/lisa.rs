@@ -1,0 +1,46 @@
+//! LISA (arXiv 2403.17919): random decoder layers, whole, and what lies around them always; the block optimizer with a
+//! random policy.
+use super::parse::count;
+use super::{BlockMethod, NamedMethod};
+use blockllm_policy::PolicyConfig;
+
+/// Steps between selections, until the run's scale sets its own.
+const INTERVAL: u64 = 100;
+
+/// The preset `lisa`, with a number of layers.
+pub(super) enum Lisa {}
+
+impl NamedMethod for Lisa {
+    type Method = BlockMethod;
+
+    fn names() -> Vec<&'static str> {
+        vec!["lisa"]
+    }
+
+    fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
+        Ok(BlockMethod::lisa(INTERVAL, count("number of layers", number, 2)?))
+    }
+}
+
+impl BlockMethod {
+    /// LISA: `blocks` random decoder layers at a time, whole; embeddings, last norm and head always. Fine-tuning, it trains
+    /// embeddings and head always.
+    pub fn lisa(interval: u64, blocks: usize) -> Self {
+        let policy = PolicyConfig::Random {
+            interval,
+            blocks: Some(blocks),
+        };
+        Self {
+            partition: "decoder-layer".into(),
+            always: always(),
+            ..Self::new(policy, 0.0)
+        }
+    }
+}
+
+/// What LISA trains at every step of a pretraining.
+pub(super) fn always() -> Vec<String> {
+    ["embed_tokens", "model.norm", "lm_head"]
+        .map(String::from)
+        .to_vec()
+}

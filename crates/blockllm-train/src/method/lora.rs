@@ -1,0 +1,164 @@
+//! LoRA (arXiv 2106.09685): frozen matrices with low-rank adapters, trained by `AdamW`.
+use super::fine_tuning::decoder_matrices;
+use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, adamw, count};
+use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
+use crate::{TrainConfig, TrainError, TrainingOptimizer};
+use blockllm_model::ParameterKind;
+use blockllm_optim::{LoraConfig, MomentPrecision, parameters, set_trainable};
+use blockllm_policy::{Role, Roles};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// LoRA on the linear layers of attention and MLP, trained by `AdamW`; all that is not adapted (embeddings, norms,
+/// head) is trained too, as in `GaLore`'s table, since it would stay random in pretraining.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraMethod {
+    /// Inner dimension of the factors.
+    pub rank: usize,
+    /// The product of the factors is multiplied with `alpha / rank`.
+    pub alpha: f64,
+    /// Whether what is not adapted is trained.
+    pub train_rest: bool,
+    /// Path patterns of what is trained in any case, such as a fresh head.
+    pub always: Vec<String>,
+    /// Path patterns of the linear layers that are adapted.
+    pub targets: Vec<String>,
+}
+
+impl LoraMethod {
+    /// Rank `rank`, `alpha` 32 as in `GaLore`'s runs, the rest trained.
+    pub fn new(rank: usize) -> Self {
+        Self {
+            rank,
+            alpha: 32.0,
+            train_rest: true,
+            always: Vec::new(),
+            targets: decoder_matrices(),
+        }
+    }
+
+    /// Whether what is at `path`, and not adapted, is trained.
+    fn trains_beside(&self, path: &str) -> bool {
+        self.train_rest || matches(&self.always, path)
+    }
+}
+
+fn matches(patterns: &[String], path: &str) -> bool {
+    let roles = Roles {
+        always: patterns.to_vec(),
+        never: Vec::new(),
+    };
+    roles.role(path) == Role::Always
+}
+
+impl NamedMethod for LoraMethod {
+    type Method = Self;
+
+    fn names() -> Vec<&'static str> {
+        vec!["lora"]
+    }
+
+    fn method(_: &str, number: Option<&str>) -> Result<Self, String> {
+        Ok(Self::new(count("rank", number, 8)?))
+    }
+}
+
+impl TrainingMethod for LoraMethod {
+    fn kind() -> &'static str {
+        "lora"
+    }
+
+    fn settings() -> Vec<Setting<Self>> {
+        vec![Setting::new(
+            "alpha",
+            "X",
+            "the product of the factors is multiplied with X / rank",
+            |lora, given| given.number_into(&mut lora.alpha),
+        )]
+    }
+
+    fn adapt<M: Module + 'static>(&self, module: M, config: &TrainConfig) -> Result<M, TrainError> {
+        let settings = LoraConfig::new(self.rank)
+            .with_alpha(self.alpha)
+            .with_targets(self.targets.clone())
+            .with_seed(config.seed);
+        let module = settings.apply(module)?;
+        let parameters = parameters(&module);
+        let paths: BTreeSet<_> = parameters
+            .iter()
+            .map(|parameter| parameter.info.path.clone())
+            .collect();
+        let is_base = |path: &str| paths.contains(&format!("{path}.lora.a"));
+        let is_trained = |path: &str| {
+            let is_factor = path.ends_with(".lora.a") || path.ends_with(".lora.b");
+            is_factor || (!is_base(path) && self.trains_beside(path))
+        };
+        let trained = parameters
+            .iter()
+            .filter(|parameter| is_trained(&parameter.info.path));
+        Ok(set_trainable(
+            module,
+            &trained.map(|parameter| parameter.id).collect(),
+        ))
+    }
+
+    /// What is frozen counts as untrainable, so dense `AdamW` trains the factors and the rest.
+    fn optimizer<M: Module + 'static>(
+        &self,
+        module: &M,
+        config: &TrainConfig,
+    ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
+        adamw::dense().optimizer(module, config)
+    }
+
+    /// Factors and head alone, with `alpha = 2 rank`.
+    fn fine_tune(&mut self, parts: &FineTuning) {
+        self.train_rest = false;
+        self.always.clone_from(&parts.fresh);
+        self.targets.clone_from(&parts.matrices);
+        self.alpha = 2.0 * self.rank as f64;
+    }
+
+    /// Published is its paper's rate on RoBERTa-base (appendix D).
+    fn learning_rates(&self) -> LearningRates {
+        LearningRates {
+            fine_tuning: 3e-4,
+            from_scratch: 5e-3,
+            published: Some(4e-4),
+            ..LearningRates::default()
+        }
+    }
+
+    /// The factors stand behind the matrices that they adapt; all else is frozen but what is trained too.
+    fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
+        let mut list = Vec::new();
+        for mut parameter in parameters {
+            let is_adapted =
+                parameter.kind == ParameterKind::Linear && matches(&self.targets, &parameter.path);
+            parameter.free = !is_adapted && self.trains_beside(&parameter.path);
+            let factor = |name: &str, shape: [usize; 2]| PlannedParameter {
+                path: format!("{}.lora.{name}", parameter.path),
+                shape: shape.to_vec(),
+                kind: ParameterKind::Linear,
+                entries: shape.iter().map(|side| *side as u64).product(),
+                free: true,
+            };
+            let factors = is_adapted.then(|| {
+                let (inputs, outputs) = (parameter.shape[0], parameter.shape[1]);
+                [
+                    factor("a", [inputs, self.rank]),
+                    factor("b", [self.rank, outputs]),
+                ]
+            });
+            list.push(parameter);
+            list.extend(factors.into_iter().flatten());
+        }
+        adamw::dense().plan(list, step)
+    }
+
+    fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
+        ParameterState::sparse(parameter, kept, 2, MomentPrecision::F32, true, place)
+    }
+}
