@@ -14,12 +14,13 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 /// Every optimizer and every rule that says when a gradient may be used.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     "adamw",
     "blockllm:0.8",
     "blockllm:0.8+norm=processed+moments=carried-over",
     "blockllm:0.8+refresh=each-step",
     "blockllm:0.8+inactive=0.05",
+    "blockllm-sgd:0.8",
     "lora:4",
     "galore:4",
     "badam:1",
@@ -184,7 +185,12 @@ fn pairs(salt: i32) -> ClassificationBatch {
 fn encoders_with_dropout_train_the_same() {
     for kind in [EncoderKind::Bert, EncoderKind::Roberta] {
         let init = |device: &Device| encoder(kind).init(0, device);
-        for method in ["adamw", "blockllm:0.8", "blockllm:0.8+inactive=0.05"] {
+        for method in [
+            "adamw",
+            "blockllm:0.8",
+            "blockllm:0.8+inactive=0.05",
+            "blockllm-sgd:0.8+momentum=none",
+        ] {
             let objective = SequenceClassification::new(GlueTask::Mrpc);
             let config = TrainConfig {
                 grad_accum_steps: 2,

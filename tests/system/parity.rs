@@ -82,7 +82,7 @@ fn ours(name: &str) -> (Method, TrainConfig) {
     let parse = |text: &str| Method::parse(text).unwrap();
     match name {
         "adamw" => (
-            Method::adamw(),
+            parse("adamw+decay=all"),
             TrainConfig {
                 weight_decay: 0.1,
                 ..plain(3e-3)

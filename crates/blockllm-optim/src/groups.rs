@@ -92,6 +92,11 @@ impl Groups {
         }
     }
 
+    /// Whether nothing is set.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The learning rate's multiplier for `parameter`.
     pub fn multiplier(&self, parameter: &Parameter) -> f64 {
         match parameter.group() {

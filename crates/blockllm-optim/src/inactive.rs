@@ -94,6 +94,15 @@ impl InactiveRule {
         Ok(())
     }
 
+    /// Whether the parameter at `path` has a momentum.
+    pub fn has_momentum(&self, path: &str) -> bool {
+        let roles = Roles {
+            always: self.momentum.clone(),
+            never: Vec::new(),
+        };
+        roles.role(path) == Role::Always
+    }
+
     /// The positions of the parameters that have a momentum.
     ///
     /// # Errors

@@ -55,6 +55,16 @@ impl Moments {
         }
     }
 
+    /// `len` zeros.
+    pub fn zeros(len: u64, precision: MomentPrecision, coding: Coding, device: &Device) -> Self {
+        if precision.codes(len) {
+            Self::Int8(Box::new(Int8Blocks::zeros(len as usize, coding, device)))
+        } else {
+            // `Tensor::zeros` of flex copies what it has made: for a moment there would be two.
+            Self::F32(Box::new(Tensor::full([len as usize], 0.0, (device, DType::F32))))
+        }
+    }
+
     /// The values in f32.
     pub fn load(&self) -> Tensor<1> {
         match self {

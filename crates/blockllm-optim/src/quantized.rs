@@ -1,8 +1,9 @@
 //! 8-bit blockwise codes for moments: 1 byte and 1/64 of an f32 per entry in place of 4 bytes.
+use crate::pieces::piece_len;
 use blockllm_kernels::{
     CODE_BLOCK as BLOCK, CODE_WORDS as WORDS, Coding, EXCLUDED, SMALLEST_SCALE, code_blocks as blocks,
 };
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 /// Codes in one 32-bit word.
 const PER_WORD: usize = BLOCK / WORDS;
@@ -39,8 +40,44 @@ pub(crate) fn coded_bytes(len: u64) -> u64 {
 }
 
 impl Int8Blocks {
-    /// Codes `values`, `[len]`.
+    /// `len` zeros.
+    pub fn zeros(len: usize, coding: Coding, device: &Device) -> Self {
+        // Four codes of zero: 128 in a signed array.
+        let word: i32 = if coding.non_negative {
+            0
+        } else {
+            i32::from_le_bytes([128; 4])
+        };
+        Self {
+            words: Tensor::full([blocks(len) * WORDS], word, (device, DType::I32)),
+            scales: Tensor::full([blocks(len)], SMALLEST_SCALE, (device, DType::F32)),
+            len,
+            non_negative: coding.non_negative,
+            excluding: coding.excluding,
+        }
+    }
+
+    /// Codes `values`, `[len]`, piece by piece: coding one takes ten times its bytes.
     pub fn encode(values: Tensor<1>, coding: Coding) -> Self {
+        let (len, device) = (values.dims()[0], values.device());
+        let piece_len = (piece_len(&device) / 4).next_multiple_of(BLOCK);
+        if len <= piece_len {
+            return Self::encode_piece(values, coding);
+        }
+        let mut whole = Self::zeros(len, coding, &device);
+        for start in (0..len).step_by(piece_len) {
+            let range = start..len.min(start + piece_len);
+            let piece = Self::encode_piece(values.clone().slice(range.clone()), coding);
+            let within = start / BLOCK..blocks(range.end);
+            whole.words = whole
+                .words
+                .slice_assign(within.start * WORDS..within.end * WORDS, piece.words);
+            whole.scales = whole.scales.slice_assign(within, piece.scales);
+        }
+        whole
+    }
+
+    fn encode_piece(values: Tensor<1>, coding: Coding) -> Self {
         let len = values.dims()[0];
         let blocks = blocks(len);
         let missing = blocks * BLOCK - len;
@@ -123,7 +160,6 @@ fn unpack(words: &Tensor<2, Int>) -> Tensor<2, Int> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
     use proptest::prelude::*;
 
     fn devices() -> Vec<Device> {
@@ -188,6 +224,29 @@ mod tests {
                         prop_assert_eq!(unsigned[index] > 0.0, values[index] != 0.0);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn many_values_are_coded_as_few_are_and_zeros_as_they_are_made() {
+        for device in devices() {
+            // More than a piece on the CPU.
+            let values: Vec<f32> = (0..40_001)
+                .map(|i| ((i * 37) % 101) as f32 * 1e-3 - 0.05)
+                .collect();
+            let coding = Coding::nearest(false);
+            let all = decoded(&values, coding, &device);
+            for start in (0..values.len()).step_by(BLOCK) {
+                let range = start..values.len().min(start + BLOCK);
+                assert_eq!(all[range.clone()], decoded(&values[range], coding, &device));
+            }
+            for non_negative in [false, true] {
+                let coding = Coding::nearest(non_negative);
+                let made = Int8Blocks::zeros(300, coding, &device);
+                let coded = Int8Blocks::encode(Tensor::zeros([300], (&device, DType::F32)), coding);
+                assert_eq!(made.words.into_data(), coded.words.into_data());
+                assert_eq!(made.scales.into_data(), coded.scales.into_data());
             }
         }
     }

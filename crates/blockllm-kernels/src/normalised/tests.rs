@@ -118,7 +118,7 @@ fn a_momentum_is_the_decayed_sum_of_gradients_and_the_weight_follows_it() {
                 let expected = exact(&numbers(weight.clone()), &sum, 70);
                 (weight, kept) = normalised_update(weight, gradient, kept, Stay::None, step(70));
                 assert_close("weight", &numbers(weight.clone()), &expected, allowed);
-                let found = numbers(kept.clone().unwrap());
+                let found = numbers(kept.clone().expect("one was given"));
                 assert_close("sum", &found, &sum, 2e-6);
             }
         }

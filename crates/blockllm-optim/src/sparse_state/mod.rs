@@ -13,7 +13,7 @@ use crate::UpdateRule;
 use crate::mask::Mask;
 use crate::moments::{Moments, bytes_of};
 use blockllm_kernels::{Coding, EXCLUDED, Stay};
-use burn::tensor::{Bool, DType, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use estimate::Layout;
 
 /// State of the trained entries of one parameter.
@@ -60,9 +60,7 @@ impl SparseState {
             trained: mask.kept(settings.numel),
             ..settings
         };
-        // `Tensor::zeros` of flex copies what it has made: for a moment there would be two.
-        let zeros = |len: u64| Tensor::<1>::full([len as usize], 0.0, (device, DType::F32));
-        let (form, first, rest) = match (estimate.layout(), mask) {
+        let (form, mut first, rest) = match (estimate.layout(), mask) {
             (Layout::Dense, Mask::Some(kept)) => (Form::Dense, Some(kept.marked(EXCLUDED)), estimate.numel),
             (Layout::Compact, Mask::Some(kept)) => {
                 (Form::Compact(Box::new(kept.indices())), None, estimate.trained)
@@ -70,11 +68,12 @@ impl SparseState {
             _ => (Form::Whole, None, estimate.numel),
         };
         let excluding = matches!(form, Form::Dense);
-        let mut first = Some(first.unwrap_or_else(|| zeros(rest)));
         let array = |array| {
             let coding = Coding::nearest(rule.is_non_negative(array)).with_excluded(excluding && array == 0);
-            let values = first.take().unwrap_or_else(|| zeros(rest));
-            Moments::store(values, estimate.moments, coding)
+            match first.take() {
+                Some(marks) => Moments::store(marks, estimate.moments, coding),
+                None => Moments::zeros(rest, estimate.moments, coding, device),
+            }
         };
         Self {
             arrays: (0..estimate.arrays as usize).map(array).collect(),

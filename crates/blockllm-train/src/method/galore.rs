@@ -1,5 +1,6 @@
 //! `GaLore` (arXiv 2403.03507): everything is trained, the moments of the large matrices in a low-rank subspace.
 use super::fine_tuning::decoder_matrices;
+use super::group_settings::{self, Grouped};
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
 use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
@@ -29,6 +30,9 @@ pub struct GaLoreMethod {
     pub svd: SvdMethod,
     /// Path patterns of the matrices whose gradients are projected.
     pub targets: Vec<String>,
+    /// The learning rate's multipliers by groups of parameters, and which weights decay.
+    #[serde(default, skip_serializing_if = "Groups::is_default")]
+    pub groups: Groups,
 }
 
 impl GaLoreMethod {
@@ -40,6 +44,7 @@ impl GaLoreMethod {
             scale: 0.25,
             svd: SvdMethod::Exact,
             targets: decoder_matrices(),
+            groups: Groups::default(),
         }
     }
 
@@ -53,11 +58,17 @@ impl GaLoreMethod {
                 weight_decay: f64::from(config.weight_decay),
                 ..GaLoreAdam::default()
             },
-            groups: Groups::ungrouped(),
+            groups: self.groups,
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
             ..GaLoreConfig::new(self.rank)
         }
+    }
+}
+
+impl Grouped for GaLoreMethod {
+    fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
     }
 }
 
@@ -79,7 +90,7 @@ impl TrainingMethod for GaLoreMethod {
     }
 
     fn settings() -> Vec<Setting<Self>> {
-        vec![
+        let own: Vec<Setting<Self>> = vec![
             Setting::new(
                 "svd",
                 "exact|randomized",
@@ -102,7 +113,8 @@ impl TrainingMethod for GaLoreMethod {
                 "the factor of projected updates",
                 |galore, given| given.number_into(&mut galore.scale),
             ),
-        ]
+        ];
+        [own, group_settings::table()].concat()
     }
 
     fn optimizer<M: Module + 'static>(

@@ -2,6 +2,7 @@
 use super::adamw::AdamW;
 use super::algorithm::Algorithm;
 use super::badam::BAdam;
+use super::blockllm_sgd::BlockLlmSgd;
 use super::hands::Hands;
 use super::lisa::Lisa;
 use super::{BlockMethod, GaLoreMethod, LoraMethod, Method, TrainingMethod, setting};
@@ -36,6 +37,7 @@ pub(super) fn built_in(visitor: &mut impl RoomVisitor) {
     visitor.room::<GaLoreMethod>();
     visitor.room::<BAdam>();
     visitor.room::<Lisa>();
+    visitor.room::<BlockLlmSgd>();
     visitor.room::<BlockMethod>();
 }
 

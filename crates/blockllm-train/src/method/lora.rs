@@ -1,10 +1,11 @@
 //! LoRA (arXiv 2106.09685): frozen matrices with low-rank adapters, trained by `AdamW`.
 use super::fine_tuning::decoder_matrices;
+use super::group_settings::{self, Grouped};
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, adamw, count};
 use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_model::ParameterKind;
-use blockllm_optim::{LoraConfig, MomentPrecision, parameters, set_trainable};
+use blockllm_optim::{Groups, LoraConfig, MomentPrecision, parameters, set_trainable};
 use blockllm_policy::{Role, Roles};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct LoraMethod {
     pub always: Vec<String>,
     /// Path patterns of the linear layers that are adapted.
     pub targets: Vec<String>,
+    /// The learning rate's multipliers by groups of parameters, and which weights decay.
+    #[serde(default, skip_serializing_if = "Groups::is_default")]
+    pub groups: Groups,
 }
 
 impl LoraMethod {
@@ -36,6 +40,7 @@ impl LoraMethod {
             train_rest: true,
             always: Vec::new(),
             targets: decoder_matrices(),
+            groups: Groups::default(),
         }
     }
 
@@ -51,6 +56,12 @@ fn matches(patterns: &[String], path: &str) -> bool {
         never: Vec::new(),
     };
     roles.role(path) == Role::Always
+}
+
+impl Grouped for LoraMethod {
+    fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
 }
 
 impl NamedMethod for LoraMethod {
@@ -71,12 +82,13 @@ impl TrainingMethod for LoraMethod {
     }
 
     fn settings() -> Vec<Setting<Self>> {
-        vec![Setting::new(
+        let own: Vec<Setting<Self>> = vec![Setting::new(
             "alpha",
             "X",
             "the product of the factors is multiplied with X / rank",
             |lora, given| given.number_into(&mut lora.alpha),
-        )]
+        )];
+        [own, group_settings::table()].concat()
     }
 
     fn adapt<M: Module + 'static>(&self, module: M, config: &TrainConfig) -> Result<M, TrainError> {
@@ -110,7 +122,9 @@ impl TrainingMethod for LoraMethod {
         module: &M,
         config: &TrainConfig,
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
-        adamw::dense().optimizer(module, config)
+        let mut dense = adamw::dense();
+        dense.groups = self.groups;
+        dense.optimizer(module, config)
     }
 
     /// Factors and head alone, with `alpha = 2 rank`.

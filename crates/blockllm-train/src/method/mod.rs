@@ -5,9 +5,11 @@
 mod adamw;
 mod algorithm;
 mod badam;
+mod blockllm_sgd;
 mod blocks;
 mod fine_tuning;
 mod galore;
+mod group_settings;
 mod hands;
 mod lisa;
 mod list;

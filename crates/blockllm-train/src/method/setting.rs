@@ -180,7 +180,8 @@ mod tests {
                     "X" | "SCALE" => "0.5",
                     value => value,
                 };
-                let before = if key == "reach" { "+inactive=0.1" } else { "" };
+                let of_inactive = ["reach", "direction", "masked-out", "momentum"].contains(&key);
+                let before = if of_inactive { "+inactive=0.1" } else { "" };
                 let text = format!("{method}{before}+{key}={value}");
                 assert!(Method::parse(&text).is_ok(), "{text}");
                 taken += 1;

@@ -74,6 +74,9 @@ pub struct Scheme {
     /// Whether all state of a parameter is made by its first update; else moments and indices are made for all parameters
     /// together before the first update of a selection, and only masters by the update.
     pub state_with_update: bool,
+    /// Bytes of state beside that of the trained entries, such as momenta of what no update rule trains; made with the first
+    /// step.
+    pub momenta: u64,
 }
 
 impl Scheme {
@@ -88,6 +91,7 @@ impl Scheme {
             always: Vec::new(),
             probed: Vec::new(),
             state_with_update: true,
+            momenta: 0,
         }
     }
 

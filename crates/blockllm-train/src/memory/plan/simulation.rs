@@ -186,6 +186,7 @@ impl<'a> Run<'a> {
         let after_loss = self.after_loss;
         if is_first && !scheme.state_with_update {
             self.tape.ledger.enter(Moment::Masks);
+            self.tape.ledger.take(scheme.momenta, Part::Moments);
             for state in self.states.values() {
                 for part in [Part::Moments, Part::Indices] {
                     self.tape.ledger.take(state.bytes.of(part), part);

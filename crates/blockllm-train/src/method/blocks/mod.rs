@@ -5,7 +5,10 @@ mod settings;
 
 pub use policy::PolicySettings;
 
-use super::{FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, lisa, share};
+use super::group_settings::Grouped;
+use super::{
+    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, blockllm_sgd, lisa, share,
+};
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{
@@ -64,6 +67,12 @@ pub struct BlockMethod<P = PolicyConfig> {
     pub half_weights: HalfWeights,
     /// What the blocks outside the selection do.
     pub inactive: Option<InactiveRule>,
+    /// Over how many of its first steps the updates of fresh state grow to their full length; none when 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ramp: u64,
+    /// The learning rate's multipliers by groups of parameters, and which weights decay.
+    #[serde(default, skip_serializing_if = "Groups::is_default")]
+    pub groups: Groups,
     /// The update rule of the trained entries; the run's weight decay replaces its own.
     pub update: Update,
 }
@@ -89,6 +98,8 @@ impl<P> BlockMethod<P> {
             moment_precision: MomentPrecision::default(),
             half_weights: HalfWeights::default(),
             inactive: None,
+            ramp: 0,
+            groups: Groups::default(),
             update: Update::default(),
         }
     }
@@ -117,6 +128,22 @@ impl<P> BlockMethod<P> {
         }
     }
 
+    /// The inactive rule in a model with parameters at `paths`. What is asked for by name must be there; where there is no
+    /// head for the preset's momentum, the embedding is the head, or there is none.
+    fn inactive(&self, paths: &[&str]) -> Option<InactiveRule> {
+        let mut rule = self.inactive.clone()?;
+        let has = |part: &str| {
+            paths
+                .iter()
+                .any(|path| path.split('.').any(|found| found == part))
+        };
+        if rule.momentum == blockllm_sgd::head() && !has(blockllm_sgd::head()[0]) {
+            let table = "embed_tokens";
+            rule.momentum = has(table).then(|| table.to_owned()).into_iter().collect();
+        }
+        Some(rule)
+    }
+
     fn config(&self, paths: &[&str], config: &TrainConfig) -> Result<BlockOptimizerConfig, TrainError> {
         Ok(BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
@@ -132,13 +159,25 @@ impl<P> BlockMethod<P> {
             moments: self.moments,
             moment_precision: self.moment_precision,
             half_weights: self.half_weights,
-            inactive: self.inactive.clone(),
-            groups: Groups::ungrouped(),
+            inactive: self.inactive(paths),
+            ramp: self.ramp,
+            groups: self.groups,
             max_grad_norm: config.max_grad_norm,
             update: self.update.with_weight_decay(config.weight_decay),
             seed: config.seed,
             ..BlockOptimizerConfig::new(self.sparsity)
         })
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl<P> Grouped for BlockMethod<P> {
+    fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
     }
 }
 
@@ -188,6 +227,12 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
     fn fine_tune(&mut self, parts: &FineTuning) {
         if self.always == lisa::always() {
             self.always.clone_from(&parts.embeddings);
+        }
+        // The head is fresh, and trained by the update rule.
+        if let Some(rule) = &mut self.inactive
+            && rule.momentum == blockllm_sgd::head()
+        {
+            rule.momentum.clear();
         }
     }
 
@@ -247,7 +292,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
 
     /// Those of sparse ones are of `BlockLLM`: published is the rate of its own runs.
     fn learning_rates(&self) -> LearningRates {
-        if self.sparsity < SPARSE {
+        if self.sparsity < SPARSE || self.inactive.as_ref().is_some_and(|rule| rule.masked_out) {
             return LearningRates::default();
         }
         LearningRates {

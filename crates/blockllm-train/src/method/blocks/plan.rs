@@ -52,6 +52,7 @@ pub(super) fn scheme<P: PolicySettings>(
         MaskScope::Global => step.seen(parameter),
         MaskScope::PerParameter => parameter.entries,
     };
+    let momenta = momenta(method, &parameters, &paths);
     Ok(Scheme {
         sweep,
         kept: kept(&parameters, &selected, keep, &live),
@@ -60,7 +61,26 @@ pub(super) fn scheme<P: PolicySettings>(
         probed: params(&probed),
         parameters,
         state_with_update: false,
+        momenta,
     })
+}
+
+/// Bytes of the momenta of the inactive rule.
+fn momenta<P: PolicySettings>(
+    method: &BlockMethod<P>,
+    parameters: &[PlannedParameter],
+    paths: &[&str],
+) -> u64 {
+    let rule = method.inactive(paths);
+    let has_one = |parameter: &&PlannedParameter| {
+        let rule = rule.as_ref();
+        parameter.free && rule.is_some_and(|rule| rule.has_momentum(&parameter.path))
+    };
+    let entries = parameters
+        .iter()
+        .filter(has_one)
+        .map(|parameter| parameter.entries);
+    entries.sum::<u64>() * size_of::<f32>() as u64
 }
 
 /// How many entries a mask over the `selected` parameters keeps of each, `keep` in all: entries without a gradient (all

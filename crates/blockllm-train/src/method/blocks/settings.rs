@@ -1,11 +1,19 @@
 //! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
 use super::{BlockMethod, PolicySettings};
-use crate::method::Setting;
+use crate::method::{Given, Setting, group_settings};
 use blockllm_optim::{InactiveRule, Lion, MaskThreshold, Sgd, SweepMode, Update};
 
 /// All of them, in the order of `--help`.
 pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
-    [choosing(), measuring(), masking(), training()].concat()
+    [
+        choosing(),
+        measuring(),
+        masking(),
+        training(),
+        resting(),
+        group_settings::table(),
+    ]
+    .concat()
 }
 
 /// What decides which blocks are trained.
@@ -144,30 +152,10 @@ fn training<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             |blocks, given| given.name_into(&mut blocks.half_weights),
         ),
         Setting::new(
-            "inactive",
-            "none|SCALE",
-            "sign-SGD at SCALE times the learning rate on all other blocks",
-            |blocks, given| {
-                blocks.inactive = match given.value {
-                    "none" => None,
-                    _ => Some(InactiveRule {
-                        scale: given.number()?,
-                        ..blocks.inactive.take().unwrap_or_default()
-                    }),
-                };
-                Ok(())
-            },
-        ),
-        Setting::new(
-            "reach",
-            "all|above",
-            "the inactive rule moves all of them, or those above the lowest that is trained or probed",
-            |blocks, given| {
-                let inactive = blocks.inactive.as_mut();
-                let inactive =
-                    inactive.ok_or("reach is of the inactive rule: name inactive=SCALE before it")?;
-                given.name_into(&mut inactive.reach)
-            },
+            "ramp",
+            "N",
+            "steps over which the updates of fresh state grow to their full length",
+            |blocks, given| given.number_into(&mut blocks.ramp),
         ),
         Setting::new(
             "rule",
@@ -184,4 +172,73 @@ fn training<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             },
         ),
     ]
+}
+
+/// What decides what becomes of all else.
+fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
+    vec![
+        Setting::new(
+            "inactive",
+            "none|SCALE",
+            "SGD without state at SCALE times the learning rate on all other blocks",
+            |blocks, given| {
+                blocks.inactive = match given.value {
+                    "none" => None,
+                    _ => Some(InactiveRule {
+                        scale: given.number()?,
+                        ..blocks.inactive.take().unwrap_or_default()
+                    }),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "direction",
+            "sign|normalised",
+            "its way: the sign of the gradient, or the gradient over the root mean square of its column",
+            |blocks, given| given.name_into(&mut inactive(blocks, given)?.direction),
+        ),
+        Setting::new(
+            "reach",
+            "all|above",
+            "it moves all of them, or those above the lowest that is trained or probed",
+            |blocks, given| given.name_into(&mut inactive(blocks, given)?.reach),
+        ),
+        Setting::new(
+            "masked-out",
+            "stay|move",
+            "whether it moves the entries of selected blocks too that the mask leaves out",
+            |blocks, given| {
+                inactive(blocks, given)?.masked_out = match given.value {
+                    "stay" => false,
+                    "move" => true,
+                    _ => return Err(given.refused("stay or move")),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "momentum",
+            "PATHS|none",
+            "parameters that it moves along a momentum, such as lm_head",
+            |blocks, given| {
+                inactive(blocks, given)?.momentum = match given.value {
+                    "none" => Vec::new(),
+                    _ => given.paths(),
+                };
+                Ok(())
+            },
+        ),
+    ]
+}
+
+/// The inactive rule, of which a setting is given.
+fn inactive<'a, P>(blocks: &'a mut BlockMethod<P>, given: Given<'_>) -> Result<&'a mut InactiveRule, String> {
+    let none = || {
+        format!(
+            "{} is of the inactive rule: name inactive=SCALE before it",
+            given.key
+        )
+    };
+    blocks.inactive.as_mut().ok_or_else(none)
 }

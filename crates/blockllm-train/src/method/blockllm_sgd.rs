@@ -1,0 +1,45 @@
+//! `blockllm-sgd`: BlockLLM on its budget, and normalised SGD on all else, so that no weight stands still.
+use super::parse::share;
+use super::{BlockMethod, NamedMethod};
+use blockllm_optim::InactiveRule;
+use blockllm_policy::PolicyConfig;
+
+/// The sparsity without a number.
+const SPARSITY: f64 = 0.95;
+
+/// Steps without a falling loss, until the run's scale sets its own.
+const PATIENCE: usize = 100;
+
+/// The preset `blockllm-sgd`, with a sparsity.
+pub(super) enum BlockLlmSgd {}
+
+impl NamedMethod for BlockLlmSgd {
+    type Method = BlockMethod;
+
+    fn names() -> Vec<&'static str> {
+        vec!["blockllm-sgd"]
+    }
+
+    fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
+        Ok(BlockMethod::blockllm_sgd(share("sparsity", number, SPARSITY)?))
+    }
+}
+
+impl BlockMethod {
+    /// BlockLLM at `sparsity`, and by normalised SGD (SCALE, arXiv 2506.16659) whatever it does not train: the other blocks and
+    /// the masked-out entries of its own, the head along a momentum. Embeddings have thirty times the rate.
+    ///
+    /// At each step all gradients exist, one layer's at a time where the backward pass goes layer by layer. State is that of
+    /// the budget, and the head's momentum.
+    pub fn blockllm_sgd(sparsity: f64) -> Self {
+        let mut method = Self::new(PolicyConfig::BlockLlm { patience: PATIENCE }, sparsity);
+        method.inactive = Some(InactiveRule::normalised().with_momentum(head()));
+        method.groups.embeddings = 30.0;
+        method
+    }
+}
+
+/// Whose momentum is kept in pretraining. Where the head is the embedding, that of the embedding.
+pub(super) fn head() -> [&'static str; 1] {
+    ["lm_head"]
+}
