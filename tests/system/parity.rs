@@ -92,6 +92,8 @@ fn ours(name: &str) -> (Method, TrainConfig) {
         "lion" => (parse("all+rule=lion"), plain(1e-3)),
         "galore" => (parse("galore:4+gap=10"), plain(0.01)),
         "blockllm" => (parse("blockllm:0.8+patience=3"), plain(0.01)),
+        "scale" => (parse("scale"), plain(0.01)),
+        "blockllm-sgd" => (parse("blockllm-sgd:0.8+patience=3"), plain(0.003)),
         "badam-ascending" | "badam-descending" => {
             let mut method = parse("badam:1+patience=5");
             if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {

@@ -2,8 +2,9 @@
 use crate::choices::{
     CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SweepMode,
 };
-use crate::{Groups, InactiveRule, MomentPrecision, OptimError, Update};
+use crate::{AdamW, Groups, InactiveRule, MomentPrecision, OptimError, UpdateRule};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
+use std::sync::Arc;
 
 /// Settings of a [`BlockOptimizer`](crate::BlockOptimizer).
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub struct BlockOptimizerConfig {
     /// The global norm that the gradients of the trained blocks are clipped to; none when `None`.
     pub max_grad_norm: Option<f64>,
     /// The update rule of the trained entries.
-    pub update: Update,
+    pub update: Arc<dyn UpdateRule>,
     /// Seed of the policy's random numbers.
     pub seed: u64,
 }
@@ -76,7 +77,7 @@ impl BlockOptimizerConfig {
             groups: Groups::default(),
             visit_smoothing: VisitSmoothing::default(),
             max_grad_norm: None,
-            update: Update::default(),
+            update: Arc::new(AdamW::default()),
             seed: 0,
         }
     }
@@ -123,10 +124,10 @@ impl BlockOptimizerConfig {
         self
     }
 
-    /// With another update rule.
+    /// With another update rule, one of ours or of your own.
     #[must_use]
-    pub fn with_update(mut self, update: impl Into<Update>) -> Self {
-        self.update = update.into();
+    pub fn with_update(mut self, update: impl UpdateRule + 'static) -> Self {
+        self.update = Arc::new(update);
         self
     }
 

@@ -18,6 +18,19 @@ pub struct Parameter {
     pub dtype: DType,
 }
 
+#[cfg(test)]
+impl Parameter {
+    /// One of no module.
+    pub(crate) fn vector(path: &str, numel: u64) -> Self {
+        Self {
+            info: ParamInfo::new(path, numel),
+            id: ParamId::new(),
+            shape: vec![numel as usize],
+            dtype: DType::F32,
+        }
+    }
+}
+
 /// All float parameters of `module`, in visiting order.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut lister = Lister {

@@ -67,7 +67,7 @@ fn update_in_pieces_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdamW, StepContext, UpdateRule as _};
+    use crate::{AdamW, Parameter, StepContext, UpdateRule as _};
     use burn::tensor::Distribution;
 
     fn devices() -> Vec<Device> {
@@ -87,6 +87,7 @@ mod tests {
             let context = StepContext {
                 learning_rate: 1e-3,
                 state_step: 3,
+                parameter: &Parameter::vector("weight", 2003),
             };
             let update = |weight: Tensor<1>, gradient, state| {
                 let (change, state) = AdamW::default().update(context, weight.clone(), gradient, state);

@@ -1,6 +1,7 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
 use crate::autodiff_context::AutodiffContext;
 use crate::inactive::{Momenta, Moving};
+use crate::sparse_state::Applied;
 use crate::states::States;
 use crate::{BlockOptimizerConfig, HalfWeights, Parameter};
 use blockllm_kernels::{Rounding, Stay};
@@ -53,14 +54,12 @@ impl Updater<'_> {
     /// inactive rule, if they move.
     fn selected(&mut self, moving: Moving, learning_rate: f64) -> Tensor<1> {
         let param = moving.param;
-        let rule = self.config.update.rule();
-        let undecayed;
-        let rule = if self.config.groups.decays(&self.parameters[param]) {
-            rule
-        } else {
-            undecayed = self.config.update.with_weight_decay(0.0);
-            undecayed.rule()
+        let parameter = &self.parameters[param];
+        let undecayed = match self.config.groups.decays(parameter) {
+            true => None,
+            false => self.config.update.without_decay(),
         };
+        let rule = undecayed.as_deref().unwrap_or(&*self.config.update);
         let others = self.config.inactive.as_ref().filter(|rule| rule.masked_out);
         let (trained, rest) = (self.rounding(param, true), self.rounding(param, false));
         let Some(state) = self.states.get_mut(param) else {
@@ -70,9 +69,14 @@ impl Updater<'_> {
             };
         };
         let gradient = others.map(|_| moving.gradient.clone());
-        let rate = learning_rate * state.ramp(self.config.ramp);
-        let clip = self.clip.as_ref();
-        let weight = state.apply(rule, rate, moving.weight, moving.gradient, clip, trained);
+        let step = Applied {
+            rule,
+            learning_rate: learning_rate * state.ramp(self.config.ramp),
+            parameter,
+            clip: self.clip.as_ref(),
+            rounding: trained,
+        };
+        let weight = state.apply(step, moving.weight, moving.gradient);
         match (others, gradient) {
             (Some(others), Some(gradient)) if !state.is_whole() => {
                 let moving = Moving {

@@ -41,7 +41,7 @@ pub use error::PolicyError;
 pub use partition::{Partition, Roles};
 pub use policies::{
     All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude, NormOrder,
-    OfficialCompat, PolicyConfig, RandomBlocks,
+    Nothing, OfficialCompat, PolicyConfig, RandomBlocks,
 };
 pub use policy::{Policy, PolicyRng, ProbeContext, SelectContext, Signal, Take, least_recently_measured};
 pub use selector::{Selection, Selector, SelectorConfig, SelectorState};

@@ -25,6 +25,8 @@ pub enum Take {
     BelowBudget,
     /// This many blocks, whole, whatever the budget (`BAdam` trains one layer, LISA two).
     Blocks(usize),
+    /// None: only what is always trained, and whatever a rule for all else moves.
+    Nothing,
 }
 
 /// What a policy sees when it ranks the candidates.

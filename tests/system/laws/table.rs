@@ -98,7 +98,7 @@ fn keeps_what_is_outside(case: &Case, device: &Device) -> Outcome {
     let mut session = Session::start(case, device);
     let frozen = session.entries(|_| true) - trainable_entries(&session);
     let refreshed = case.name.contains("refresh");
-    let moves_all = case.name.contains("-sgd");
+    let moves_all = case.name.contains("-sgd") || case.name == "scale";
     let everywhere = moves_all || case.name.contains("inactive");
     let mut seen: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for step in 0..8 {
@@ -186,6 +186,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
                     );
                 }
                 Take::Blocks(_) => assert_eq!(trained, whole, "step {step}: whole blocks"),
+                Take::Nothing => assert_eq!(trained, whole, "step {step}: what is always trained"),
             },
             None if is_lora => assert_eq!(trained, trainable_entries(&session)),
             None => assert_eq!(trained, total),
@@ -199,6 +200,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
             Take::Budget => Holds,
             Take::BelowBudget => Instead("whole blocks within the budget"),
             Take::Blocks(_) => Instead("whole blocks, to the entry"),
+            Take::Nothing => Instead("what is always trained, to the entry"),
         },
         None if is_lora => Instead("the factors and all that is not adapted"),
         None => Instead("every entry"),
@@ -240,6 +242,7 @@ fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
     };
     let text = case.name.split([':', '+']).next().unwrap_or_default();
     let everything = match text {
+        "scale" => return Instead("its own reference: a rendering in PyTorch"),
         "badam" | "lisa" => Method::parse(&format!("{text}:99")).unwrap(),
         "fixed" => {
             let mut session = Session::of(case, &Method::adamw(), device);

@@ -5,12 +5,14 @@ use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{Method, TrainConfig, WhenToCheck};
 
 /// The methods, unless the command line names others: three sparsities beside what the paper compares with.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 11] = [
     "adamw",
     "galore:32+svd=randomized",
     "lora:8",
     "badam:1",
     "lisa:2",
+    "scale",
+    "blockllm-sgd:0.95",
     "blockllm:0.5",
     "blockllm:0.9",
     "blockllm:0.95",

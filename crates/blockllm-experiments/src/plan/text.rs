@@ -11,12 +11,14 @@ use blockllm_train::{Method, WeightType};
 use std::fmt::Write as _;
 
 /// The methods of the table over all.
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
     "adamw",
     "galore:128+svd=randomized",
     "lora:8",
     "badam:1",
     "lisa:2",
+    "scale",
+    "blockllm-sgd:0.95",
     "blockllm:0.5",
     "blockllm:0.9",
     "blockllm:0.95",

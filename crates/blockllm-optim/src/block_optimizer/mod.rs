@@ -264,7 +264,7 @@ impl BlockOptimizer {
         let mut processed = SumsOfSquares::new(self.parameters.len());
         if self.config.norm == NormKind::Processed {
             let selected = self.params_of(self.selector.selected()).collect();
-            let rule = self.config.update.rule();
+            let rule = &*self.config.update;
             self.states.measure_processed(&selected, rule, &mut processed);
         }
         let [mut raw, processed] = grad_norm::read_back([&self.sums, &processed])?;

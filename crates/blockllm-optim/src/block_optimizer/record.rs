@@ -74,7 +74,7 @@ impl BlockOptimizer {
             check_settings(settings, &self.settings())?;
         }
         self.states
-            .check(&meta.states, self.config.update.rule(), &self.parameters)?;
+            .check(&meta.states, &*self.config.update, &self.parameters)?;
         let device = device.clone().without_autodiff();
         let measured = meta.measured;
         let sums = if measured.is_empty() {
@@ -88,7 +88,7 @@ impl BlockOptimizer {
                 &device,
             ))
         };
-        let rule = self.config.update.rule();
+        let rule = &*self.config.update;
         let states = States::read(meta.states, rule, &mut record, &device)?;
         let momenta = self
             .momenta
@@ -126,7 +126,7 @@ impl BlockOptimizer {
             "refresh": refresh,
             "moments": moments,
             "visit_smoothing": visit_smoothing,
-            "update": update,
+            "update": update.settings(),
         })
     }
 }

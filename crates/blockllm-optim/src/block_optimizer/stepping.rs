@@ -26,7 +26,7 @@ impl BlockOptimizer {
         gradients: GradientsParams,
         learning_rate: f64,
     ) -> Result<M, OptimError> {
-        if self.selector.selected().is_empty() {
+        if self.selector.visits().selections() == 0 {
             return Err(OptimError::NotPrepared);
         }
         let found = grad_norm::of_gradients(&module, &gradients, &self.index, &mut self.sums);
@@ -173,13 +173,7 @@ impl BlockOptimizer {
             seed: self.config.seed.wrapping_add(self.selector.step()),
             sizes: sizes.collect(),
         };
-        self.states.make(
-            flat,
-            &plan,
-            self.config.update.rule(),
-            clip,
-            &self.parameters,
-            &device,
-        )
+        self.states
+            .make(flat, &plan, &*self.config.update, clip, &self.parameters, &device)
     }
 }

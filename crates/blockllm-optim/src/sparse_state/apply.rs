@@ -3,31 +3,42 @@ use super::{Form, Master, SparseState};
 use crate::moments::Moments;
 use crate::pieces::update_in_pieces;
 use crate::precision::{cast_to, in_f32};
-use crate::{StepContext, UpdateRule};
+use crate::{Parameter, StepContext, UpdateRule};
 use blockllm_kernels::{
     Coding, EXCLUDED, Rounding, Trained, TrainedEntries, UpdateStep, update, with_values_at,
 };
 use burn::tensor::{Int, Tensor};
 
+/// What is applied to a parameter.
+#[derive(Clone, Copy)]
+pub(crate) struct Applied<'a> {
+    pub rule: &'a dyn UpdateRule,
+    pub learning_rate: f64,
+    pub parameter: &'a Parameter,
+    /// What the gradient is multiplied with: `[1]`.
+    pub clip: Option<&'a Tensor<1>>,
+    /// Of weights in half precision without a master copy, under a rule that has a kernel.
+    pub rounding: Rounding,
+}
+
 impl SparseState {
-    /// The updated weight: trained entries changed by `rule`, all others the same bits.
+    /// The updated weight: trained entries changed by the rule, all others the same bits.
     ///
     /// # Shapes
-    /// `weight` and `gradient` of any float type: `[n_l]`; `clip`, what the gradient is multiplied with: `[1]`. `rounding` is
-    /// of weights in half precision without a master copy, under a rule that has a kernel.
-    pub(crate) fn apply(
-        &mut self,
-        rule: &dyn UpdateRule,
-        learning_rate: f64,
-        weight: Tensor<1>,
-        gradient: Tensor<1>,
-        clip: Option<&Tensor<1>>,
-        rounding: Rounding,
-    ) -> Tensor<1> {
+    /// `weight` and `gradient` of any float type: `[n_l]`.
+    pub(crate) fn apply(&mut self, step: Applied<'_>, weight: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+        let Applied {
+            rule,
+            learning_rate,
+            parameter,
+            clip,
+            rounding,
+        } = step;
         self.steps += 1;
         let context = StepContext {
             learning_rate,
             state_step: self.steps,
+            parameter,
         };
         let master = self.estimate.master.then(|| self.trained_weights(&weight));
         let (weight, master) = match rule.fused() {
@@ -86,7 +97,7 @@ impl SparseState {
     fn composed(
         &mut self,
         rule: &dyn UpdateRule,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         master: Option<Tensor<1>>,
         gradient: Tensor<1>,
@@ -149,7 +160,7 @@ impl SparseState {
 
 fn update_whole(
     rule: &dyn UpdateRule,
-    context: StepContext,
+    context: StepContext<'_>,
     weight: Tensor<1>,
     gradient: Tensor<1>,
     state: Vec<Tensor<1>>,
@@ -160,7 +171,7 @@ fn update_whole(
 
 fn update_dense(
     rule: &dyn UpdateRule,
-    context: StepContext,
+    context: StepContext<'_>,
     weight: Tensor<1>,
     gradient: Tensor<1>,
     state: Vec<Tensor<1>>,

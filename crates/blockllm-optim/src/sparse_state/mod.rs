@@ -6,6 +6,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use apply::Applied;
 pub use estimate::StateEstimate;
 pub(crate) use record::SparseStateRecord;
 

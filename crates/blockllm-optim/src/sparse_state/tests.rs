@@ -1,7 +1,7 @@
 //! The kernels of the built-in rules against the same rules composed of tensor operations, as a user's own rule is.
-use super::{SparseState, StateEstimate};
+use super::{Applied, SparseState, StateEstimate};
 use crate::mask::{Mask, largest};
-use crate::{AdamW, FusedRule, Lion, MomentPrecision, Sgd, StepContext, UpdateRule};
+use crate::{AdamW, FusedRule, Lion, MomentPrecision, Parameter, Sgd, StepContext, UpdateRule};
 use blockllm_kernels::Rounding;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -24,7 +24,7 @@ impl<R: UpdateRule> UpdateRule for Composed<R> {
 
     fn update(
         &self,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,
@@ -85,7 +85,14 @@ fn run(
     let mut weight = some(len, 0, device).cast(dtype);
     for step in 1..=3 {
         let gradient = some(len, step, device).cast(dtype);
-        weight = state.apply(rule, 1e-2, weight, gradient, Some(&clip), Rounding::Nearest);
+        let applied = Applied {
+            rule,
+            learning_rate: 1e-2,
+            parameter: &Parameter::vector("weight", len as u64),
+            clip: Some(&clip),
+            rounding: Rounding::Nearest,
+        };
+        weight = state.apply(applied, weight, gradient);
     }
     let mut all = vec![numbers(weight)];
     // What the later arrays have in entries that are not trained is not read by anybody.

@@ -1,5 +1,5 @@
 //! `AdamW`: Adam with decoupled weight decay (arXiv 1711.05101), on the trained entries only.
-use super::{StepContext, UpdateRule, decayed, not_negative, unit};
+use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -32,7 +32,7 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+    fn check(&self) -> Result<(), OptimError> {
         unit("beta_1", self.beta_1)?;
         unit("beta_2", self.beta_2)?;
         not_negative("epsilon", self.epsilon)?;
@@ -58,13 +58,15 @@ impl AdamW {
 }
 
 impl UpdateRule for AdamW {
+    built_in!();
+
     fn state_arrays(&self) -> usize {
         2
     }
 
     fn update(
         &self,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,

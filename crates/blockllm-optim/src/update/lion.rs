@@ -1,5 +1,5 @@
 //! Lion: the sign of an interpolated momentum (arXiv 2302.06675), on the trained entries only.
-use super::{StepContext, UpdateRule, decayed, not_negative, unit};
+use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -28,7 +28,7 @@ impl Default for Lion {
 }
 
 impl Lion {
-    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+    fn check(&self) -> Result<(), OptimError> {
         unit("beta_1", self.beta_1)?;
         unit("beta_2", self.beta_2)?;
         not_negative("weight_decay", self.weight_decay)
@@ -36,13 +36,15 @@ impl Lion {
 }
 
 impl UpdateRule for Lion {
+    built_in!();
+
     fn state_arrays(&self) -> usize {
         1
     }
 
     fn update(
         &self,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,

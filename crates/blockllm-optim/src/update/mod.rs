@@ -7,22 +7,53 @@ pub use adamw::AdamW;
 pub use lion::Lion;
 pub use sgd::Sgd;
 
-use crate::OptimError;
+use crate::{OptimError, Parameter};
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// What an update rule knows of the step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepContext {
-    /// Learning rate.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext<'a> {
+    /// Learning rate, with the parameter's multiplier.
     pub learning_rate: f64,
     /// Steps that these entries' state has seen, this one included: the `t` of the bias correction.
     pub state_step: u64,
+    /// The parameter whose entries these are: its path, shape and [group](Parameter::group). A rule is given entries, masked
+    /// and in pieces; it does not see where in the parameter they lie.
+    pub parameter: &'a Parameter,
 }
 
-/// A rule that turns gradients of the trained entries into their change.
-pub trait UpdateRule: Send + std::fmt::Debug {
+/// A rule that turns gradients of the trained entries into their change. One of your own goes into
+/// [`BlockOptimizerConfig::with_update`](crate::BlockOptimizerConfig::with_update) by value: there is nothing to register.
+///
+/// ```
+/// use blockllm_optim::{BlockOptimizerConfig, StepContext, UpdateRule};
+/// use burn::tensor::Tensor;
+///
+/// /// Plain SGD, along half of the gradient in the head.
+/// #[derive(Debug)]
+/// struct Gentle;
+///
+/// impl UpdateRule for Gentle {
+///     fn state_arrays(&self) -> usize {
+///         1 // of which it makes no use
+///     }
+///     fn update(
+///         &self,
+///         context: StepContext<'_>,
+///         _weight: Tensor<1>,
+///         gradient: Tensor<1>,
+///         state: Vec<Tensor<1>>,
+///     ) -> (Tensor<1>, Vec<Tensor<1>>) {
+///         let scale = if context.parameter.info.path.starts_with("lm_head") { 0.5 } else { 1.0 };
+///         (gradient.mul_scalar(-context.learning_rate * scale), state)
+///     }
+/// }
+///
+/// let config = BlockOptimizerConfig::new(0.95).with_update(Gentle);
+/// ```
+pub trait UpdateRule: Send + Sync + std::fmt::Debug {
     /// How many f32 arrays of state it keeps per entry.
     fn state_arrays(&self) -> usize;
 
@@ -32,7 +63,7 @@ pub trait UpdateRule: Send + std::fmt::Debug {
     /// `weight`, `gradient`, each array of `state` and the change: `[k]`.
     fn update(
         &self,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,
@@ -61,6 +92,24 @@ pub trait UpdateRule: Send + std::fmt::Debug {
     /// over the trained entries, in place of [`update`](Self::update). It must keep as many arrays.
     fn fused(&self) -> Option<FusedRule> {
         None
+    }
+
+    /// Refuses settings that are out of their range.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    fn validate(&self) -> Result<(), OptimError> {
+        Ok(())
+    }
+
+    /// The same rule without its weight decay, for parameters whose weights do not decay; `None` if it has none.
+    fn without_decay(&self) -> Option<Box<dyn UpdateRule>> {
+        None
+    }
+
+    /// Its name and settings, as records tell which rule made their state; what `Debug` shows unless it says otherwise.
+    fn settings(&self) -> serde_json::Value {
+        format!("{self:?}").into()
     }
 
     /// Whether an array of the state holds no negative number, as Adam's second moment; it is then stored more
@@ -127,15 +176,74 @@ impl Update {
         }
         self
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<(), OptimError> {
-        match self {
-            Self::AdamW(rule) => rule.validate(),
-            Self::Sgd(rule) => rule.validate(),
-            Self::Lion(rule) => rule.validate(),
-        }
+/// Whichever it is.
+impl UpdateRule for Update {
+    fn state_arrays(&self) -> usize {
+        self.rule().state_arrays()
+    }
+
+    fn update(
+        &self,
+        context: StepContext<'_>,
+        weight: Tensor<1>,
+        gradient: Tensor<1>,
+        state: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>) {
+        self.rule().update(context, weight, gradient, state)
+    }
+
+    fn processed(&self, state_step: u64, state: &[Tensor<1>]) -> Tensor<1> {
+        self.rule().processed(state_step, state)
+    }
+
+    fn joining(&self, state_step: u64, gradient: Tensor<1>) -> Vec<Tensor<1>> {
+        self.rule().joining(state_step, gradient)
+    }
+
+    fn fused(&self) -> Option<FusedRule> {
+        self.rule().fused()
+    }
+
+    fn validate(&self) -> Result<(), OptimError> {
+        self.rule().validate()
+    }
+
+    fn without_decay(&self) -> Option<Box<dyn UpdateRule>> {
+        self.rule().without_decay()
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        self.rule().settings()
+    }
+
+    fn is_non_negative(&self, array: usize) -> bool {
+        self.rule().is_non_negative(array)
     }
 }
+
+/// What the built-in rules share.
+macro_rules! built_in {
+    () => {
+        fn validate(&self) -> Result<(), OptimError> {
+            self.check()
+        }
+
+        fn without_decay(&self) -> Option<Box<dyn UpdateRule>> {
+            let rule = Self {
+                weight_decay: 0.0,
+                ..*self
+            };
+            (self.weight_decay > 0.0).then(|| Box::new(rule) as Box<dyn UpdateRule>)
+        }
+
+        fn settings(&self) -> serde_json::Value {
+            serde_json::to_value(Update::from(*self)).expect("a rule's settings have only string keys")
+        }
+    };
+}
+use built_in;
 
 /// `change` with the decoupled decay of `weight`.
 fn decayed(change: Tensor<1>, weight: Tensor<1>, learning_rate: f64, weight_decay: f32) -> Tensor<1> {

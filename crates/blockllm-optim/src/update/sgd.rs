@@ -1,5 +1,5 @@
 //! SGD with momentum, as `torch.optim.SGD` computes it, on the trained entries only.
-use super::{StepContext, UpdateRule, decayed, not_negative, unit};
+use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -27,20 +27,22 @@ impl Default for Sgd {
 }
 
 impl Sgd {
-    pub(crate) fn validate(self) -> Result<(), OptimError> {
+    fn check(self) -> Result<(), OptimError> {
         unit("momentum", self.momentum)?;
         not_negative("weight_decay", self.weight_decay)
     }
 }
 
 impl UpdateRule for Sgd {
+    built_in!();
+
     fn state_arrays(&self) -> usize {
         1
     }
 
     fn update(
         &self,
-        context: StepContext,
+        context: StepContext<'_>,
         weight: Tensor<1>,
         gradient: Tensor<1>,
         state: Vec<Tensor<1>>,

@@ -1,7 +1,8 @@
 //! How many kernels a step launches, for each kind of parameter.
 use blockllm_kernels::launches_of;
 use blockllm_optim::{
-    AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, InactiveRule, Lion, MaskScope, Sgd, Update,
+    AdamW, BlockOptimizer, BlockOptimizerConfig, GradientsParams, InactiveRule, Lion, MaskScope,
+    MomentPrecision, Sgd, Update,
 };
 use blockllm_policy::{Fixed, Magnitude, Policy};
 use burn::module::{Module, Param};
@@ -109,6 +110,37 @@ fn a_parameter_outside_the_selection_that_moves_by_its_sign_costs_the_same() {
     let policy = Fixed::new(vec!["one".to_owned()]).unwrap();
     let (_, launches, _) = two_steps(config, SHORT, policy);
     let expected = [("NormAndFactor", 1), ("Squares", 2), ("Update", 2)];
+    assert_eq!(launches, BTreeMap::from(expected));
+}
+
+#[test]
+fn one_that_moves_by_its_columns_costs_a_sum_more_and_nothing_runs_in_one_unit() {
+    let mut config = config(0.5, AdamW::default().into());
+    config.inactive = Some(InactiveRule::normalised());
+    let policy = Fixed::new(vec!["one".to_owned()]).unwrap();
+    let (_, launches, _) = two_steps(config, SHORT, policy);
+    // A vector's column is summed as a norm is, into a zero.
+    let expected = [
+        ("FullKernel", 1),
+        ("MoveAlong", 1),
+        ("NormAndFactor", 1),
+        ("Squares", 3),
+        ("Update", 1),
+    ];
+    assert_eq!(launches, BTreeMap::from(expected));
+}
+
+#[test]
+fn a_parameter_with_coded_state_costs_one_launch_too() {
+    let mut config = config(0.0, AdamW::default().into());
+    config.moment_precision = MomentPrecision::Int8;
+    let (_, launches, _) = two_steps(config, LONG, largest());
+    let expected = [
+        ("AddUp", 2),
+        ("NormAndFactor", 1),
+        ("Squares", 2),
+        ("UpdateCoded", 2),
+    ];
     assert_eq!(launches, BTreeMap::from(expected));
 }
 

@@ -16,6 +16,7 @@ mod inactive;
 mod launches;
 mod masked;
 mod matrix;
+mod own_rule;
 mod parts;
 mod precision;
 mod precision_table;

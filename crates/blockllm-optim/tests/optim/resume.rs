@@ -55,11 +55,10 @@ fn a_record_made_under_other_settings_is_refused_by_name_and_changes_nothing() {
     let mut carried = config();
     carried.moments = CarriedMoments::CarriedOver;
     let mut betas = config();
-    betas.update = blockllm_optim::AdamW {
+    betas.update = std::sync::Arc::new(blockllm_optim::AdamW {
         beta_1: 0.8,
         ..blockllm_optim::AdamW::default()
-    }
-    .into();
+    });
     let others = [
         (config().with_update(Sgd::default()), "update"),
         (config().with_update(Lion::default()), "update"),

@@ -7,6 +7,7 @@ mod epsilon_greedy;
 mod fixed;
 mod importance;
 mod magnitude;
+mod nothing;
 mod official_compat;
 mod random;
 
@@ -17,6 +18,7 @@ pub use epsilon_greedy::EpsilonGreedy;
 pub use fixed::Fixed;
 pub use importance::Importance;
 pub use magnitude::Magnitude;
+pub use nothing::Nothing;
 pub use official_compat::OfficialCompat;
 pub use random::RandomBlocks;
 
@@ -68,6 +70,7 @@ pub enum PolicyConfig {
         blocks: Vec<String>,
     },
     All,
+    Nothing,
 }
 
 /// The policies that a single word on the command line gives, with their default settings.
@@ -165,6 +168,7 @@ impl PolicyConfig {
             Self::OfficialCompat { interval, patience } => Box::new(OfficialCompat::new(interval, patience)?),
             Self::Fixed { blocks } => Box::new(Fixed::new(blocks)?),
             Self::All => Box::new(All),
+            Self::Nothing => Box::new(Nothing),
         })
     }
 }

@@ -195,7 +195,7 @@ impl Selector {
         let block_entries = taken.iter().map(|block| self.blocks[block.0].numel).sum();
         let trained_entries = match self.policy.take() {
             Take::Budget => self.budget.selected_entries(),
-            Take::BelowBudget | Take::Blocks(_) => block_entries,
+            Take::BelowBudget | Take::Blocks(_) | Take::Nothing => block_entries,
         };
         self.visits.record(&taken);
         // `H <- []`, and the loss of the step that led here is pushed after it.
@@ -268,7 +268,7 @@ impl Selector {
     }
 
     /// The front of the ranking that meets the budget, the crossing block included; or what else the policy takes;
-    /// never an empty selection.
+    /// empty only where it takes nothing.
     fn take(&self, ranking: &[BlockId]) -> Result<Vec<BlockId>, PolicyError> {
         let budget = self.budget.selected_entries();
         let mut ranked = 0;
@@ -284,6 +284,7 @@ impl Selector {
                 let within = ranking.iter().take_while(fits).count();
                 return Ok(ranking[..within.max(1)].to_vec());
             }
+            Take::Nothing => return Ok(Vec::new()),
             Take::Budget | Take::BelowBudget | Take::Blocks(_) => {}
         }
         for (position, block) in ranking.iter().enumerate() {

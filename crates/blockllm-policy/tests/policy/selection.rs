@@ -38,6 +38,7 @@ proptest! {
                 let held = entries(&selector, front);
                 prop_assert_eq!(held, selection.block_entries);
                 match take {
+                    Take::Nothing => unreachable!("it is none of those tried"),
                     Take::Blocks(count) => {
                         prop_assert_eq!(selection.blocks.len(), count.min(sizes.len()));
                         prop_assert_eq!(selection.trained_entries, held);

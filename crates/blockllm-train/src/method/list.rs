@@ -5,6 +5,7 @@ use super::badam::BAdam;
 use super::blockllm_sgd::BlockLlmSgd;
 use super::hands::Hands;
 use super::lisa::Lisa;
+use super::scale::Scale;
 use super::{BlockMethod, GaLoreMethod, LoraMethod, Method, TrainingMethod, setting};
 use crate::TrainError;
 use burn::module::Module;
@@ -37,6 +38,7 @@ pub(super) fn built_in(visitor: &mut impl RoomVisitor) {
     visitor.room::<GaLoreMethod>();
     visitor.room::<BAdam>();
     visitor.room::<Lisa>();
+    visitor.room::<Scale>();
     visitor.room::<BlockLlmSgd>();
     visitor.room::<BlockMethod>();
 }

@@ -16,6 +16,7 @@ mod list;
 mod lora;
 mod parse;
 mod run_settings;
+mod scale;
 mod setting;
 mod training_method;
 

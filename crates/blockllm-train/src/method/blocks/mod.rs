@@ -7,7 +7,8 @@ pub use policy::PolicySettings;
 
 use super::group_settings::Grouped;
 use super::{
-    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, blockllm_sgd, lisa, share,
+    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, blockllm_sgd, lisa, scale,
+    share,
 };
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
@@ -18,6 +19,7 @@ use blockllm_optim::{
 use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// From this sparsity on a method takes, and needs, the higher learning rates of the sparse ones.
 const SPARSE: f64 = 0.8;
@@ -109,18 +111,20 @@ impl<P> BlockMethod<P> {
         self.sparsity > 0.0
     }
 
-    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of LISA's own list, what
+    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of a preset's own list, what
     /// is not there, such as the head of a model whose head is the embedding, is left out.
     fn roles(&self, paths: &[&str]) -> Roles {
         let mut always = self.always.clone();
-        if always == lisa::always() {
-            always.retain(|pattern| {
-                let alone = Roles {
-                    always: vec![pattern.clone()],
-                    never: Vec::new(),
-                };
-                paths.iter().any(|path| alone.role(path) == Role::Always)
-            });
+        for preset in [lisa::always(), scale::vectors()] {
+            if always.starts_with(&preset) {
+                always.retain(|pattern| {
+                    let alone = Roles {
+                        always: vec![pattern.clone()],
+                        never: Vec::new(),
+                    };
+                    !preset.contains(pattern) || paths.iter().any(|path| alone.role(path) == Role::Always)
+                });
+            }
         }
         Roles {
             always,
@@ -163,7 +167,7 @@ impl<P> BlockMethod<P> {
             ramp: self.ramp,
             groups: self.groups,
             max_grad_norm: config.max_grad_norm,
-            update: self.update.with_weight_decay(config.weight_decay),
+            update: Arc::new(self.update.with_weight_decay(config.weight_decay)),
             seed: config.seed,
             ..BlockOptimizerConfig::new(self.sparsity)
         })

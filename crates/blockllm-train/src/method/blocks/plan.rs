@@ -22,7 +22,7 @@ pub(super) fn scheme<P: PolicySettings>(
     let policy = method.policy.build()?;
     let (take, signal) = (policy.take(), policy.signal());
     let budget = match take {
-        Take::Blocks(_) => u64::MAX,
+        Take::Blocks(_) | Take::Nothing => u64::MAX,
         _ => Budget::new(&blocks, method.sparsity)?.selected_entries(),
     };
     let candidates: Vec<usize> = (0..blocks.len())
@@ -127,6 +127,7 @@ fn chosen(blocks: &[Block], candidates: &[usize], take: Take, budget: u64, assum
         // Over a cycle every block is met, and the peak is at the largest.
         (Take::Blocks(count), _) => by_size.into_iter().take(count.max(1)).collect(),
         (Take::BelowBudget, _) => below(&by_size, blocks, budget),
+        (Take::Nothing, _) => Vec::new(),
         (Take::Budget, Assumed::Worst) => {
             // The largest comes last, when all but one entry of the budget is taken by others.
             let largest = by_size.remove(0);

@@ -107,7 +107,7 @@ impl PolicySettings for PolicyConfig {
             | Self::Random { interval, .. }
             | Self::Cyclic { interval, .. }
             | Self::Importance { interval, .. } => *interval = new as u64,
-            Self::Fixed { .. } | Self::All => {}
+            Self::Fixed { .. } | Self::All | Self::Nothing => {}
         }
     }
 

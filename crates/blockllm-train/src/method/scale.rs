@@ -1,0 +1,46 @@
+//! `scale`: SCALE (arXiv 2506.16659), normalised SGD on all matrices, the head along a momentum, Adam on norms and biases.
+use super::{BlockMethod, NamedMethod, blockllm_sgd};
+use blockllm_optim::InactiveRule;
+use blockllm_policy::PolicyConfig;
+
+/// The preset `scale`.
+pub(super) enum Scale {}
+
+impl NamedMethod for Scale {
+    type Method = BlockMethod;
+
+    fn names() -> Vec<&'static str> {
+        vec!["scale"]
+    }
+
+    fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
+        if number.is_some() {
+            return Err("`scale` trains everything and takes no number".into());
+        }
+        Ok(BlockMethod::scale())
+    }
+}
+
+impl BlockMethod {
+    /// SCALE: the block optimizer with no block selected, so that every matrix moves by the rule for what is not; norms and
+    /// biases are always trained. One rate for all, as its paper has it.
+    pub fn scale() -> Self {
+        let mut method = Self::new(PolicyConfig::Nothing, 0.0);
+        method.always = vectors();
+        method.inactive = Some(InactiveRule::normalised().with_momentum(blockllm_sgd::head()));
+        method
+    }
+}
+
+/// Norms and biases of our models: what of these a model has.
+pub(super) fn vectors() -> Vec<String> {
+    [
+        "input_layernorm",
+        "post_attention_layernorm",
+        "norm",
+        "LayerNorm",
+        "bias",
+    ]
+    .map(String::from)
+    .to_vec()
+}
