@@ -92,7 +92,7 @@ fn ours(name: &str) -> (Method, TrainConfig) {
         "lion" => (parse("all+rule=lion"), plain(1e-3)),
         "galore" => (parse("galore:4+gap=10"), plain(0.01)),
         "blockllm" => (parse("blockllm:0.8+patience=3"), plain(0.01)),
-        "scale" => (parse("scale"), plain(0.01)),
+        "scale" => (parse("scale"), plain(3e-3)),
         "blockllm-sgd" => (parse("blockllm-sgd:0.8+patience=3"), plain(0.003)),
         "badam-ascending" | "badam-descending" => {
             let mut method = parse("badam:1+patience=5");
@@ -137,7 +137,7 @@ fn fifty_steps_of_a_tiny_llama_equal_pytorch_under_every_optimizer() {
     let fixture = fixture();
     let batches = batches(&fixture);
     let runs = fixture["runs"].as_object().unwrap();
-    assert_eq!(runs.len(), 7);
+    assert_eq!(runs.len(), 9);
     for (backend, device) in devices() {
         for (name, run) in runs {
             let (method, config) = ours(name);

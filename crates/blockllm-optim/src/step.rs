@@ -55,9 +55,10 @@ impl Updater<'_> {
     fn selected(&mut self, moving: Moving, learning_rate: f64) -> Tensor<1> {
         let param = moving.param;
         let parameter = &self.parameters[param];
-        let undecayed = match self.config.groups.decays(parameter) {
-            true => None,
-            false => self.config.update.without_decay(),
+        let undecayed = if self.config.groups.decays(parameter) {
+            None
+        } else {
+            self.config.update.without_decay()
         };
         let rule = undecayed.as_deref().unwrap_or(&*self.config.update);
         let others = self.config.inactive.as_ref().filter(|rule| rule.masked_out);

@@ -170,7 +170,10 @@ mod tests {
     #[test]
     fn a_wrong_method_is_told_with_the_names_that_exist() {
         for (text, expected) in [
-            ("blokllm", "there are adamw, lora, galore, badam, lisa, blockllm"),
+            (
+                "blokllm",
+                "there are adamw, lora, galore, badam, lisa, scale, blockllm-sgd, blockllm",
+            ),
             ("blockllm:1.0", "outside [0, 1)"),
             ("blockllm:half", "`half` is not a number"),
             ("adamw:0.5", "takes no number"),
