@@ -71,6 +71,9 @@ pub struct Cli {
     /// A tokenizer.json; a byte-level BPE is trained on the corpus without it
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// The questions to ask (ablations), such as sparsity,inactive; all without it
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub ablations: Vec<String>,
     /// A Hugging Face folder to fine-tune (glue): BERT, RoBERTa or Llama, with its tokenizer.json; a small encoder from
     /// random weights without it
     #[arg(long, value_name = "DIR")]

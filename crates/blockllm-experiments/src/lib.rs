@@ -1,5 +1,6 @@
 //! The paper's experiments: each a plan from the command line, runs in folders of their own, and a report.
 
+pub mod ablations;
 mod alone;
 mod backward_choice;
 mod build_info;

@@ -1,14 +1,16 @@
 //! The experiments by name: the list that a new one is added to.
+use crate::ablations::Ablations;
 use crate::experiment::{Experiment, NotTaken};
 use crate::{Cli, c4, flow, glue, gpu_check, memory, options};
 use anyhow::{Result, anyhow};
 use blockllm_train::{DeviceChoice, Methods};
 use std::ffi::OsString;
 
-const EXPERIMENTS: [Entry; 4] = [
+const EXPERIMENTS: [Entry; 5] = [
     Entry::of::<c4::Plan>(),
     Entry::of::<glue::Plan>(),
     Entry::of::<memory::Settings>(),
+    Entry::of::<Ablations>(),
     // No set of runs: it has something to say where there is no GPU.
     Entry {
         name: gpu_check::NAME,
@@ -145,7 +147,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("c5") && message.contains("c4, glue, memory, gpu-check"),
+            message.contains("c5") && message.contains("c4, glue, memory, ablations, gpu-check"),
             "{message}"
         );
     }

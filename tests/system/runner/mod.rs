@@ -1,4 +1,5 @@
 //! The runner as a user meets it: a process with arguments, an exit code, two streams and an output folder.
+mod ablations;
 #[cfg(all(unix, feature = "wgpu"))]
 mod alone;
 mod bad_data;

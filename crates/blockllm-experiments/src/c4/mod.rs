@@ -18,6 +18,10 @@ impl Experiment for Plan {
 
     const NOT_TAKEN: NotTaken = &[
         (
+            "ablations",
+            "they are questions of another experiment: use `ablations --ablations`",
+        ),
+        (
             "model_dir",
             "it trains from random weights: choose their size by --model, or fine-tune the folder by `glue --model-dir`",
         ),

@@ -22,6 +22,10 @@ impl Experiment for Plan {
     const NAME: &'static str = "glue";
 
     const NOT_TAKEN: NotTaken = &[
+        (
+            "ablations",
+            "they are questions of another experiment: use `ablations --ablations`",
+        ),
         ("model", "it fine-tunes a folder: give that by --model-dir"),
         (
             "bad_documents",

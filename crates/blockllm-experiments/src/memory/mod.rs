@@ -15,10 +15,16 @@ use blockllm_train::DeviceChoice;
 impl Experiment for Settings {
     const NAME: &'static str = "memory";
 
-    const NOT_TAKEN: NotTaken = &[(
-        "bad_documents",
-        "it reads no documents: its batches are made of numbers",
-    )];
+    const NOT_TAKEN: NotTaken = &[
+        (
+            "ablations",
+            "they are questions of another experiment: use `ablations --ablations`",
+        ),
+        (
+            "bad_documents",
+            "it reads no documents: its batches are made of numbers",
+        ),
+    ];
 
     /// Which of the settings' sizes.
     type Part = usize;
