@@ -2,12 +2,13 @@
 //!
 //! The update rules, norms of gradients and masks are tried by training steps instead.
 use blockllm_kernels::{
-    AttentionDropout, AttentionOptions, Visibility, attention, dropout, embedding, gelu, layer_norm, linear,
-    rms_norm, rotary, swiglu,
+    AttentionDropout, AttentionOptions, CODE_WORDS, Coding, FusedRule, NormalisedStep, Rounding, StateArray,
+    Stay, Trained, TrainedEntries, UpdateStep, Visibility, attention, code_blocks, dropout, embedding, gelu,
+    layer_norm, linear, normalised_update, rms_norm, rotary, swiglu, update,
 };
 use blockllm_model::LossOptions;
 use blockllm_model::loss::{HeadWeight, chunked_cross_entropy};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 /// An operation on matrices, and the shapes it is tried on.
 pub(super) struct Operation {
@@ -16,8 +17,8 @@ pub(super) struct Operation {
     pub run: fn(&[Tensor<2>]) -> Tensor<2>,
 }
 
-/// All operations that have gradients.
-pub(super) const OPERATIONS: [Operation; 12] = [
+/// All operations that have gradients, and two updates that no training step here makes as they are with larger models.
+pub(super) const OPERATIONS: [Operation; 14] = [
     Operation {
         name: "swiglu",
         shapes: &[
@@ -122,6 +123,20 @@ pub(super) const OPERATIONS: [Operation; 12] = [
             loss.cast(inputs[0].dtype()).reshape([1, 1])
         },
     },
+    Operation {
+        name: "the update of 8-bit state",
+        shapes: &[&[[33, 65], [33, 65]], &[[512, 1376], [512, 1376]]],
+        run: |inputs| beside(inputs, coded_steps),
+    },
+    Operation {
+        name: "normalised SGD",
+        shapes: &[
+            &[[33, 1], [33, 1]],
+            &[[33, 65], [33, 65]],
+            &[[512, 1376], [512, 1376]],
+        ],
+        run: |inputs| beside(inputs, normalised_steps),
+    },
 ];
 
 /// `[1, D]` as `[D]`.
@@ -142,4 +157,56 @@ fn attend(inputs: &[Tensor<2>], causal: bool, dropout: Option<AttentionDropout>)
     };
     let (queries, keys, values) = (heads(&inputs[0], 4), heads(&inputs[1], 2), heads(&inputs[2], 2));
     attention(queries, keys, values, &Visibility::All, options).reshape([rows, width])
+}
+
+/// What `steps` make of the first matrix with the second as gradient, flat; added to both, so that both have gradients.
+fn beside(inputs: &[Tensor<2>], steps: fn(Tensor<1>, &Tensor<1>, usize) -> Tensor<1>) -> Tensor<2> {
+    let [rows, columns] = inputs[0].dims();
+    let flat = |input: &Tensor<2>| input.clone().inner().reshape([rows * columns]);
+    let moved = steps(flat(&inputs[0]), &flat(&inputs[1]), columns).reshape([rows, columns]);
+    Tensor::from_inner(moved) + inputs[0].clone() + inputs[1].clone()
+}
+
+/// Two steps of AdamW from zeros.
+fn coded_steps(weight: Tensor<1>, gradient: &Tensor<1>, _: usize) -> Tensor<1> {
+    let (len, device) = (weight.dims()[0], weight.device());
+    let zeros = |word: i32| StateArray::Int8 {
+        words: Tensor::full([code_blocks(len) * CODE_WORDS], word, (&device, DType::I32)),
+        scales: Tensor::full([code_blocks(len)], 1e-30, (&device, DType::F32)),
+    };
+    let mut trained = Trained {
+        weight,
+        // Zero is code 128 of a signed array.
+        state: vec![zeros(i32::from_le_bytes([128; 4])), zeros(0)],
+        master: None,
+    };
+    for state_step in 1..3 {
+        let step = UpdateStep {
+            rule: FusedRule::AdamW {
+                beta_1: 0.9,
+                beta_2: 0.999,
+                epsilon: 1e-3,
+                weight_decay: 0.1,
+            },
+            learning_rate: 1e-3,
+            state_step,
+            rounding: Rounding::Nearest,
+            codings: [0, 1].map(|array| Coding::of_step(array == 1, state_step, array)),
+        };
+        trained = update(trained, gradient.clone(), None, TrainedEntries::All, step);
+    }
+    trained.weight
+}
+
+/// Two steps along a momentum.
+fn normalised_steps(weight: Tensor<1>, gradient: &Tensor<1>, columns: usize) -> Tensor<1> {
+    let step = NormalisedStep {
+        columns,
+        learning_rate: 1e-2,
+        momentum: 0.9,
+        rounding: Rounding::Nearest,
+    };
+    let kept = Tensor::full([weight.dims()[0]], 0.0, (&weight.device(), DType::F32));
+    let (weight, kept) = normalised_update(weight, gradient.clone(), Some(kept), Stay::None, step);
+    normalised_update(weight, gradient.clone(), kept, Stay::None, step).0
 }

@@ -13,11 +13,10 @@ use burn::tensor::{Device, Tensor};
 use std::path::Path;
 
 const TOPIC: &str = "Training against flex";
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 7] = [
     "adamw",
     "blockllm:0.5",
     "blockllm:0.9",
-    "blockllm:0.9+state=int8",
     "blockllm-sgd:0.9",
     "badam:1",
     "lora:2",
@@ -97,7 +96,7 @@ pub(super) fn check(
             close(&losses, &flex_losses, TOLERANCE),
         );
         findings.add(TOPIC, &format!("{name}: state bytes"), state_bytes(&trained));
-        if name.starts_with("blockllm") || name == "adamw" {
+        if name.starts_with("blockllm:") || name == "adamw" {
             findings.add(
                 TOPIC,
                 &format!("{name}: entries changed"),
