@@ -5,7 +5,7 @@ use blockllm_kernels::{
     Coding, FusedRule, NormalisedStep, Rounding, Stay, Trained, TrainedEntries, UpdateStep,
     normalised_update, update,
 };
-use blockllm_policy::{Role, Roles};
+use blockllm_policy::path_matches;
 use blockllm_tensors::HeldTensor;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -96,11 +96,7 @@ impl InactiveRule {
 
     /// Whether the parameter at `path` has a momentum.
     pub fn has_momentum(&self, path: &str) -> bool {
-        let roles = Roles {
-            always: self.momentum.clone(),
-            never: Vec::new(),
-        };
-        roles.role(path) == Role::Always
+        self.momentum.iter().any(|pattern| path_matches(pattern, path))
     }
 
     /// The positions of the parameters that have a momentum.
@@ -110,21 +106,18 @@ impl InactiveRule {
     pub(crate) fn with_momenta(&self, parameters: &[Parameter]) -> Result<BTreeSet<usize>, OptimError> {
         let mut with = BTreeSet::new();
         for pattern in &self.momentum {
-            let roles = Roles {
-                always: vec![pattern.clone()],
-                never: Vec::new(),
-            };
-            let before = with.len();
-            let found = parameters.iter().enumerate();
-            let found = found.filter(|(_, parameter)| roles.role(&parameter.info.path) == Role::Always);
-            with.extend(found.map(|(position, _)| position));
-            if with.len() == before {
+            let all = parameters.iter().enumerate();
+            let mut found = all
+                .filter(|(_, parameter)| path_matches(pattern, &parameter.info.path))
+                .peekable();
+            if found.peek().is_none() {
                 return Err(OptimError::Setting {
                     field: "inactive.momentum",
                     value: pattern.clone(),
                     mend: "no parameter has this in its path; name parts of paths, such as lm_head",
                 });
             }
+            with.extend(found.map(|(position, _)| position));
         }
         Ok(with)
     }

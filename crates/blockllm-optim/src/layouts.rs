@@ -1,6 +1,6 @@
 //! What a module's traversal tells of its parameters beyond path and shape: layout, and whether they are frozen.
 use crate::{BlockOptimizerConfig, OptimError, Parameter};
-use blockllm_policy::{Block, Role, Roles};
+use blockllm_policy::{Block, path_matches};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use std::collections::BTreeSet;
@@ -52,15 +52,6 @@ impl ModuleVisitor for Layouts {
     }
 }
 
-/// Whether the dotted `pattern` stands in `path` on part boundaries.
-pub(crate) fn matches(pattern: &str, path: &str) -> bool {
-    let roles = Roles {
-        always: vec![pattern.to_owned()],
-        never: Vec::new(),
-    };
-    roles.role(path) == Role::Always
-}
-
 /// The blocks of what may be trained: parameters that are frozen already, such as the base weights under LoRA
 /// adapters, belong to none, and count in no budget.
 ///
@@ -76,7 +67,7 @@ pub(crate) fn trainable_blocks<M: Module>(
     let path = |param: &usize| parameters[*param].info.path.as_str();
     let mut roles = config.roles.clone();
     roles.never.retain(|pattern| {
-        let hit = |params: &[usize]| params.iter().any(|param| matches(pattern, path(param)));
+        let hit = |params: &[usize]| params.iter().any(|param| path_matches(pattern, path(param)));
         hit(&free) || !hit(&frozen)
     });
     let infos: Vec<_> = free.iter().map(|param| parameters[*param].info.clone()).collect();

@@ -1,6 +1,7 @@
 //! LoRA (arXiv 2106.09685) on burn's own adapters, made as PEFT makes them; a block optimizer trains their factors.
-use crate::layouts::{Layouts, matches};
+use crate::layouts::Layouts;
 use crate::{OptimError, Parameter, parameters};
+use blockllm_policy::path_matches;
 use burn::module::{LoraAdapter, Module, Param, ParamId, Reparameterizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -79,7 +80,7 @@ impl LoraConfig {
         let parameters = parameters(&module);
         if let Some(adapter) = parameters
             .iter()
-            .find(|parameter| matches("lora", &parameter.info.path))
+            .find(|parameter| path_matches("lora", &parameter.info.path))
         {
             return Err(OptimError::Setting {
                 field: "module",
@@ -109,12 +110,12 @@ impl LoraConfig {
         for pattern in &self.targets {
             let before = streams.len();
             for (position, matrix) in &matrices {
-                if matches(pattern, &matrix.info.path) {
+                if path_matches(pattern, &matrix.info.path) {
                     self.check_rank(matrix)?;
                     streams.insert(matrix.id, *position);
                 }
             }
-            if streams.len() == before && !matrices.iter().any(|(_, m)| matches(pattern, &m.info.path)) {
+            if streams.len() == before && !matrices.iter().any(|(_, m)| path_matches(pattern, &m.info.path)) {
                 let first = matrices.first().map(|(_, matrix)| matrix.info.path.clone());
                 return Err(OptimError::UnmatchedTarget {
                     pattern: pattern.clone(),

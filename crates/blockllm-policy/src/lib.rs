@@ -38,7 +38,7 @@ mod visits;
 pub use block::{Block, BlockId, ParamInfo, Role};
 pub use budget::Budget;
 pub use error::PolicyError;
-pub use partition::{Partition, Roles};
+pub use partition::{Partition, Roles, path_matches};
 pub use policies::{
     All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude, NormOrder,
     Nothing, OfficialCompat, PolicyConfig, RandomBlocks,

@@ -168,7 +168,7 @@ pub struct Roles {
 impl Roles {
     /// The role of the parameter at `path`.
     pub fn role(&self, path: &str) -> Role {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, path));
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| path_matches(pattern, path));
         if any(&self.never) {
             Role::Never
         } else if any(&self.always) {
@@ -180,7 +180,7 @@ impl Roles {
 
     fn check(&self, params: &[ParamInfo]) -> Result<(), PolicyError> {
         for pattern in self.always.iter().chain(&self.never) {
-            if !params.iter().any(|param| matches(pattern, &param.path)) {
+            if !params.iter().any(|param| path_matches(pattern, &param.path)) {
                 return Err(PolicyError::UnmatchedRole {
                     pattern: pattern.clone(),
                     params: params.len(),
@@ -193,7 +193,7 @@ impl Roles {
 }
 
 /// Whether the dotted `pattern` stands in `path` on part boundaries.
-fn matches(pattern: &str, path: &str) -> bool {
+pub fn path_matches(pattern: &str, path: &str) -> bool {
     format!(".{path}.").contains(&format!(".{pattern}."))
 }
 

@@ -4,11 +4,11 @@ use super::parameter_state::ParameterState;
 use super::projector::Projector;
 use super::updater::Updater;
 use crate::grad_norm::{self, SumsOfSquares};
-use crate::layouts::{Layouts, matches};
+use crate::layouts::Layouts;
 use crate::parameters::distinct_parameters;
 use crate::parts::{Given, Parts};
 use crate::{OptimError, Parameter, Step, set_trainable};
-use blockllm_policy::Reason;
+use blockllm_policy::{Reason, path_matches};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -66,7 +66,7 @@ impl GaLoreOptimizer {
                 continue;
             }
             let path = &parameter.info.path;
-            let targeted = config.targets.iter().any(|pattern| matches(pattern, path));
+            let targeted = config.targets.iter().any(|pattern| path_matches(pattern, path));
             let state = match *parameter.shape {
                 [rows, columns] if targeted => {
                     let linear = layouts.linear.contains(&parameter.id);
@@ -323,7 +323,7 @@ fn check_trains(
 
 fn check_target(pattern: &str, parameters: &[Parameter]) -> Result<(), OptimError> {
     let matrices = || parameters.iter().filter(|parameter| parameter.shape.len() == 2);
-    if matrices().any(|matrix| matches(pattern, &matrix.info.path)) {
+    if matrices().any(|matrix| path_matches(pattern, &matrix.info.path)) {
         return Ok(());
     }
     Err(OptimError::UnmatchedTarget {

@@ -5,7 +5,7 @@ use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, cou
 use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Groups, SvdMethod};
-use blockllm_policy::{Role, Roles};
+use blockllm_policy::path_matches;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -146,13 +146,13 @@ impl TrainingMethod for GaLoreMethod {
 
     /// A basis and moments in its subspace, or moments over all entries.
     fn planned_state(&self, parameter: &PlannedParameter, _: u64, _: StatePlace) -> ParameterState {
-        let targets = Roles {
-            always: self.targets.clone(),
-            never: Vec::new(),
-        };
+        let is_target = self
+            .targets
+            .iter()
+            .any(|pattern| path_matches(pattern, &parameter.path));
         let entries = parameter.entries;
         let (moments, update) = match *parameter.shape {
-            [rows, columns] if targets.role(&parameter.path) == Role::Always => {
+            [rows, columns] if is_target => {
                 let (side, other) = (rows.min(columns) as u64, rows.max(columns) as u64);
                 let rank = self.rank as u64;
                 ((side * rank + 2 * rank * other) * WORD, entries * WORD)

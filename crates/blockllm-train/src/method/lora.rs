@@ -6,7 +6,7 @@ use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme,
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_model::ParameterKind;
 use blockllm_optim::{Groups, LoraConfig, MomentPrecision, parameters, set_trainable};
-use blockllm_policy::{Role, Roles};
+use blockllm_policy::path_matches;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -51,11 +51,7 @@ impl LoraMethod {
 }
 
 fn matches(patterns: &[String], path: &str) -> bool {
-    let roles = Roles {
-        always: patterns.to_vec(),
-        never: Vec::new(),
-    };
-    roles.role(path) == Role::Always
+    patterns.iter().any(|pattern| path_matches(pattern, path))
 }
 
 impl Grouped for LoraMethod {

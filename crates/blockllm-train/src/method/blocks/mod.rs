@@ -16,7 +16,7 @@ use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh,
     MaskScope, MaskThreshold, Measured, MomentPrecision, NormKind, SweepMode, Update, parameters,
 };
-use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing};
+use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing, path_matches};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -118,11 +118,7 @@ impl<P> BlockMethod<P> {
         for preset in [lisa::always(), scale::vectors()] {
             if always.starts_with(&preset) {
                 always.retain(|pattern| {
-                    let alone = Roles {
-                        always: vec![pattern.clone()],
-                        never: Vec::new(),
-                    };
-                    !preset.contains(pattern) || paths.iter().any(|path| alone.role(path) == Role::Always)
+                    !preset.contains(pattern) || paths.iter().any(|path| path_matches(pattern, path))
                 });
             }
         }
