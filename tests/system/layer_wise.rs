@@ -190,7 +190,7 @@ fn encoders_with_dropout_train_the_same() {
             "adamw",
             "blockllm:0.8",
             "blockllm:0.8+inactive=0.05",
-            "blockllm-sgd:0.8+momentum=none",
+            "blockllm-sgd:0.8",
         ] {
             let objective = SequenceClassification::new(GlueTask::Mrpc);
             let config = TrainConfig {

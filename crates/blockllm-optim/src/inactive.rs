@@ -1,6 +1,6 @@
 //! What entries do that no update rule trains: they stand still, or follow their gradient by a rule with hardly any state.
 use crate::record::mismatch;
-use crate::{OptimError, OptimizerRecord, Parameter, Reach};
+use crate::{OptimError, OptimizerRecord, Parameter, ParameterGroup, Reach};
 use blockllm_kernels::{
     Coding, FusedRule, NormalisedStep, Rounding, Stay, Trained, TrainedEntries, UpdateStep,
     normalised_update, update,
@@ -39,7 +39,8 @@ pub struct InactiveRule {
     /// Whether the entries of selected blocks move too that the mask leaves out; by normalised directions only.
     pub masked_out: bool,
     /// Path patterns of the parameters whose normalised direction is that of a momentum, a decayed sum of gradients: 4 bytes per
-    /// entry. SCALE keeps one of the head alone, whose gradient is the noisiest.
+    /// entry. [`HEAD`](Self::HEAD) is the head, whatever it is called, or the embeddings where they are the head: SCALE keeps one
+    /// of it alone, whose gradient is the noisiest.
     pub momentum: Vec<String>,
 }
 
@@ -59,6 +60,9 @@ impl Default for InactiveRule {
 impl InactiveRule {
     /// What a momentum is multiplied with at every step, as in SCALE.
     const MOMENTUM: f32 = 0.9;
+
+    /// The pattern that means the group of the head.
+    pub const HEAD: &str = "head";
 
     /// Normalised SGD at the run's rate of all that is not trained, without a momentum.
     pub fn normalised() -> Self {
@@ -94,30 +98,36 @@ impl InactiveRule {
         Ok(())
     }
 
-    /// Whether the parameter at `path` has a momentum.
-    pub fn has_momentum(&self, path: &str) -> bool {
-        self.momentum.iter().any(|pattern| path_matches(pattern, path))
-    }
-
-    /// The positions of the parameters that have a momentum.
+    /// The positions of those of `parameters`, told by path and shape, that have a momentum.
     ///
     /// # Errors
     /// When a pattern matches none.
-    pub(crate) fn with_momenta(&self, parameters: &[Parameter]) -> Result<BTreeSet<usize>, OptimError> {
+    pub fn with_momenta(&self, parameters: &[(&str, &[usize])]) -> Result<BTreeSet<usize>, OptimError> {
+        let of = |is_meant: &dyn Fn(&str, &[usize]) -> bool| -> BTreeSet<usize> {
+            let all = parameters.iter().enumerate();
+            all.filter(|(_, (path, shape))| is_meant(path, shape))
+                .map(|(position, _)| position)
+                .collect()
+        };
+        let in_group = |group| of(&|path, shape| ParameterGroup::of(path, shape) == group);
         let mut with = BTreeSet::new();
         for pattern in &self.momentum {
-            let all = parameters.iter().enumerate();
-            let mut found = all
-                .filter(|(_, parameter)| path_matches(pattern, &parameter.info.path))
-                .peekable();
-            if found.peek().is_none() {
+            let mut found = if pattern == Self::HEAD {
+                in_group(ParameterGroup::Head)
+            } else {
+                of(&|path, _| path_matches(pattern, path))
+            };
+            if pattern == Self::HEAD && found.is_empty() {
+                found = in_group(ParameterGroup::Embeddings);
+            }
+            if found.is_empty() {
                 return Err(OptimError::Setting {
                     field: "inactive.momentum",
                     value: pattern.clone(),
-                    mend: "no parameter has this in its path; name parts of paths, such as lm_head",
+                    mend: "no parameter has this in its path; name parts of paths, such as lm_head, or head for whatever it is called",
                 });
             }
-            with.extend(found.map(|(position, _)| position));
+            with.extend(found);
         }
         Ok(with)
     }
@@ -271,4 +281,37 @@ fn by_sign(weight: Tensor<1>, gradient: Tensor<1>, learning_rate: f64, rounding:
         codings: [Coding::default(); 2],
     };
     update(trained, gradient, None, TrainedEntries::All, step).weight
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_is_found_by_what_it_is_and_the_embeddings_where_they_are_it() {
+        const NORM: (&str, &[usize]) = ("model.norm.gamma", &[8]);
+        const TABLE: (&str, &[usize]) = ("model.embed_tokens.weight", &[32, 8]);
+        let positions = |patterns: &[&str], parameters: &[(&str, &[usize])]| {
+            let rule = InactiveRule::normalised().with_momentum(patterns.to_vec());
+            rule.with_momenta(parameters).map(Vec::from_iter)
+        };
+        let head: (&str, &[usize]) = ("lm_head.weight", &[8, 32]);
+        let scores: (&str, &[usize]) = ("score.weight", &[8, 2]);
+        assert_eq!(positions(&["head"], &[TABLE, NORM, head]).unwrap(), [2]);
+        assert_eq!(positions(&["head"], &[TABLE, NORM, scores]).unwrap(), [2]);
+        assert_eq!(positions(&["head"], &[TABLE, NORM]).unwrap(), [0]);
+        assert_eq!(
+            positions(&["norm", "lm_head"], &[TABLE, NORM, head]).unwrap(),
+            [1, 2]
+        );
+        assert_eq!(positions(&[], &[TABLE, NORM]).unwrap(), [0; 0]);
+        for missing in [&["head"][..], &["lm_head"]] {
+            assert!(
+                positions(missing, &[NORM])
+                    .unwrap_err()
+                    .to_string()
+                    .contains(missing[0])
+            );
+        }
+    }
 }

@@ -22,6 +22,14 @@ pub(crate) fn random_bits(index: u32, first_key: u32, second_key: u32) -> u32 {
     mix(mix(index ^ first_key) + second_key)
 }
 
+/// `number` with the 16 bits that bf16 drops cut off, after a random number of the entry was added to them: they carry as often
+/// as the number is near to the next one of bf16.
+#[cube]
+pub(crate) fn rounded_by_chance(number: f32, index: u32, first_key: u32, second_key: u32) -> f32 {
+    let dropped = random_bits(index, first_key, second_key) & 0xFFFFu32;
+    f32::reinterpret((u32::reinterpret(number) + dropped) & 0xFFFF_0000u32)
+}
+
 /// What the entry is multiplied by: 0 or the scale.
 #[cube]
 pub(crate) fn factor(index: u32, first_key: u32, second_key: u32, threshold: u32, scale: f32) -> f32 {

@@ -24,7 +24,7 @@ use cubecl::prelude::*;
 use super::{NormalisedBackend, NormalisedStep, SMALLEST, StayParts, Staying};
 use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
-use crate::dropout::cube::random_bits;
+use crate::dropout::cube::rounded_by_chance;
 use crate::dropout::keys_of;
 use crate::{EXCLUDED, Rounding, ScatterBackend};
 
@@ -131,9 +131,7 @@ fn move_along<W: Float, D: Float>(
     }
     let mut updated = f32::cast_from(weight[entry]) + f32::cast_from(direction[entry]) * (rate / root);
     if comptime!(form.by_chance) {
-        // The 16 bits that bf16 drops, as in the update.
-        let dropped = random_bits(entry as u32, first_key, second_key) & 0xFFFFu32;
-        updated = f32::reinterpret((u32::reinterpret(updated) + dropped) & 0xFFFF_0000u32);
+        updated = rounded_by_chance(updated, entry as u32, first_key, second_key);
     }
     weight[entry] = W::cast_from(updated);
 }

@@ -97,7 +97,13 @@ impl BlockOptimizer {
                 config.half_weights == HalfWeights::Masters,
             ),
             momenta: match &config.inactive {
-                Some(rule) => Momenta::of(rule.with_momenta(&parameters)?),
+                Some(rule) => {
+                    let all = parameters.iter();
+                    let all: Vec<_> = all
+                        .map(|parameter| (parameter.info.path.as_str(), &*parameter.shape))
+                        .collect();
+                    Momenta::of(rule.with_momenta(&all)?)
+                }
                 None => Momenta::default(),
             },
             index: grad_norm::positions(&parameters),

@@ -169,7 +169,7 @@ fn rendered(keep: usize, rule: &InactiveRule) -> BTreeMap<&'static str, Vec<f64>
 
 #[test]
 fn every_entry_moves_as_its_rule_says_under_masks_of_every_form() {
-    let with_momentum = InactiveRule::normalised().with_momentum(["lm_head"]);
+    let with_momentum = InactiveRule::normalised().with_momentum([InactiveRule::HEAD]);
     let selected_stay = InactiveRule {
         masked_out: false,
         scale: 0.3,

@@ -33,13 +33,8 @@ impl BlockMethod {
     /// the budget, and the head's momentum.
     pub fn blockllm_sgd(sparsity: f64) -> Self {
         let mut method = Self::new(PolicyConfig::BlockLlm { patience: PATIENCE }, sparsity);
-        method.inactive = Some(InactiveRule::normalised().with_momentum(head()));
+        method.inactive = Some(InactiveRule::normalised().with_momentum([InactiveRule::HEAD]));
         method.groups.embeddings = 30.0;
         method
     }
-}
-
-/// Whose momentum is kept in pretraining. Where the head is the embedding, that of the embedding.
-pub(super) fn head() -> [&'static str; 1] {
-    ["lm_head"]
 }

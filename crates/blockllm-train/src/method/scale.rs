@@ -1,5 +1,5 @@
 //! `scale`: SCALE (arXiv 2506.16659), normalised SGD on all matrices, the head along a momentum, Adam on norms and biases.
-use super::{BlockMethod, NamedMethod, blockllm_sgd};
+use super::{BlockMethod, NamedMethod};
 use blockllm_optim::InactiveRule;
 use blockllm_policy::PolicyConfig;
 
@@ -27,7 +27,7 @@ impl BlockMethod {
     pub fn scale() -> Self {
         let mut method = Self::new(PolicyConfig::Nothing, 0.0);
         method.always = vectors();
-        method.inactive = Some(InactiveRule::normalised().with_momentum(blockllm_sgd::head()));
+        method.inactive = Some(InactiveRule::normalised().with_momentum([InactiveRule::HEAD]));
         method
     }
 }

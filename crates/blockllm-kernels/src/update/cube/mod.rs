@@ -28,7 +28,7 @@ use super::{
 };
 use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
-use crate::dropout::cube::random_bits;
+use crate::dropout::cube::rounded_by_chance;
 use crate::dropout::keys_of;
 
 /// The rule, as the kernel is compiled for it.
@@ -139,14 +139,12 @@ fn stepped(entry: &Entry, g: f32, numbers: &Numbers, #[comptime] kind: Kind) -> 
     }
 }
 
-/// `weight`, or what remains of it when the 16 bits that bf16 drops are cut off after a random number was added to them: they
-/// carry as often as the number is near to the next one.
+/// `weight`, rounded by chance where that is asked for.
 #[cube]
 fn rounded(weight: f32, place: usize, numbers: &Numbers, #[comptime] by_chance: bool) -> f32 {
     let mut result = weight;
     if comptime!(by_chance) {
-        let dropped = random_bits(place as u32, numbers.first_key, numbers.second_key) & 0xFFFFu32;
-        result = f32::reinterpret((u32::reinterpret(weight) + dropped) & 0xFFFF_0000u32);
+        result = rounded_by_chance(weight, place as u32, numbers.first_key, numbers.second_key);
     }
     result
 }

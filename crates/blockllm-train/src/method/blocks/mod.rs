@@ -7,8 +7,7 @@ pub use policy::PolicySettings;
 
 use super::group_settings::Grouped;
 use super::{
-    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, blockllm_sgd, lisa, scale,
-    share,
+    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, lisa, scale, share,
 };
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
@@ -128,22 +127,6 @@ impl<P> BlockMethod<P> {
         }
     }
 
-    /// The inactive rule in a model with parameters at `paths`. What is asked for by name must be there; where there is no
-    /// head for the preset's momentum, the embedding is the head, or there is none.
-    fn inactive(&self, paths: &[&str]) -> Option<InactiveRule> {
-        let mut rule = self.inactive.clone()?;
-        let has = |part: &str| {
-            paths
-                .iter()
-                .any(|path| path.split('.').any(|found| found == part))
-        };
-        if rule.momentum == blockllm_sgd::head() && !has(blockllm_sgd::head()[0]) {
-            let table = "embed_tokens";
-            rule.momentum = has(table).then(|| table.to_owned()).into_iter().collect();
-        }
-        Some(rule)
-    }
-
     fn config(&self, paths: &[&str], config: &TrainConfig) -> Result<BlockOptimizerConfig, TrainError> {
         Ok(BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
@@ -159,7 +142,7 @@ impl<P> BlockMethod<P> {
             moments: self.moments,
             moment_precision: self.moment_precision,
             half_weights: self.half_weights,
-            inactive: self.inactive(paths),
+            inactive: self.inactive.clone(),
             ramp: self.ramp,
             groups: self.groups,
             max_grad_norm: config.max_grad_norm,
@@ -227,12 +210,6 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
     fn fine_tune(&mut self, parts: &FineTuning) {
         if self.always == lisa::always() {
             self.always.clone_from(&parts.embeddings);
-        }
-        // The head is fresh, and trained by the update rule.
-        if let Some(rule) = &mut self.inactive
-            && rule.momentum == blockllm_sgd::head()
-        {
-            rule.momentum.clear();
         }
     }
 

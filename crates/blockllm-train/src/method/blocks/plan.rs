@@ -52,12 +52,13 @@ pub(super) fn scheme<P: PolicySettings>(
         MaskScope::Global => step.seen(parameter),
         MaskScope::PerParameter => parameter.entries,
     };
-    let momenta = momenta(method, &parameters, &paths);
+    let always = params(&always);
+    let momenta = momenta(method, &parameters, &free, &always)?;
     Ok(Scheme {
         sweep,
         kept: kept(&parameters, &selected, keep, &live),
         selected,
-        always: params(&always),
+        always,
         probed: params(&probed),
         parameters,
         state_with_update: false,
@@ -65,22 +66,25 @@ pub(super) fn scheme<P: PolicySettings>(
     })
 }
 
-/// Bytes of the momenta of the inactive rule.
+/// Bytes of the momenta of the inactive rule: none of what is always trained, which it never moves.
 fn momenta<P: PolicySettings>(
     method: &BlockMethod<P>,
     parameters: &[PlannedParameter],
-    paths: &[&str],
-) -> u64 {
-    let rule = method.inactive(paths);
-    let has_one = |parameter: &&PlannedParameter| {
-        let rule = rule.as_ref();
-        parameter.free && rule.is_some_and(|rule| rule.has_momentum(&parameter.path))
+    free: &[usize],
+    always: &[usize],
+) -> Result<u64, TrainError> {
+    let Some(rule) = &method.inactive else {
+        return Ok(0);
     };
-    let entries = parameters
-        .iter()
-        .filter(has_one)
-        .map(|parameter| parameter.entries);
-    entries.sum::<u64>() * size_of::<f32>() as u64
+    let all = free.iter().map(|param| &parameters[*param]);
+    let all: Vec<_> = all
+        .map(|parameter| (parameter.path.as_str(), &*parameter.shape))
+        .collect();
+    let with = rule.with_momenta(&all)?;
+    let moved = with.into_iter().map(|position| free[position]);
+    let moved = moved.filter(|param| !always.contains(param));
+    let entries: u64 = moved.map(|param| parameters[param].entries).sum();
+    Ok(entries * size_of::<f32>() as u64)
 }
 
 /// How many entries a mask over the `selected` parameters keeps of each, `keep` in all: entries without a gradient (all

@@ -219,8 +219,8 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
         ),
         Setting::new(
             "momentum",
-            "PATHS|none",
-            "parameters that it moves along a momentum, such as lm_head",
+            "head|PATHS|none",
+            "parameters that it moves along a momentum: the head, whatever it is called, or by parts of paths",
             |blocks, given| {
                 inactive(blocks, given)?.momentum = match given.value {
                     "none" => Vec::new(),
