@@ -42,3 +42,32 @@ pub(super) fn record(manifest: &DataManifest, corpus: &Corpus, out: &Path) -> Re
     let json = serde_json::to_vec_pretty(&manifest).context("the manifest as JSON")?;
     Ok(write_atomically(&out.join("c4").join("data.json"), &json)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What the warning after the runs tells; they keep their results and get their report.
+    #[test]
+    fn a_shard_that_has_gone_since_it_was_read_is_named_and_no_record_is_written() {
+        let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shard = data.path().join("train.jsonl");
+        let lines: String = (0..80)
+            .map(|i| format!("{{\"text\": \"document {i} of a small shard\"}}\n"))
+            .collect();
+        fs::write(&shard, &lines).unwrap();
+        let corpus = Corpus::open(Some(data.path()), Path::new(".")).unwrap();
+        let tokenizer = corpus.train_tokenizer(300, 1 << 20).unwrap();
+        let manifest = DataManifest::of(&corpus, &tokenizer).unwrap();
+        fs::create_dir_all(out.path().join("c4")).unwrap();
+        fs::remove_file(&shard).unwrap();
+        let error = record(&manifest, &corpus, out.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("train.jsonl"), "{error:#}");
+        let written = out.path().join("c4/data.json");
+        assert!(!written.exists());
+        fs::write(&shard, &lines).unwrap();
+        record(&manifest, &corpus, out.path()).unwrap();
+        assert!(fs::read_to_string(written).unwrap().contains("train.jsonl"));
+    }
+}
