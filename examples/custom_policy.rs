@@ -33,7 +33,7 @@ impl Policy for FastestGrowing {
         ranking
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
 }

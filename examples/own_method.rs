@@ -1,12 +1,16 @@
-//! A policy and an optimizer of your own, as rows of an experiment beside ours, in one file: checkpoints, resume, schedule,
-//! memory plan and report are the library's, which knows nothing of either.
+//! A policy with a partition, a score and an update rule of your own, and a whole optimizer, as rows of an experiment beside
+//! ours, in one file: checkpoints, resume, schedule, memory plan and report are the library's, which knows nothing of them.
 //!
 //! `cargo run --release --example own_method` trains a tiny Llama by `adamw` and by both; stop it and type it again, and it
 //! goes on. With arguments it is the whole runner: `... -- c4 --methods signum:0.95@5e-4,blockllm:0.9 --scale cpu`.
 use anyhow::Result;
-use blockllm::optim::{GradientsParams, OptimizerRecord, Parameter, Step, gradient_norm, parameters};
+use blockllm::optim::{
+    BlockOptimizerConfig, EntryScore, GradientsParams, OptimizerRecord, Parameter, ScoreContext, Step,
+    StepContext, UpdateRule, gradient_norm, parameters,
+};
 use blockllm::policy::{
-    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, every_k_steps,
+    BlockId, Partition, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Terms,
+    every_k_steps,
 };
 use blockllm::tensors::HeldTensor;
 use blockllm::train::memory::plan::{ParameterState, Part, PlannedParameter, StatePlace};
@@ -45,7 +49,8 @@ fn main() -> Result<()> {
 
 // A policy: with its settings known to serde it is a method of blocks, with all of their settings.
 
-/// Prefers blocks whose gradient norm grew the most since the last selection.
+/// Prefers blocks whose gradients are larger now than on average, trains more entries at the start, and steps blocks of few
+/// entries faster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct FastestGrowing {
     /// Steps between selections.
@@ -68,15 +73,69 @@ impl PolicySettings for FastestGrowing {
     fn build(&self) -> Result<Box<dyn Policy>, PolicyError> {
         Ok(Box::new(Growth {
             interval: self.interval,
-            last_norms: BTreeMap::new(),
+            lowest_loss: f64::MAX,
         }))
+    }
+
+    /// A partition, a score of entries and an update rule of one's own.
+    fn configure(&self, config: BlockOptimizerConfig) -> BlockOptimizerConfig {
+        config
+            .with_partition(Partition::custom(sublayer))
+            .with_score(Saliency)
+            .with_update(AdaMax)
+    }
+}
+
+/// Attention and MLP of each layer are a block each, and so is every parameter beside them.
+fn sublayer(path: &str) -> String {
+    let cut = ["self_attn", "mlp"]
+        .into_iter()
+        .find_map(|part| Some(path.find(part)? + part.len()));
+    path[..cut.unwrap_or(path.len())].to_owned()
+}
+
+/// Ranks entries by how much the loss would change, to first order, if they were zero.
+#[derive(Debug)]
+struct Saliency;
+
+impl EntryScore for Saliency {
+    fn score(&self, _: ScoreContext<'_>, weight: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+        weight * gradient
+    }
+}
+
+/// `AdaMax` (arXiv 1412.6980, algorithm 2), at half the rate in the head.
+#[derive(Debug)]
+struct AdaMax;
+
+impl UpdateRule for AdaMax {
+    fn state_arrays(&self) -> usize {
+        2
+    }
+
+    fn update(
+        &self,
+        context: StepContext<'_>,
+        _: Tensor<1>,
+        gradient: Tensor<1>,
+        mut state: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>) {
+        let (largest, moment) = (state.remove(1), state.remove(0));
+        let moment = moment.mul_scalar(0.9) + gradient.clone().mul_scalar(0.1);
+        let largest = largest.mul_scalar(0.999).max_pair(gradient.abs());
+        let rate = context.learning_rate / (1.0 - 0.9_f64.powf(context.state_step as f64));
+        let in_head = context.parameter.info.path.starts_with("lm_head");
+        let rate = if in_head { 0.5 * rate } else { rate };
+        let change = moment.clone() / largest.clone().add_scalar(1e-8);
+        (change.mul_scalar(-rate), vec![moment, largest])
     }
 }
 
 /// The policy at work.
 struct Growth {
     interval: u64,
-    last_norms: BTreeMap<usize, f64>,
+    /// What it gathers step by step, and keeps over a resume.
+    lowest_loss: f64,
 }
 
 impl Policy for Growth {
@@ -84,31 +143,47 @@ impl Policy for Growth {
         "fastest-growing"
     }
 
-    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
-        let mut norms = BTreeMap::new();
-        for id in context.candidates {
-            norms.insert(id.0, context.norm("fastest-growing", *id)?);
-        }
-        let growth = |id: BlockId| norms[&id.0] / self.last_norms.get(&id.0).unwrap_or(&1.0).max(1e-12);
-        let ranking = context.ranked_by(|id| Ok(growth(id)));
-        self.last_norms = norms;
-        ranking
+    fn signals(&self) -> &[Signal] {
+        &[Signal::GradNorm, Signal::GradNormAverage]
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
-        every_k_steps(progress, self.interval)
+    fn sparsity(&self, step: u64) -> Option<f64> {
+        (step < 20).then_some(0.5)
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        let of = |signal, id| context.signal("fastest-growing", signal, id);
+        context.ranked_by(|id| Ok(of(Signal::GradNorm, id)? / of(Signal::GradNormAverage, id)?.max(1e-12)))
+    }
+
+    fn terms(
+        &mut self,
+        context: &SelectContext<'_>,
+        selected: &[BlockId],
+        _: &mut PolicyRng,
+    ) -> Result<Vec<Terms>, PolicyError> {
+        let is_small = |id: &BlockId| context.blocks[id.0].numel < 1000;
+        let rate = |id| if is_small(id) { 2.0 } else { 1.0 };
+        Ok(selected.iter().map(|id| Terms::at_rate(rate(id))).collect())
+    }
+
+    /// Every `interval` steps, or when the loss is a tenth above the lowest.
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
+        self.lowest_loss = self.lowest_loss.min(progress.loss);
+        let stalled = progress.steps_since_selection > 4 && progress.loss > 1.1 * self.lowest_loss;
+        let stalled = stalled.then_some(Reason::LossStalled);
+        stalled.or_else(|| every_k_steps(progress, self.interval))
     }
 
     fn state(&self) -> serde_json::Value {
-        serde_json::json!(self.last_norms)
+        self.lowest_loss.into()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<(), PolicyError> {
-        let norms = serde_json::from_value(state.clone());
-        self.last_norms = norms.map_err(|error| PolicyError::StateMismatch {
+        self.lowest_loss = state.as_f64().ok_or_else(|| PolicyError::StateMismatch {
             what: "policy state",
             found: state.to_string(),
-            expected: error.to_string(),
+            expected: "a loss".into(),
         })?;
         Ok(())
     }

@@ -2,7 +2,10 @@
 use crate::choices::{
     CarriedMoments, HalfWeights, MaskRefresh, MaskScope, MaskThreshold, Measured, NormKind, SweepMode,
 };
-use crate::{AdamW, Groups, InactiveRule, MomentPrecision, OptimError, UpdateRule};
+use crate::{
+    AdamW, EntryScore, Groups, InactiveRule, MaskScore, MaskUnit, MomentPrecision, OptimError, Recovery,
+    UpdateRule,
+};
 use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
 use std::sync::Arc;
 
@@ -29,6 +32,10 @@ pub struct BlockOptimizerConfig {
     pub threshold: MaskThreshold,
     /// When the mask is made anew.
     pub refresh: MaskRefresh,
+    /// What a selection's entries are ranked by.
+    pub score: Arc<dyn EntryScore>,
+    /// What is trained or left out as one inside a matrix.
+    pub unit: MaskUnit,
     /// What becomes of the moments of what stays in the selection.
     pub moments: CarriedMoments,
     /// In what the moments are kept.
@@ -37,6 +44,9 @@ pub struct BlockOptimizerConfig {
     pub half_weights: HalfWeights,
     /// What the entries do that are not trained; nothing when `None`.
     pub inactive: Option<InactiveRule>,
+    /// How masked-out entries of selected parameters follow those that are trained; they stand still, or move by the inactive
+    /// rule, when `None`.
+    pub recovery: Option<Recovery>,
     /// Over how many of its first steps the updates of fresh state grow to their full length: the `t`-th one is `t / ramp` of it
     /// (SMET, ICML 2026, on a clock of its own). None when 0. Adam's first steps are as long as its later ones, on moments
     /// that have seen next to nothing.
@@ -69,10 +79,13 @@ impl BlockOptimizerConfig {
             mask: MaskScope::default(),
             threshold: MaskThreshold::default(),
             refresh: MaskRefresh::default(),
+            score: Arc::new(MaskScore::default()),
+            unit: MaskUnit::default(),
             moments: CarriedMoments::default(),
             moment_precision: MomentPrecision::default(),
             half_weights: HalfWeights::default(),
             inactive: None,
+            recovery: None,
             ramp: 0,
             groups: Groups::default(),
             visit_smoothing: VisitSmoothing::default(),
@@ -124,6 +137,20 @@ impl BlockOptimizerConfig {
         self
     }
 
+    /// With another score of entries, one of ours or of your own.
+    #[must_use]
+    pub fn with_score(mut self, score: impl EntryScore + 'static) -> Self {
+        self.score = Arc::new(score);
+        self
+    }
+
+    /// With masked-out entries that follow the trained ones.
+    #[must_use]
+    pub fn with_recovery(mut self, recovery: impl Into<Option<Recovery>>) -> Self {
+        self.recovery = recovery.into();
+        self
+    }
+
     /// With another update rule, one of ours or of your own.
     #[must_use]
     pub fn with_update(mut self, update: impl UpdateRule + 'static) -> Self {
@@ -150,8 +177,19 @@ impl BlockOptimizerConfig {
             });
         }
         self.threshold.validate()?;
+        self.score.validate()?;
         if let Some(inactive) = &self.inactive {
             inactive.validate()?;
+        }
+        if let Some(recovery) = self.recovery {
+            recovery.validate()?;
+            if self.inactive.as_ref().is_some_and(|rule| rule.masked_out) {
+                return Err(OptimError::Setting {
+                    field: "recovery",
+                    value: format!("{recovery:?}"),
+                    mend: "the inactive rule moves masked-out entries already: let it leave them, or recovery be none",
+                });
+            }
         }
         self.groups.validate()?;
         self.update.validate()

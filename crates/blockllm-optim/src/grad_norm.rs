@@ -70,6 +70,25 @@ impl SumsOfSquares {
         (norm, max.map(|_| factor))
     }
 
+    /// Moves averages towards the `latest` sums of the parameters in `now`: a share of `decay` of each stays. What is measured
+    /// for the first time begins with what it is.
+    pub(crate) fn average_in(&mut self, latest: &Self, now: &BTreeSet<usize>, decay: f64) {
+        let Some(sums) = latest.values.clone() else {
+            return;
+        };
+        let weight = |position| match (now.contains(&position), self.measured.contains(&position)) {
+            (false, _) => 0.0,
+            (true, false) => 1.0,
+            (true, true) => (1.0 - decay) as f32,
+        };
+        let weights: Vec<f32> = (0..self.parameters).map(weight).collect();
+        let data = TensorData::new(weights, [self.parameters]);
+        let weights = Tensor::from_data(data, (&sums.device(), DType::F32));
+        let averages = self.values_on(&sums.device());
+        self.values = Some(averages.clone() + (sums - averages) * weights);
+        self.measured.extend(now);
+    }
+
     /// Sums that were read back before.
     pub(crate) fn from_measured(parameters: usize, sums: &BTreeMap<usize, f32>, device: &Device) -> Self {
         let value = |position| sums.get(&position).copied().unwrap_or(0.0);

@@ -39,7 +39,7 @@ impl ParameterGroup {
 impl Parameter {
     /// What it is.
     pub fn group(&self) -> ParameterGroup {
-        ParameterGroup::of(&self.info.path, &self.shape)
+        ParameterGroup::of(&self.info.path, &self.info.shape)
     }
 }
 

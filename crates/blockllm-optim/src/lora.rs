@@ -128,7 +128,7 @@ impl LoraConfig {
     }
 
     fn check_rank(&self, matrix: &Parameter) -> Result<(), OptimError> {
-        let limit = matrix.shape.iter().copied().min().unwrap_or(0);
+        let limit = matrix.info.shape.iter().copied().min().unwrap_or(0);
         if self.rank <= limit {
             return Ok(());
         }

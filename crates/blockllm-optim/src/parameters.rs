@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A float parameter of a module.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// Path and size.
+    /// Path, size and shape.
     pub info: ParamInfo,
     /// Its id, by which gradients are found.
     pub id: ParamId,
-    /// Its shape.
-    pub shape: Vec<usize>,
     /// The type of its elements.
     pub dtype: DType,
 }
@@ -25,7 +23,6 @@ impl Parameter {
         Self {
             info: ParamInfo::new(path, numel),
             id: ParamId::new(),
-            shape: vec![numel as usize],
             dtype: DType::F32,
         }
     }
@@ -95,14 +92,11 @@ impl ModuleVisitor for Lister {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (shape, dtype) = (param.base().dims().to_vec(), param.base().dtype());
-        let numel = shape.iter().product::<usize>() as u64;
-        let info = ParamInfo::new(self.path.join("."), numel);
+        let shape = param.base().dims().to_vec();
         self.parameters.push(Parameter {
-            info,
+            info: ParamInfo::shaped(self.path.join("."), shape),
             id: param.id,
-            shape,
-            dtype,
+            dtype: param.base().dtype(),
         });
     }
 }

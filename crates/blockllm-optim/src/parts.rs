@@ -20,7 +20,9 @@ pub(crate) struct Parts {
 /// What a step was given in the end.
 #[derive(Debug)]
 pub(crate) struct Given {
-    /// The trained parameters that a gradient was given for, by position.
+    /// All parameters that a gradient was given for, by position.
+    pub all: BTreeSet<usize>,
+    /// Those of them that are trained.
     pub trained: BTreeSet<usize>,
     /// Paths of the others: parameters that this step's loss does not depend on, such as those of an expert that no token
     /// went to. They stay as they are.
@@ -87,6 +89,7 @@ impl Parts {
         match without.first() {
             Some(param) if with.is_empty() => Err(OptimError::MissingGradient { path: path(param) }),
             _ => Ok(Given {
+                all: given,
                 trained: with,
                 without_gradient: without.iter().map(path).collect(),
                 waiting,

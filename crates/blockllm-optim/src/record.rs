@@ -4,7 +4,7 @@ use blockllm_policy::{ParamInfo, PolicyError};
 use blockllm_tensors::HeldTensor;
 use burn::tensor::{DType, TensorData};
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an optimizer remembers across a resume. Whoever holds it decides where it is written; until then its tensors share
 /// the memory of the optimizer, which copies what it goes on to change.
@@ -47,7 +47,13 @@ impl OptimizerRecord {
 
 /// Refuses a record of another model.
 pub(crate) fn check_parameters(own: &[Parameter], saved: &[ParamInfo]) -> Result<(), OptimError> {
-    if let Some((own, saved)) = own.iter().zip(saved).find(|(own, saved)| own.info != **saved) {
+    // State is flat: it means the same under another shape of as many entries.
+    let differs = |own: &ParamInfo, saved: &ParamInfo| (&own.path, own.numel) != (&saved.path, saved.numel);
+    if let Some((own, saved)) = own
+        .iter()
+        .zip(saved)
+        .find(|(own, saved)| differs(&own.info, saved))
+    {
         let name = |info: &ParamInfo| format!("`{}` with {} entries", info.path, info.numel);
         return Err(mismatch("parameter", &name(saved), &name(&own.info)));
     }
@@ -61,11 +67,17 @@ pub(crate) fn check_parameters(own: &[Parameter], saved: &[ParamInfo]) -> Result
     Ok(())
 }
 
-/// Refuses a record that was made under other settings; both are objects with the same keys.
+/// Refuses a record that was made under other settings; both are objects, and a key that one lacks is null there.
 pub(crate) fn check_settings(saved: &serde_json::Value, own: &serde_json::Value) -> Result<(), OptimError> {
-    let fields = own.as_object().into_iter().flatten();
-    for (name, own) in fields {
-        let saved = &saved[name.as_str()];
+    let names = |of: &serde_json::Value| -> BTreeSet<String> {
+        of.as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    for name in names(own).union(&names(saved)) {
+        let (saved, own) = (&saved[name.as_str()], &own[name.as_str()]);
         if saved != own {
             return Err(mismatch("setting", &format!("{name} = {saved}"), own));
         }

@@ -1,13 +1,10 @@
 //! Optimizer state of everything that is trained: made with the masks, dropped with the selection.
 use crate::grad_norm::SumsOfSquares;
-use crate::mask::{self, Mask};
+use crate::mask::Mask;
 use crate::precision::in_f32;
 use crate::record::mismatch;
 use crate::sparse_state::{SparseState, SparseStateRecord};
-use crate::{
-    MaskScope, MaskThreshold, MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate,
-    UpdateRule,
-};
+use crate::{MomentPrecision, OptimError, OptimizerRecord, Parameter, StateEstimate, UpdateRule};
 use blockllm_tensors::HeldTensor;
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,38 +16,6 @@ pub(crate) struct States {
     by_param: BTreeMap<usize, SparseState>,
     moments: MomentPrecision,
     master_weights: bool,
-}
-
-/// Which masks to make.
-#[derive(Clone, Debug)]
-pub(crate) struct MaskPlan {
-    /// Entries of the selection to keep.
-    pub keep: u64,
-    pub scope: MaskScope,
-    pub threshold: MaskThreshold,
-    /// Seed of a sampled threshold.
-    pub seed: u64,
-    /// Entries of every selected parameter: what each gets its share by where they are masked alone.
-    pub sizes: BTreeMap<usize, u64>,
-}
-
-impl MaskPlan {
-    /// The masks of some selected parameters, all of them unless each is masked alone.
-    fn masks(&self, gradients: &BTreeMap<usize, Tensor<1>>) -> Result<Vec<Mask>, OptimError> {
-        let of = || gradients.values().cloned().collect();
-        match (self.threshold, self.scope) {
-            (MaskThreshold::Exact, MaskScope::Global) => mask::largest(of(), self.keep),
-            (MaskThreshold::Exact, MaskScope::PerParameter) => {
-                let sizes: Vec<u64> = self.sizes.values().copied().collect();
-                let shares = mask::shares(&sizes, self.keep);
-                let shares: BTreeMap<_, _> = self.sizes.keys().zip(shares).collect();
-                mask::largest_of_each(of(), gradients.keys().map(|param| shares[param]).collect())
-            }
-            (MaskThreshold::Sampled(samples), scope) => {
-                mask::sampled(of(), self.keep, scope, samples, self.seed)
-            }
-        }
-    }
 }
 
 impl States {
@@ -76,20 +41,20 @@ impl States {
         by_param.retain(|param, _| always.contains(param) || stay.contains(param));
     }
 
-    /// Makes the masks over the selection, whose gradients are `selected` (`[n_l]` each). Where a parameter still
+    /// Makes the state of selected parameters under their `masks`; `gradients` are theirs, `[n_l]` each. Where a parameter still
     /// has state, the entries that stay keep it, and those that join get what their clipped gradient would have left;
     /// else state begins afresh, as it does for an `A` that has none.
     pub(crate) fn make(
         &mut self,
-        selected: BTreeMap<usize, Tensor<1>>,
-        plan: &MaskPlan,
+        masks: BTreeMap<usize, Mask>,
+        mut gradients: BTreeMap<usize, Tensor<1>>,
         rule: &dyn UpdateRule,
         clip: Option<&Tensor<1>>,
         parameters: &[Parameter],
         device: &Device,
-    ) -> Result<(), OptimError> {
-        let masks = plan.masks(&selected)?;
-        for ((param, gradient), mask) in selected.into_iter().zip(masks) {
+    ) {
+        for (param, mask) in masks {
+            let gradient = gradients.remove(&param).expect("a mask is made of a gradient");
             let state = self.by_param.remove(&param);
             // A selected parameter without a trained entry needs no state, and stays as it is.
             if mask.is_none() {
@@ -115,7 +80,6 @@ impl States {
                     .insert(param, SparseState::new(Mask::All, settings, rule, device));
             }
         }
-        Ok(())
     }
 
     fn settings(&self, parameter: &Parameter, rule: &dyn UpdateRule) -> StateEstimate {

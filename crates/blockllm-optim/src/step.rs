@@ -1,6 +1,7 @@
 //! One optimizer step over a module: gradients in, updated parameters out.
 use crate::autodiff_context::AutodiffContext;
 use crate::inactive::{Momenta, Moving};
+use crate::recovery::{RecoveredNorms, Updated};
 use crate::sparse_state::Applied;
 use crate::states::States;
 use crate::{BlockOptimizerConfig, HalfWeights, Parameter};
@@ -33,6 +34,9 @@ pub(crate) struct Updater<'a> {
     pub index: &'a BTreeMap<ParamId, usize>,
     pub states: &'a mut States,
     pub momenta: &'a mut Momenta,
+    pub recovered: &'a mut RecoveredNorms,
+    /// What the learning rate of trained parameters is multiplied with, where the policy has other rates than one.
+    pub rates: &'a BTreeMap<usize, f64>,
     /// Parameters of blocks outside the selection that move.
     pub inactive: &'a BTreeSet<usize>,
     /// What weights are rounded by chance with; another one for every step.
@@ -69,17 +73,33 @@ impl Updater<'_> {
                 None => moving.weight,
             };
         };
-        let gradient = others.map(|_| moving.gradient.clone());
+        let recovery = self.config.recovery.filter(|_| !state.is_whole());
+        let gradient = (others.is_some() || recovery.is_some()).then(|| moving.gradient.clone());
+        let before = recovery.map(|_| moving.weight.clone());
+        let rate = self.rates.get(&param).copied().unwrap_or(1.0);
         let step = Applied {
             rule,
-            learning_rate: learning_rate * state.ramp(self.config.ramp),
+            learning_rate: learning_rate * rate * state.ramp(self.config.ramp),
             parameter,
             clip: self.clip.as_ref(),
             rounding: trained,
         };
         let weight = state.apply(step, moving.weight, moving.gradient);
-        match (others, gradient) {
-            (Some(others), Some(gradient)) if !state.is_whole() => {
+        let Some(gradient) = gradient.filter(|_| !state.is_whole()) else {
+            return weight;
+        };
+        match (before, recovery, others) {
+            (Some(before), Some(recovery), _) => {
+                let updated = Updated {
+                    before,
+                    after: weight,
+                    gradient,
+                    columns: moving.columns,
+                    param,
+                };
+                self.recovered.recovered(updated, state, recovery)
+            }
+            (_, _, Some(others)) => {
                 let moving = Moving {
                     weight,
                     gradient,
@@ -156,6 +176,42 @@ impl ModuleVisitor for Flattener<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             let numel = gradient.shape().num_elements();
             self.flat.insert(position, gradient.reshape([numel]));
+        }
+    }
+}
+
+/// The weights of the parameters in `wanted`, each flattened to `[n_l]`, by position.
+pub(crate) fn flat_weights<M: Module>(
+    module: &M,
+    wanted: &BTreeSet<usize>,
+    index: &BTreeMap<ParamId, usize>,
+) -> BTreeMap<usize, Tensor<1>> {
+    let mut weights = FlatWeights {
+        wanted,
+        index,
+        flat: BTreeMap::new(),
+    };
+    module.visit(&mut weights);
+    weights.flat
+}
+
+struct FlatWeights<'a> {
+    wanted: &'a BTreeSet<usize>,
+    index: &'a BTreeMap<ParamId, usize>,
+    flat: BTreeMap<usize, Tensor<1>>,
+}
+
+impl ModuleVisitor for FlatWeights<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let position = self.index.get(&param.id);
+        if let Some(&position) = position.filter(|position| self.wanted.contains(position)) {
+            let weight = param.base();
+            let weight = if weight.is_autodiff() {
+                weight.inner()
+            } else {
+                weight
+            };
+            self.flat.insert(position, weight.reshape([-1]));
         }
     }
 }

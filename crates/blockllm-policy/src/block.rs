@@ -1,21 +1,34 @@
 //! Parameters and the blocks they are grouped into (ALGORITHM, "Notation").
 use serde::{Deserialize, Serialize};
 
-/// A parameter tensor as the policy side sees it: a path and a size.
+/// A parameter tensor as the policy side sees it: a path, a size and a shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParamInfo {
     /// Dotted path in the module tree, such as `model.layers.3.mlp.up_proj.weight`.
     pub path: String,
     /// Number of entries.
     pub numel: u64,
+    /// Its shape; empty in records of earlier versions.
+    #[serde(default)]
+    pub shape: Vec<usize>,
 }
 
 impl ParamInfo {
-    /// A parameter at `path` with `numel` entries.
+    /// A vector at `path` with `numel` entries.
     pub fn new(path: impl Into<String>, numel: u64) -> Self {
         Self {
             path: path.into(),
             numel,
+            shape: vec![numel as usize],
+        }
+    }
+
+    /// A parameter at `path` of this shape.
+    pub fn shaped(path: impl Into<String>, shape: Vec<usize>) -> Self {
+        Self {
+            path: path.into(),
+            numel: shape.iter().product::<usize>() as u64,
+            shape,
         }
     }
 }
@@ -57,6 +70,8 @@ pub struct Block {
     pub params: Vec<usize>,
     /// Number of entries `n_l`.
     pub numel: u64,
+    /// The shape of each of its parameters.
+    pub shapes: Vec<Vec<usize>>,
     /// Whether the policy may choose it.
     pub role: Role,
 }

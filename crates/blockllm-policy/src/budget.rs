@@ -92,6 +92,7 @@ mod tests {
             name: format!("{role:?}{numel}"),
             params: vec![0],
             numel,
+            shapes: vec![vec![numel as usize]],
             role,
         }
     }

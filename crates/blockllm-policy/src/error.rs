@@ -77,23 +77,35 @@ pub enum PolicyError {
         /// Entries that the selection needs.
         budget: u64,
     },
-    /// A norm that the policy needs was never measured.
+    /// What the policy needs was never measured.
     #[error(
-        "policy `{policy}` needs the norm of block `{block}`, which was not measured: run the sweep first"
+        "policy `{policy}` needs the {signal} of block `{block}`, which was not measured: run the sweep first"
     )]
-    MissingNorm {
+    NotMeasured {
         /// The policy's name.
         policy: String,
+        /// What it needs.
+        signal: &'static str,
         /// The block's name.
         block: String,
     },
-    /// A norm is NaN or infinite.
-    #[error("the norm of block `{block}` is {norm}: the training has diverged; lower the learning rate")]
-    BadNorm {
+    /// What was measured is NaN or infinite.
+    #[error("the {signal} of block `{block}` is {value}: the training has diverged; lower the learning rate")]
+    BadMeasurement {
+        /// What was measured.
+        signal: &'static str,
         /// The block's name.
         block: String,
-        /// Its norm.
-        norm: f64,
+        /// What it was.
+        value: f64,
+    },
+    /// A policy's terms are not those of its selection.
+    #[error("policy `{policy}` gave terms that cannot be: {why}")]
+    Terms {
+        /// The policy's name.
+        policy: String,
+        /// What is wrong with them.
+        why: String,
     },
     /// A setting is out of its range.
     #[error("policy setting `{field}` is {value}: {mend}")]

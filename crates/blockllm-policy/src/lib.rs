@@ -32,6 +32,8 @@ mod partition;
 mod policies;
 mod policy;
 mod selector;
+mod signal;
+mod terms;
 mod trigger;
 mod visits;
 
@@ -40,10 +42,12 @@ pub use budget::Budget;
 pub use error::PolicyError;
 pub use partition::{Partition, Roles, path_matches};
 pub use policies::{
-    All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude, NormOrder,
+    All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude, Misa, NormOrder,
     Nothing, OfficialCompat, PolicyConfig, RandomBlocks,
 };
-pub use policy::{Policy, PolicyRng, ProbeContext, SelectContext, Signal, Take, least_recently_measured};
+pub use policy::{Policy, PolicyRng, ProbeContext, SelectContext, Take, least_recently_measured};
 pub use selector::{Selection, Selector, SelectorConfig, SelectorState};
+pub use signal::{Measurements, Signal};
+pub use terms::Terms;
 pub use trigger::{Progress, Reason, every_k_steps, loss_patience};
 pub use visits::{VisitSmoothing, Visits};

@@ -77,6 +77,7 @@ impl Partition {
                 let block: &mut Block = &mut blocks[block];
                 block.params.push(param);
                 block.numel += info.numel;
+                block.shapes.push(info.shape.clone());
                 continue;
             }
             index.insert((name.clone(), role), blocks.len());
@@ -84,6 +85,7 @@ impl Partition {
                 name,
                 params: vec![param],
                 numel: info.numel,
+                shapes: vec![info.shape.clone()],
                 role,
             });
         }

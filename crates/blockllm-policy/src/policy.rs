@@ -1,19 +1,8 @@
 //! The policy trait: which blocks next, is it time to select again, which blocks to probe.
-use crate::{Block, BlockId, PolicyError, Progress, Reason, Visits};
+use crate::{Block, BlockId, Measurements, PolicyError, Progress, Reason, Signal, Terms, Visits};
 
 /// The random numbers a policy draws from; seeded, portable and saved with the run.
 pub type PolicyRng = rand_chacha::ChaCha8Rng;
-
-/// What must be measured before a policy can rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Nothing: no sweep and no probes are run.
-    None,
-    /// Gradient norms of all candidates: a sweep before the first selection.
-    GradNorm,
-    /// Norms of the weights, measured at each selection.
-    WeightNorm,
-}
 
 /// How much of a ranking is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +12,8 @@ pub enum Take {
     /// Whole blocks for as long as they stay within the budget: the crossing block is dropped. The first is taken
     /// in any case.
     BelowBudget,
-    /// This many blocks, whole, whatever the budget (`BAdam` trains one layer, LISA two).
+    /// This many blocks, whole unless the policy's [terms](Policy::terms) give them budgets, whatever that of all is (`BAdam`
+    /// trains one layer, LISA two).
     Blocks(usize),
     /// None: only what is always trained, and whatever a rule for all else moves.
     Nothing,
@@ -32,12 +22,14 @@ pub enum Take {
 /// What a policy sees when it ranks the candidates.
 #[derive(Clone, Copy, Debug)]
 pub struct SelectContext<'a> {
-    /// All blocks; index with a [`BlockId`].
+    /// All blocks, with the shapes of their parameters; index with a [`BlockId`].
     pub blocks: &'a [Block],
     /// The candidates `C`, in block order.
     pub candidates: &'a [BlockId],
-    /// Latest norm of each block, as measured for the policy's [`Signal`]; `None` where never measured.
-    pub norms: &'a [Option<f64>],
+    /// What was measured of each block, for each [`Signal`] that the policy asks for.
+    pub measurements: &'a Measurements,
+    /// The step at which each block's gradient was last measured, `None` where never: how stale its norm is.
+    pub measured_at: &'a [Option<u64>],
     /// Visit counts and frequencies.
     pub visits: &'a Visits,
     /// The blocks selected now, empty before the first selection.
@@ -49,13 +41,23 @@ pub struct SelectContext<'a> {
 }
 
 impl SelectContext<'_> {
-    /// The norm of `block`.
+    /// What was measured of `block` for the first signal that `policy` asks for.
     ///
     /// # Errors
     /// When it was never measured.
     pub fn norm(&self, policy: &str, block: BlockId) -> Result<f64, PolicyError> {
-        self.norms[block.0].ok_or_else(|| PolicyError::MissingNorm {
+        self.signal(policy, self.measurements.first(), block)
+    }
+
+    /// What was measured of `block` for one of the signals that `policy` asks for.
+    ///
+    /// # Errors
+    /// When it was never measured.
+    pub fn signal(&self, policy: &str, signal: Signal, block: BlockId) -> Result<f64, PolicyError> {
+        let measured = self.measurements.of(signal)[block.0];
+        measured.ok_or_else(|| PolicyError::NotMeasured {
             policy: policy.to_owned(),
+            signal: signal.name(),
             block: self.blocks[block.0].name.clone(),
         })
     }
@@ -105,13 +107,13 @@ pub struct ProbeContext<'a> {
 ///     fn name(&self) -> &str {
 ///         "smallest-first"
 ///     }
-///     fn signal(&self) -> Signal {
-///         Signal::None
+///     fn signals(&self) -> &[Signal] {
+///         &[]
 ///     }
 ///     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
 ///         context.ranked_by(|block| Ok(-(context.blocks[block.0].numel as f64)))
 ///     }
-///     fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+///     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
 ///         every_k_steps(progress, 100)
 ///     }
 /// }
@@ -120,9 +122,22 @@ pub trait Policy: Send {
     /// The name that logs and reports show.
     fn name(&self) -> &str;
 
-    /// What must be measured for it; gradient norms unless it says otherwise.
-    fn signal(&self) -> Signal {
-        Signal::GradNorm
+    /// What must be measured for it: gradient norms unless it says otherwise. The first is what
+    /// [`SelectContext::norm`] tells; without any no sweep and no probes are run.
+    fn signals(&self) -> &[Signal] {
+        &[Signal::GradNorm]
+    }
+
+    /// How much of a moving average stays at each step that measures a block, where one is asked for.
+    fn average_decay(&self) -> f64 {
+        0.9
+    }
+
+    /// The sparsity of a selection at `step`, where it changes over time; the configured one if `None`. Asked before each
+    /// selection.
+    fn sparsity(&self, step: u64) -> Option<f64> {
+        let _ = step;
+        None
     }
 
     /// How much of the ranking is taken; the budget unless it says otherwise.
@@ -138,8 +153,24 @@ pub trait Policy: Send {
     fn rank(&mut self, context: &SelectContext<'_>, rng: &mut PolicyRng)
     -> Result<Vec<BlockId>, PolicyError>;
 
-    /// Is it time to select again? Asked once after every optimizer step.
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason>;
+    /// A learning rate and a budget for each of the blocks in `selected`, which its ranking led to, in their order; none of its
+    /// own where the list is empty.
+    ///
+    /// # Errors
+    /// When something it needs is missing.
+    fn terms(
+        &mut self,
+        context: &SelectContext<'_>,
+        selected: &[BlockId],
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<Terms>, PolicyError> {
+        let _ = (context, selected, rng);
+        Ok(Vec::new())
+    }
+
+    /// Is it time to select again? Asked once after every optimizer step: what a policy gathers at each step it gathers here,
+    /// and saves by [`state`](Policy::state).
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason>;
 
     /// How many losses of [`Progress::history`] [`is_due`](Policy::is_due) looks at: older ones need not be kept. All of them,
     /// if a policy does not say.
@@ -151,7 +182,7 @@ pub trait Policy: Send {
     /// ranks by gradient norms, none otherwise.
     fn probes(&mut self, context: &ProbeContext<'_>, rng: &mut PolicyRng) -> Vec<BlockId> {
         let _ = rng;
-        if self.signal() == Signal::GradNorm {
+        if self.signals().iter().any(|signal| signal.is_of_gradients()) {
             least_recently_measured(context)
         } else {
             Vec::new()

@@ -148,11 +148,11 @@ impl TrainError {
             Self::Logits
                 | Self::BadEvaluation { .. }
                 | Self::OnlyBadSteps { .. }
-                | Self::Policy(PolicyError::BadNorm { .. })
+                | Self::Policy(PolicyError::BadMeasurement { .. })
                 | Self::Optim(
                     OptimError::BadLoss { .. }
                         | OptimError::BadGradNorm { .. }
-                        | OptimError::Policy(PolicyError::BadNorm { .. })
+                        | OptimError::Policy(PolicyError::BadMeasurement { .. })
                 )
         )
     }

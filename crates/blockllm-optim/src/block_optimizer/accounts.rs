@@ -35,13 +35,15 @@ impl BlockOptimizer {
 
     /// Bytes of optimizer state held, counted from the tensors.
     pub fn state_bytes(&self) -> u64 {
-        self.states.bytes() + self.momenta.bytes()
+        self.states.bytes() + self.momenta.bytes() + self.recovered.bytes()
     }
 
     /// What [`state_bytes`](Self::state_bytes) should be: 8 bytes per entry or 12 per trained entry with
     /// `AdamW`, whichever is less for each parameter.
     pub fn estimated_state_bytes(&self) -> u64 {
-        self.states.estimated_bytes() + self.momenta.estimated_bytes(&self.parameters)
+        self.states.estimated_bytes()
+            + self.momenta.estimated_bytes(&self.parameters)
+            + self.recovered.bytes()
     }
 
     /// Entries whose gradients exist in the current step: `S`, `P`, `A`, and what moves by the inactive rule.

@@ -9,6 +9,7 @@ use crate::layouts::trainable_blocks;
 use crate::parameters::{distinct_parameters, first_missing};
 use crate::parts::Parts;
 use crate::precision::check_dtype;
+use crate::recovery::RecoveredNorms;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
@@ -33,7 +34,10 @@ pub struct BlockOptimizer {
     index: BTreeMap<ParamId, usize>,
     states: States,
     momenta: Momenta,
+    recovered: RecoveredNorms,
     sums: SumsOfSquares,
+    /// Moving averages of them, where the policy asks for such.
+    averages: SumsOfSquares,
     /// Blocks outside the selection whose gradients are only measured.
     probes: Vec<BlockId>,
     /// Blocks outside the selection that move by the inactive rule.
@@ -100,7 +104,7 @@ impl BlockOptimizer {
                 Some(rule) => {
                     let all = parameters.iter();
                     let all: Vec<_> = all
-                        .map(|parameter| (parameter.info.path.as_str(), &*parameter.shape))
+                        .map(|parameter| (parameter.info.path.as_str(), &*parameter.info.shape))
                         .collect();
                     Momenta::of(rule.with_momenta(&all)?)
                 }
@@ -108,7 +112,9 @@ impl BlockOptimizer {
             },
             index: grad_norm::positions(&parameters),
             selector,
+            recovered: RecoveredNorms::default(),
             sums: SumsOfSquares::new(parameters.len()),
+            averages: SumsOfSquares::new(parameters.len()),
             parameters,
             probes: Vec::new(),
             inactive: Vec::new(),
@@ -181,7 +187,12 @@ impl BlockOptimizer {
         }
         self.parts = Parts::default();
         if let Some(reason) = self.pending {
-            if reason == Reason::First && self.selector.signal() == Signal::GradNorm {
+            let of_gradients = self
+                .selector
+                .signals()
+                .iter()
+                .any(|signal| signal.is_of_gradients());
+            if reason == Reason::First && of_gradients {
                 module = self.sweep(module, mode, &mut backward)?;
             }
             self.select(&module, reason)?;
@@ -233,7 +244,9 @@ impl BlockOptimizer {
         let candidates = self.selector.candidates();
         let blocks = self.selector.blocks();
         let (module, sums) = sweep(module, mode, blocks, &candidates, &ids, &self.index, backward)?;
+        let measured = sums.measured().clone();
         self.sums = sums;
+        self.average(&measured);
         for block in candidates {
             self.selector.note_measured(block, self.selector.step());
         }
@@ -241,15 +254,24 @@ impl BlockOptimizer {
     }
 
     fn select<M: Module>(&mut self, module: &M, reason: Reason) -> Result<(), OptimError> {
-        match self.selector.signal() {
-            Signal::None => {}
-            Signal::GradNorm => self.measure_gradients()?,
-            Signal::WeightNorm => {
-                let params = self.params_of(&self.selector.candidates()).collect();
-                let sums = grad_norm::of_weights(module, &params, &self.index);
-                let [norms] = grad_norm::read_back([&sums])?;
-                // The configured norm is of gradients; that of weights is L2, as the rule says.
-                self.record_norms(&norms, NormKind::Grad);
+        for signal in self.selector.signals().to_vec() {
+            match signal {
+                Signal::GradNorm => self.measure_gradients()?,
+                Signal::GradNormAverage | Signal::Curvature => {
+                    let [averages] = grad_norm::read_back([&self.averages])?;
+                    let kind = self.config.norm;
+                    self.record_of(signal, &averages, |sum, numel| match signal {
+                        Signal::Curvature => sum / numel as f64,
+                        _ => kind.of(sum, numel),
+                    });
+                }
+                Signal::WeightNorm => {
+                    let params = self.params_of(&self.selector.candidates()).collect();
+                    let sums = grad_norm::of_weights(module, &params, &self.index);
+                    let [norms] = grad_norm::read_back([&sums])?;
+                    // The configured norm is of gradients; that of weights is L2, as the rule says.
+                    self.record_of(signal, &norms, |sum, numel| NormKind::Grad.of(sum, numel));
+                }
             }
         }
         let selection = self.selector.select_because(reason)?;
@@ -259,6 +281,7 @@ impl BlockOptimizer {
             CarriedMoments::CarriedOver => self.params_of(&selection.blocks).collect(),
         };
         self.states.drop_all_but(&stay);
+        self.recovered.retain(|param| stay.contains(&param));
         self.keep = selection.trained_entries;
         self.unmasked = true;
         self.event = Some(SelectionEvent::new(&selection, &self.selector));
@@ -282,18 +305,28 @@ impl BlockOptimizer {
                 *sum = processed.get(param).copied().unwrap_or(*sum * ratio);
             }
         }
-        self.record_norms(&raw, self.config.norm);
+        let kind = self.config.norm;
+        self.record_of(Signal::GradNorm, &raw, |sum, numel| kind.of(sum, numel));
         Ok(())
     }
 
-    fn record_norms(&mut self, sums: &BTreeMap<usize, f64>, kind: NormKind) {
+    /// Hands to the selector what `measure` makes of the sum over a block's parameters and its number of entries.
+    fn record_of(&mut self, signal: Signal, sums: &BTreeMap<usize, f64>, measure: impl Fn(f64, u64) -> f64) {
         for id in self.selector.candidates() {
             let block = self.selector.block(id);
             let sum: Option<f64> = block.params.iter().map(|param| sums.get(param)).sum();
             if let Some(sum) = sum {
-                let norm = kind.of(sum, block.numel);
-                self.selector.record_norm(id, norm);
+                let value = measure(sum, block.numel);
+                self.selector.record(signal, id, value);
             }
+        }
+    }
+
+    /// Takes the latest norms of the parameters in `measured` into the moving averages, if the policy asks for any.
+    fn average(&mut self, measured: &BTreeSet<usize>) {
+        if self.selector.signals().iter().any(|signal| signal.is_average()) {
+            let decay = self.selector.average_decay();
+            self.averages.average_in(&self.sums, measured, decay);
         }
     }
 

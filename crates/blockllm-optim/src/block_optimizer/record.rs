@@ -3,9 +3,10 @@ use super::BlockOptimizer;
 use crate::grad_norm::{self, SumsOfSquares};
 use crate::parts::Parts;
 use crate::record::{check_parameters, check_settings, infos};
+use crate::recovery::RecoveredNorms;
 use crate::sparse_state::SparseStateRecord;
 use crate::states::States;
-use crate::{BlockOptimizerConfig, OptimError, OptimizerRecord};
+use crate::{BlockOptimizerConfig, MaskUnit, OptimError, OptimizerRecord};
 use blockllm_policy::{ParamInfo, Reason, SelectorState};
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,13 @@ struct Meta {
     /// Parameters with a momentum of the inactive rule.
     #[serde(default)]
     momenta: Vec<usize>,
+    /// Parameters with a norm of recovered movement.
+    #[serde(default)]
+    recovered: Vec<usize>,
     measured: Vec<usize>,
+    /// Parameters with a moving average of their norms.
+    #[serde(default)]
+    averaged: Vec<usize>,
     pending: Option<Reason>,
     keep: u64,
     unmasked: bool,
@@ -31,6 +38,9 @@ struct Meta {
 
 /// Name of the tensor with the sums of squared gradients.
 const SUMS: &str = "sums_of_squares";
+
+/// Name of the tensor with their moving averages.
+const AVERAGES: &str = "averages_of_squares";
 
 impl BlockOptimizer {
     /// Everything that [`restore`](Self::restore) needs; take it between [`observe`](Self::observe) and the next
@@ -42,11 +52,14 @@ impl BlockOptimizer {
         let mut tensors = BTreeMap::new();
         let states = self.states.record(&mut tensors);
         let momenta = self.momenta.record(&mut tensors);
-        let [sums] = grad_norm::read_back([&self.sums])?;
-        if !sums.is_empty() {
-            let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
-            let shape = [values.len()];
-            tensors.insert(SUMS.to_owned(), TensorData::new(values, shape).into());
+        let recovered = self.recovered.record(&mut tensors);
+        let [sums, averages] = grad_norm::read_back([&self.sums, &self.averages])?;
+        for (name, sums) in [(SUMS, sums), (AVERAGES, averages)] {
+            if !sums.is_empty() {
+                let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
+                let shape = [values.len()];
+                tensors.insert(name.to_owned(), TensorData::new(values, shape).into());
+            }
         }
         let meta = Meta {
             parameters: infos(&self.parameters),
@@ -54,7 +67,9 @@ impl BlockOptimizer {
             selector: self.selector.state(),
             states,
             momenta,
+            recovered,
             measured: self.sums.measured().iter().copied().collect(),
+            averaged: self.averages.measured().iter().copied().collect(),
             pending: self.pending,
             keep: self.keep,
             unmasked: self.unmasked,
@@ -76,23 +91,22 @@ impl BlockOptimizer {
         self.states
             .check(&meta.states, &*self.config.update, &self.parameters)?;
         let device = device.clone().without_autodiff();
-        let measured = meta.measured;
-        let sums = if measured.is_empty() {
-            None
-        } else {
-            let data = record.take(SUMS, measured.len() as u64)?;
+        let parameters = self.parameters.len();
+        let mut sums_of = |name, measured: Vec<usize>| {
+            if measured.is_empty() {
+                return Ok::<_, OptimError>(None);
+            }
+            let data = record.take(name, measured.len() as u64)?;
             let sums = measured.into_iter().zip(data.iter::<f32>()).collect();
-            Some(SumsOfSquares::from_measured(
-                self.parameters.len(),
-                &sums,
-                &device,
-            ))
+            Ok(Some(SumsOfSquares::from_measured(parameters, &sums, &device)))
         };
+        let (sums, averages) = (sums_of(SUMS, meta.measured)?, sums_of(AVERAGES, meta.averaged)?);
         let rule = &*self.config.update;
         let states = States::read(meta.states, rule, &mut record, &device)?;
         let momenta = self
             .momenta
             .read(meta.momenta, &self.parameters, &mut record, &device)?;
+        let recovered = RecoveredNorms::read(meta.recovered, parameters, &mut record, &device)?;
         // What may still refuse changes nothing then; from here on nothing else does.
         self.selector.restore(meta.selector)?;
         if let Some(sums) = sums {
@@ -100,6 +114,10 @@ impl BlockOptimizer {
         }
         self.states.replace(states);
         self.momenta = momenta;
+        self.recovered = recovered;
+        if let Some(averages) = averages {
+            self.averages = averages;
+        }
         self.parts = Parts::default();
         self.keep = meta.keep;
         self.pending = meta.pending;
@@ -114,12 +132,15 @@ impl BlockOptimizer {
             mask,
             threshold,
             refresh,
+            score,
+            unit,
+            recovery,
             moments,
             visit_smoothing,
             update,
             ..
         } = &self.config;
-        serde_json::json!({
+        let mut settings = serde_json::json!({
             "norm": norm,
             "mask": mask,
             "threshold": threshold,
@@ -127,6 +148,17 @@ impl BlockOptimizer {
             "moments": moments,
             "visit_smoothing": visit_smoothing,
             "update": update.settings(),
-        })
+        });
+        // What is as the paper has it is not named, as in records that were made when there was nothing else.
+        if !score.is_gradient() {
+            settings["score"] = score.settings();
+        }
+        if *unit != MaskUnit::Entry {
+            settings["unit"] = serde_json::json!(unit);
+        }
+        if let Some(recovery) = recovery {
+            settings["recovery"] = serde_json::json!(recovery);
+        }
+        settings
     }
 }

@@ -1,14 +1,15 @@
 //! A step of the block optimizer: gradients are taken whole or layer by layer, then the trained entries are updated.
 use super::BlockOptimizer;
 use crate::grad_norm;
+use crate::mask::{MaskGroup, MaskPlan, scores};
 use crate::parts::Given;
-use crate::states::MaskPlan;
-use crate::step::{Step, Updater, flat_gradients};
-use crate::{MaskRefresh, MaskScope, MaskThreshold, OptimError};
+use crate::step::{Step, Updater, flat_gradients, flat_weights};
+use crate::{MaskRefresh, MaskScope, MaskThreshold, OptimError, ScoreContext};
+use blockllm_policy::BlockId;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl BlockOptimizer {
     /// Takes a part of the step's gradients, such as a layer's, from a backward pass that goes layer by layer;
@@ -72,10 +73,12 @@ impl BlockOptimizer {
     ) -> Result<Step<M>, OptimError> {
         let module = self.take(module, gradients, learning_rate)?;
         let Given {
+            all,
             trained,
             without_gradient,
             waiting,
         } = self.parts.finish(self.trained_params(), &self.parameters)?;
+        self.average(&all);
         let (grad_norm, clip) = self.sums.norm(&trained, self.config.max_grad_norm);
         if self.makes_masks() {
             // All of the selection; or what no part had a gradient of.
@@ -130,6 +133,7 @@ impl BlockOptimizer {
         if gradients.is_empty() {
             return module;
         }
+        let rates = self.rates();
         let turn = self.selector.step().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         module.map(&mut Updater {
             config: &self.config,
@@ -140,6 +144,8 @@ impl BlockOptimizer {
             index: &self.index,
             states: &mut self.states,
             momenta: &mut self.momenta,
+            recovered: &mut self.recovered,
+            rates: &rates,
             inactive,
             seed: self.config.seed.wrapping_add(turn),
         })
@@ -162,18 +168,70 @@ impl BlockOptimizer {
             flat.entry(*param)
                 .or_insert_with(|| Tensor::full([numel], 0.0, (&device, DType::F32)));
         }
-        let selected: BTreeSet<_> = self.params_of(self.selector.selected()).collect();
-        let sizes = selected
-            .into_iter()
-            .map(|param| (param, self.parameters[param].info.numel));
         let plan = MaskPlan {
-            keep: self.keep,
+            groups: self.mask_groups(),
             scope: self.config.mask,
             threshold: self.config.threshold,
             seed: self.config.seed.wrapping_add(self.selector.step()),
-            sizes: sizes.collect(),
         };
+        let masks = plan.masks(&self.scores(module, &flat))?;
         self.states
-            .make(flat, &plan, &*self.config.update, clip, &self.parameters, &device)
+            .make(masks, flat, &*self.config.update, clip, &self.parameters, &device);
+        Ok(())
+    }
+
+    /// What shares a number of entries to keep: each selected block that has a budget of its own, or the whole selection.
+    fn mask_groups(&self) -> Vec<MaskGroup> {
+        let selected = self.selector.selected();
+        let group = |blocks: &[BlockId], keep| MaskGroup {
+            sizes: self
+                .params_of(blocks)
+                .map(|param| (param, self.parameters[param].info.numel))
+                .collect(),
+            keep,
+        };
+        match self.selector.budgets() {
+            Some(budgets) => {
+                let blocks = selected.iter().zip(budgets);
+                blocks.map(|(block, keep)| group(&[*block], keep)).collect()
+            }
+            None => vec![group(selected, self.keep)],
+        }
+    }
+
+    /// What the entries of parameters are ranked by, whose gradients are in `flat`.
+    fn scores<M: Module>(&self, module: &M, flat: &BTreeMap<usize, Tensor<1>>) -> BTreeMap<usize, Tensor<1>> {
+        let score = &*self.config.score;
+        let mut weights = if score.is_gradient() {
+            BTreeMap::new()
+        } else {
+            flat_weights(module, &flat.keys().copied().collect(), &self.index)
+        };
+        let one = |(param, gradient): (&usize, &Tensor<1>)| {
+            let context = ScoreContext {
+                parameter: &self.parameters[*param],
+                seed: self.config.seed,
+                step: self.selector.step(),
+            };
+            let weight = || {
+                weights
+                    .remove(param)
+                    .expect("a selected parameter is in the module")
+            };
+            (*param, scores(score, self.config.unit, context, weight, gradient))
+        };
+        flat.iter().map(one).collect()
+    }
+
+    /// What the learning rate of each trained parameter is multiplied with, where the policy has other rates than one.
+    fn rates(&self) -> BTreeMap<usize, f64> {
+        let mut rates = BTreeMap::new();
+        for block in self.selector.selected() {
+            let rate = self.selector.rate(*block);
+            if rate != 1.0 {
+                rates.extend(self.params_of(&[*block]).map(|param| (param, rate)));
+            }
+        }
+        rates
     }
 }

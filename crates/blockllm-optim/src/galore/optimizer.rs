@@ -67,7 +67,7 @@ impl GaLoreOptimizer {
             }
             let path = &parameter.info.path;
             let targeted = config.targets.iter().any(|pattern| path_matches(pattern, path));
-            let state = match *parameter.shape {
+            let state = match *parameter.info.shape {
                 [rows, columns] if targeted => {
                     let linear = layouts.linear.contains(&parameter.id);
                     projected_state(path, [rows, columns], linear, &config)?
@@ -160,6 +160,7 @@ impl GaLoreOptimizer {
         let trained = self.states.keys().copied().collect();
         let Given {
             trained,
+            all: _,
             without_gradient,
             waiting,
         } = self.parts.finish(trained, &self.parameters)?;
@@ -322,7 +323,11 @@ fn check_trains(
 }
 
 fn check_target(pattern: &str, parameters: &[Parameter]) -> Result<(), OptimError> {
-    let matrices = || parameters.iter().filter(|parameter| parameter.shape.len() == 2);
+    let matrices = || {
+        parameters
+            .iter()
+            .filter(|parameter| parameter.info.shape.len() == 2)
+    };
     if matrices().any(|matrix| path_matches(pattern, &matrix.info.path)) {
         return Ok(());
     }

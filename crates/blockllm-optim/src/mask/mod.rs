@@ -1,7 +1,12 @@
-//! The mask: the exact `k` largest `|gradient|` of a selection (ALGORITHM, "select", point 4).
+//! The mask: the exact `k` entries of a selection that score highest, by `|gradient|` in the paper (ALGORITHM, "select", point 4).
+mod plan;
 mod sampled;
+mod score;
 
+pub(crate) use plan::{MaskGroup, MaskPlan};
 pub(crate) use sampled::sampled;
+pub(crate) use score::scores;
+pub use score::{EntryScore, MaskScore, MaskUnit, ScoreContext};
 
 use crate::OptimError;
 use blockllm_kernels::{Kept, ReadBackError};
@@ -31,27 +36,40 @@ impl Mask {
     }
 }
 
-/// The `keep` entries of largest magnitude over all `gradients` together, exactly; among equals the earlier
-/// tensor, then the earlier entry wins, so the result is the same on every backend that gives the same gradients.
+/// Of each group of tensors its `keep` entries of largest magnitude over all of them together, exactly; among equals the
+/// earlier tensor, then the earlier entry wins, so the result is the same on every backend that gives the same scores. The
+/// masks come in the order of the tensors.
 ///
-/// The gradients stay on their device; what is read back are histograms.
-pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>, OptimError> {
-    let sizes = sizes(&gradients);
-    if keep >= sizes.iter().sum() {
-        return Ok(vec![Mask::All; sizes.len()]);
+/// The scores stay on their device; what is read back are histograms.
+pub(crate) fn largest_of_groups(groups: Vec<(Vec<Tensor<1>>, u64)>) -> Result<Vec<Mask>, OptimError> {
+    let sizes: Vec<_> = groups.iter().map(|(tensors, _)| sizes(tensors)).collect();
+    let is_whole = |group: usize| groups[group].1 >= sizes[group].iter().sum();
+    let is_whole: Vec<bool> = (0..groups.len()).map(is_whole).collect();
+    let masked = groups
+        .into_iter()
+        .zip(&is_whole)
+        .filter(|(_, is_whole)| !**is_whole);
+    let masked: Vec<_> = masked.map(|(group, _)| group).collect();
+    let mut kept = if masked.is_empty() {
+        Vec::new()
+    } else {
+        blockllm_kernels::largest(masked)?
     }
-    Ok(masks(blockllm_kernels::largest(vec![(gradients, keep)])?, &sizes))
+    .into_iter();
+    let mut all = Vec::new();
+    for (sizes, is_whole) in sizes.iter().zip(is_whole) {
+        if is_whole {
+            all.extend(sizes.iter().map(|_| Mask::All));
+        } else {
+            all.extend(masks(kept.by_ref().take(sizes.len()).collect(), sizes));
+        }
+    }
+    Ok(all)
 }
 
-/// Of each tensor as many of its largest entries as its share of [`shares`] is.
-pub(crate) fn largest_of_each(gradients: Vec<Tensor<1>>, shares: Vec<u64>) -> Result<Vec<Mask>, OptimError> {
-    let sizes = sizes(&gradients);
-    if shares == sizes {
-        return Ok(vec![Mask::All; sizes.len()]);
-    }
-    let alone = |(gradient, share)| (vec![gradient], share);
-    let groups = gradients.into_iter().zip(shares).map(alone).collect();
-    Ok(masks(blockllm_kernels::largest(groups)?, &sizes))
+/// [`largest_of_groups`] of one group.
+pub(crate) fn largest(gradients: Vec<Tensor<1>>, keep: u64) -> Result<Vec<Mask>, OptimError> {
+    largest_of_groups(vec![(gradients, keep)])
 }
 
 /// Entries of each tensor.
@@ -97,19 +115,19 @@ pub(crate) fn shares(sizes: &[u64], keep: u64) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use burn::tensor::Device;
 
     /// A mask as the host sees it.
     #[derive(Debug, PartialEq, Eq)]
-    pub(super) enum TopK {
+    pub(crate) enum TopK {
         All,
         Some(Vec<i32>),
     }
 
     impl TopK {
-        pub(super) fn of(mask: &Mask) -> Self {
+        pub(crate) fn of(mask: &Mask) -> Self {
             match mask {
                 Mask::All => Self::All,
                 Mask::Some(kept) => Self::Some(kept.indices().into_data().iter::<i32>().collect()),

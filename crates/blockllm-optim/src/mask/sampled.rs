@@ -1,5 +1,5 @@
 //! The mask from a sampled quantile: cheaper to find than the exact top `k`, and off by a bounded share.
-use super::{Mask, largest, largest_of_each, masks, shares, sizes};
+use super::{Mask, largest, largest_of_groups, masks, shares, sizes};
 use crate::{MaskScope, OptimError};
 use blockllm_kernels::{at_least, magnitude_thresholds};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -63,7 +63,8 @@ fn exact(gradients: Vec<Tensor<1>>, keep: u64, scope: MaskScope) -> Result<Vec<M
         MaskScope::Global => largest(gradients, keep),
         MaskScope::PerParameter => {
             let shares = shares(&sizes(&gradients), keep);
-            largest_of_each(gradients, shares)
+            let alone = gradients.into_iter().map(|gradient| vec![gradient]);
+            largest_of_groups(alone.zip(shares).collect())
         }
     }
 }

@@ -14,7 +14,7 @@ impl SparseState {
             return self;
         }
         let mut next = Self::new(mask, self.estimate, rule, &gradient.device());
-        let known = self.known();
+        let known = self.trained();
         let joining = rule.joining(self.steps, gradient.clone());
         let mut merged: Vec<_> = self
             .arrays
@@ -53,7 +53,7 @@ impl SparseState {
     }
 
     /// Which entries are trained, `[n_l]`; `None` when all are.
-    fn known(&self) -> Option<Tensor<1, Bool>> {
+    pub(crate) fn trained(&self) -> Option<Tensor<1, Bool>> {
         match &self.form {
             Form::Whole => None,
             Form::Dense => Some(self.arrays[0].load().not_equal_elem(EXCLUDED)),

@@ -1,91 +1,8 @@
 //! Normalised SGD for what is not trained, momenta, ramps and multipliers by group: against a rendering entry by entry.
 use crate::common::devices;
-use blockllm_optim::{
-    AdamW, BlockOptimizer, BlockOptimizerConfig, Decay, GradientsParams, Groups, InactiveRule, OptimError,
-};
-use blockllm_policy::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal};
-use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::given_gradients::{Model, PARAMETERS, Prefers, f64s, some, step};
+use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, Decay, Groups, InactiveRule, OptimError};
 use std::collections::BTreeMap;
-
-/// Prefers the block of that name, and never chooses again.
-struct Prefers(&'static str);
-
-impl Policy for Prefers {
-    fn name(&self) -> &'static str {
-        "prefers"
-    }
-
-    fn signal(&self) -> Signal {
-        Signal::None
-    }
-
-    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
-        context.ranked_by(|block| Ok(f64::from(context.blocks[block.0].name == self.0)))
-    }
-
-    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
-        None
-    }
-}
-
-/// Names, rows and columns; a vector has one column.
-const PARAMETERS: [(&str, usize, usize); 4] = [
-    ("embed", 6, 4),
-    ("matrix", 5, 3),
-    ("gain", 4, 1),
-    ("lm_head", 4, 6),
-];
-
-#[derive(Module, Debug)]
-struct Model {
-    embed: Param<Tensor<2>>,
-    matrix: Param<Tensor<2>>,
-    gain: Param<Tensor<1>>,
-    lm_head: Param<Tensor<2>>,
-}
-
-/// Numbers about -0.5 to 0.5, none of which is zero.
-fn some(len: usize, seed: usize) -> Vec<f32> {
-    let number = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.4983;
-    (0..len).map(number).collect()
-}
-
-fn tensor<const D: usize>(shape: [usize; D], seed: usize, device: &Device) -> Tensor<D> {
-    let len = shape.iter().product();
-    Tensor::from_data(TensorData::new(some(len, seed), shape), (device, DType::F32))
-}
-
-impl Model {
-    fn new(device: &Device) -> Self {
-        Self {
-            embed: Param::from_tensor(tensor([6, 4], 0, device)),
-            matrix: Param::from_tensor(tensor([5, 3], 1, device)),
-            gain: Param::from_tensor(tensor([4], 2, device)),
-            lm_head: Param::from_tensor(tensor([4, 6], 3, device)),
-        }
-    }
-
-    fn gradients(&self, step: usize, device: &Device) -> GradientsParams {
-        let seed = |parameter: usize| 4 * step + parameter;
-        let mut gradients = GradientsParams::new();
-        gradients.register(self.embed.id, tensor([6, 4], seed(0), device));
-        gradients.register(self.matrix.id, tensor([5, 3], seed(1), device));
-        gradients.register(self.gain.id, tensor([4], seed(2), device));
-        gradients.register(self.lm_head.id, tensor([4, 6], seed(3), device));
-        gradients
-    }
-
-    fn weights(&self) -> BTreeMap<&'static str, Vec<f64>> {
-        let of = |data: TensorData| data.iter::<f64>().collect();
-        BTreeMap::from([
-            ("embed", of(self.embed.val().into_data())),
-            ("matrix", of(self.matrix.val().into_data())),
-            ("gain", of(self.gain.val().into_data())),
-            ("lm_head", of(self.lm_head.val().into_data())),
-        ])
-    }
-}
 
 const RATE: f64 = 1e-2;
 const STEPS: usize = 5;
@@ -126,7 +43,6 @@ fn rendered(keep: usize, rule: &InactiveRule) -> BTreeMap<&'static str, Vec<f64>
     let mut all = BTreeMap::new();
     for (position, (name, rows, columns)) in PARAMETERS.into_iter().enumerate() {
         let len = rows * columns;
-        let f64s = |numbers: Vec<f32>| -> Vec<f64> { numbers.into_iter().map(f64::from).collect() };
         let mut weight = f64s(some(len, position));
         let gradient = |step: usize| f64s(some(len, 4 * step + position));
         let mut largest: Vec<usize> = (0..len).collect();
@@ -187,13 +103,8 @@ fn every_entry_moves_as_its_rule_says_under_masks_of_every_form() {
                 let mut model = Model::new(&device);
                 let mut optimizer =
                     BlockOptimizer::new(&model, config(sparsity, rule.clone()), Prefers("matrix")).unwrap();
-                for step in 1..=STEPS {
-                    model = optimizer
-                        .prepare(model, |_| unreachable!("nothing is swept"))
-                        .unwrap();
-                    let gradients = model.gradients(step, &device);
-                    model = optimizer.step(model, gradients, RATE).unwrap().model;
-                    optimizer.observe(1.0).unwrap();
+                for turn in 1..=STEPS {
+                    model = step(&mut optimizer, model, turn, RATE, &device);
                 }
                 let momentum = if rule.momentum.is_empty() { 0 } else { 24 * 4 };
                 assert_eq!(optimizer.trained_entries(), keep as u64);
@@ -220,15 +131,7 @@ fn a_momentum_goes_on_after_a_resume_and_is_refused_by_an_optimizer_without_one(
         BlockOptimizer::new(model, config(0.9, rule), Prefers("matrix")).unwrap()
     };
     let rule = InactiveRule::normalised().with_momentum(["lm_head"]);
-    let step = |optimizer: &mut BlockOptimizer, model: Model, step: usize| {
-        let model = optimizer
-            .prepare(model, |_| unreachable!("nothing is swept"))
-            .unwrap();
-        let gradients = model.gradients(step, &device);
-        let model = optimizer.step(model, gradients, RATE).unwrap().model;
-        optimizer.observe(1.0).unwrap();
-        model
-    };
+    let step = |optimizer: &mut BlockOptimizer, model, turn| step(optimizer, model, turn, RATE, &device);
     let mut model = Model::new(&device);
     let mut optimizer = new(&model, rule.clone());
     for turn in 1..=3 {

@@ -31,7 +31,7 @@ impl UpdateRule for Counting {
             ParameterGroup::Vectors => 2.0,
             _ => 1.0,
         };
-        assert_eq!(context.parameter.shape.len() == 1, scale > 1.0);
+        assert_eq!(context.parameter.info.shape.len() == 1, scale > 1.0);
         let change =
             (gradient.mul_scalar(scale) + weight.mul_scalar(self.decay)).mul_scalar(-context.learning_rate);
         (change, vec![state.remove(0).add_scalar(1.0)])

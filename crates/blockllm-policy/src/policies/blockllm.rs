@@ -79,7 +79,7 @@ impl Policy for BlockLlmPolicy {
         })
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         loss_patience(progress, self.patience)
     }
 

@@ -96,8 +96,8 @@ impl Policy for Cyclic {
         serde_json::json!({ "interval": self.interval, "order": self.order, "blocks": self.blocks })
     }
 
-    fn signal(&self) -> Signal {
-        Signal::None
+    fn signals(&self) -> &[Signal] {
+        &[]
     }
 
     fn take(&self) -> Take {
@@ -127,7 +127,7 @@ impl Policy for Cyclic {
         Ok(taken)
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
 

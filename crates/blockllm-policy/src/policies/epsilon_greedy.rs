@@ -65,7 +65,7 @@ impl Policy for EpsilonGreedy {
         context.ranked_by(|block| context.norm("epsilon-greedy", block))
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         loss_patience(progress, self.patience)
     }
 

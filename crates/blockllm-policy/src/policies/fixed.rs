@@ -35,8 +35,8 @@ impl Policy for Fixed {
         serde_json::json!({ "blocks": self.blocks })
     }
 
-    fn signal(&self) -> Signal {
-        Signal::None
+    fn signals(&self) -> &[Signal] {
+        &[]
     }
 
     fn take(&self) -> Take {
@@ -60,7 +60,7 @@ impl Policy for Fixed {
         self.blocks.iter().map(find).collect()
     }
 
-    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, _: &Progress<'_>) -> Option<Reason> {
         None
     }
 

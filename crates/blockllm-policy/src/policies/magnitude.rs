@@ -34,15 +34,15 @@ impl Policy for Magnitude {
         serde_json::json!({ "interval": self.interval })
     }
 
-    fn signal(&self) -> Signal {
-        Signal::WeightNorm
+    fn signals(&self) -> &[Signal] {
+        &[Signal::WeightNorm]
     }
 
     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
         context.ranked_by(|block| context.norm("magnitude", block))
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
 

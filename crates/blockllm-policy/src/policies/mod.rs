@@ -7,6 +7,7 @@ mod epsilon_greedy;
 mod fixed;
 mod importance;
 mod magnitude;
+mod misa;
 mod nothing;
 mod official_compat;
 mod random;
@@ -18,6 +19,7 @@ pub use epsilon_greedy::EpsilonGreedy;
 pub use fixed::Fixed;
 pub use importance::Importance;
 pub use magnitude::Magnitude;
+pub use misa::Misa;
 pub use nothing::Nothing;
 pub use official_compat::OfficialCompat;
 pub use random::RandomBlocks;
@@ -47,6 +49,8 @@ pub enum PolicyConfig {
     Random {
         interval: u64,
         blocks: Option<usize>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        unbiased: bool,
     },
     Cyclic {
         interval: u64,
@@ -56,6 +60,11 @@ pub enum PolicyConfig {
     Importance {
         interval: u64,
         temperature: f64,
+    },
+    Misa {
+        interval: u64,
+        eta: f64,
+        decay: f64,
     },
     EpsilonGreedy {
         patience: usize,
@@ -73,8 +82,13 @@ pub enum PolicyConfig {
     Nothing,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// The policies that a single word on the command line gives, with their default settings.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "blockllm",
     "blockllm-no-visits",
     "suboptimal",
@@ -82,6 +96,7 @@ const NAMES: [&str; 10] = [
     "random",
     "cyclic",
     "importance",
+    "misa",
     "epsilon-greedy",
     "official-compat",
     "all",
@@ -107,6 +122,7 @@ impl PolicyConfig {
             "random" => Self::Random {
                 interval,
                 blocks: None,
+                unbiased: false,
             },
             "cyclic" => Self::Cyclic {
                 interval,
@@ -116,6 +132,11 @@ impl PolicyConfig {
             "importance" => Self::Importance {
                 interval,
                 temperature: 1.0,
+            },
+            "misa" => Self::Misa {
+                interval: 50,
+                eta: 500.0,
+                decay: 0.9,
             },
             "epsilon-greedy" => Self::EpsilonGreedy {
                 patience,
@@ -136,6 +157,47 @@ impl PolicyConfig {
         })
     }
 
+    /// Sets one of its fields to what `value` says, as a configuration file would.
+    ///
+    /// # Errors
+    /// When it has no such field, or the value is none of its; the error lists the fields.
+    pub fn set(&mut self, field: &str, value: &str) -> Result<(), PolicyError> {
+        let mut json = serde_json::to_value(&*self).expect("a policy's settings have only string keys");
+        let fields = json.as_object_mut().expect("a policy is an object");
+        let refuse = |mend| {
+            Err(PolicyError::Setting {
+                field: "policy",
+                value: format!("{field}:{value}"),
+                mend,
+            })
+        };
+        let known = |field: &str| field != "name";
+        // One that is not written while it is as it was.
+        if matches!(self, Self::Random { .. }) {
+            fields.entry("unbiased").or_insert(false.into());
+        }
+        if !(known(field) && fields.contains_key(field)) {
+            let names: Vec<_> = fields
+                .keys()
+                .map(String::as_str)
+                .filter(|field| known(field))
+                .collect();
+            let names = if names.is_empty() {
+                "no settings".into()
+            } else {
+                names.join(", ")
+            };
+            return refuse(format!("this policy has {names}"));
+        }
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        fields.insert(field.to_owned(), value);
+        match serde_json::from_value(json) {
+            Ok(set) => *self = set,
+            Err(error) => return refuse(error.to_string()),
+        }
+        Ok(())
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -150,7 +212,11 @@ impl PolicyConfig {
                 Box::new(BlockLlmPolicy::new(patience)?.with_order(NormOrder::SmallestIgnoringVisits))
             }
             Self::Magnitude { interval } => Box::new(Magnitude::new(interval)?),
-            Self::Random { interval, blocks } => Box::new(RandomBlocks::new(interval, blocks)?),
+            Self::Random {
+                interval,
+                blocks,
+                unbiased,
+            } => Box::new(RandomBlocks::new(interval, blocks)?.unbiased(unbiased)?),
             Self::Cyclic {
                 interval,
                 order,
@@ -160,6 +226,7 @@ impl PolicyConfig {
                 interval,
                 temperature,
             } => Box::new(Importance::new(interval, temperature)?),
+            Self::Misa { interval, eta, decay } => Box::new(Misa::new(interval, eta, decay)?),
             Self::EpsilonGreedy {
                 patience,
                 epsilon,

@@ -13,8 +13,8 @@ impl Policy for Nothing {
         "nothing"
     }
 
-    fn signal(&self) -> Signal {
-        Signal::None
+    fn signals(&self) -> &[Signal] {
+        &[]
     }
 
     fn take(&self) -> Take {
@@ -25,7 +25,7 @@ impl Policy for Nothing {
         Ok(Vec::new())
     }
 
-    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, _: &Progress<'_>) -> Option<Reason> {
         None
     }
 

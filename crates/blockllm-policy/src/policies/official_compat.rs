@@ -1,6 +1,8 @@
 //! `official-compat`: the selection rule of the authors' released code, for comparison with the paper's.
 use super::at_least_one::at_least_one;
-use crate::{BlockId, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, SelectContext, Take};
+use crate::{
+    BlockId, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, SelectContext, Signal, Take,
+};
 
 /// Selects as the authors' public code does, which is not what the paper says (ALGORITHM, last section).
 ///
@@ -47,15 +49,16 @@ impl Policy for OfficialCompat {
 
     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
         let step = context.step.max(1) as f64;
+        let norms = context.measurements.of(Signal::GradNorm);
         let mut known = context.ranked_by(|block| {
             let penalty = (context.visits.count(block) as f64 / step).exp();
-            Ok(context.norms[block.0].map_or(f64::NEG_INFINITY, |norm| norm / penalty))
+            Ok(norms[block.0].map_or(f64::NEG_INFINITY, |norm| norm / penalty))
         })?;
-        known.retain(|block| context.norms[block.0].is_some());
+        known.retain(|block| norms[block.0].is_some());
         Ok(known)
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         if !progress.step.is_multiple_of(self.interval) || progress.history.len() + 1 < self.patience {
             return None;
         }

@@ -1,19 +1,24 @@
 //! `random`: uniformly drawn blocks every `k` steps (LISA).
 use super::at_least_one::at_least_one;
 use crate::{
-    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
+    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, Terms,
+    every_k_steps,
 };
 use rand::seq::SliceRandom;
 
 /// Draws blocks uniformly.
 ///
 /// *Rule:* a uniformly random order, again every `interval` steps; either until the budget is met, or `blocks`
-/// whole blocks. *Source:* LISA, arXiv 2403.17919, with the decoder-layer partition and embeddings and head
-/// always trained. *Settings:* `interval` (100 steps), `blocks` (the budget when absent). *Use it* as the baseline that asks whether choosing by norm is worth anything.
+/// whole blocks. An unbiased one steps a block at the learning rate over the probability that it is drawn, `blocks` of all
+/// candidates, so that each gets the steps that it would have if all were trained, on average (GUM). *Source:* LISA, arXiv
+/// 2403.17919, with the decoder-layer partition and embeddings and head always trained. *Settings:* `interval` (100 steps),
+/// `blocks` (the budget when absent), `unbiased` (no; only with `blocks`, since under a budget large blocks are drawn no
+/// oftener but fill it sooner). *Use it* as the baseline that asks whether choosing by norm is worth anything.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomBlocks {
     interval: u64,
     blocks: Option<usize>,
+    unbiased: bool,
 }
 
 impl RandomBlocks {
@@ -26,7 +31,23 @@ impl RandomBlocks {
         Ok(Self {
             interval: at_least_one("interval", interval)?,
             blocks,
+            unbiased: false,
         })
+    }
+
+    /// Stepping each drawn block at the learning rate over its probability.
+    ///
+    /// # Errors
+    /// When no number of blocks is set: their probabilities are not known then.
+    pub fn unbiased(self, unbiased: bool) -> Result<Self, PolicyError> {
+        if unbiased && self.blocks.is_none() {
+            return Err(PolicyError::Setting {
+                field: "unbiased",
+                value: "true".into(),
+                mend: "set `blocks` too: how many are drawn, whatever the budget".into(),
+            });
+        }
+        Ok(Self { unbiased, ..self })
     }
 }
 
@@ -36,11 +57,15 @@ impl Policy for RandomBlocks {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "interval": self.interval, "blocks": self.blocks })
+        let mut settings = serde_json::json!({ "interval": self.interval, "blocks": self.blocks });
+        if self.unbiased {
+            settings["unbiased"] = true.into();
+        }
+        settings
     }
 
-    fn signal(&self) -> Signal {
-        Signal::None
+    fn signals(&self) -> &[Signal] {
+        &[]
     }
 
     fn take(&self) -> Take {
@@ -57,7 +82,20 @@ impl Policy for RandomBlocks {
         Ok(blocks)
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn terms(
+        &mut self,
+        context: &SelectContext<'_>,
+        selected: &[BlockId],
+        _: &mut PolicyRng,
+    ) -> Result<Vec<Terms>, PolicyError> {
+        if !self.unbiased {
+            return Ok(Vec::new());
+        }
+        let inverse = context.candidates.len() as f64 / selected.len() as f64;
+        Ok(vec![Terms::at_rate(inverse); selected.len()])
+    }
+
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         every_k_steps(progress, self.interval)
     }
 

@@ -8,8 +8,8 @@ pub use selection::Selection;
 pub use state::SelectorState;
 
 use crate::{
-    Block, BlockId, Budget, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, Role,
-    SelectContext, Signal, Take, Visits,
+    Block, BlockId, Budget, Measurements, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason,
+    Role, SelectContext, Signal, Take, Terms, Visits, terms,
 };
 use rand::SeedableRng;
 use selection::difference;
@@ -19,13 +19,17 @@ use std::collections::BTreeSet;
 pub struct Selector {
     blocks: Vec<Block>,
     candidates: Vec<BlockId>,
+    /// Of the sparsity in force.
     budget: Budget,
+    sparsity: f64,
     config: SelectorConfig,
     policy: Box<dyn Policy>,
     visits: Visits,
-    norms: Vec<Option<f64>>,
+    measurements: Measurements,
     measured_at: Vec<Option<u64>>,
     selected: Vec<BlockId>,
+    /// The policy's terms for the selected blocks, in their order; empty where it has none.
+    terms: Vec<Terms>,
     history: Vec<f64>,
     step: u64,
     steps_since_selection: u64,
@@ -59,15 +63,17 @@ impl Selector {
         Ok(Self {
             candidates: (0..blocks.len()).map(BlockId).filter(is_candidate).collect(),
             visits: Visits::new(blocks.len(), config.visit_smoothing),
-            norms: vec![None; blocks.len()],
+            measurements: Measurements::new(policy.signals(), blocks.len()),
             measured_at: vec![None; blocks.len()],
             selected: Vec::new(),
+            terms: Vec::new(),
             history: Vec::new(),
             step: 0,
             steps_since_selection: 0,
             rng: PolicyRng::seed_from_u64(config.seed),
             blocks,
             budget,
+            sparsity: config.sparsity,
             config,
             policy,
         })
@@ -98,14 +104,38 @@ impl Selector {
         &self.selected
     }
 
+    /// What the learning rate of a block's trained entries is multiplied with.
+    pub fn rate(&self, block: BlockId) -> f64 {
+        let place = self.selected.iter().position(|selected| *selected == block);
+        place
+            .and_then(|place| self.terms.get(place))
+            .map_or(1.0, |terms| terms.rate)
+    }
+
+    /// How many entries of each selected block are trained, in their order, where the policy gives them budgets.
+    pub fn budgets(&self) -> Option<Vec<u64>> {
+        let budgets: Option<Vec<_>> = self.terms.iter().map(|terms| terms.entries).collect();
+        budgets.filter(|budgets| !budgets.is_empty())
+    }
+
+    /// The sparsity in force.
+    pub fn sparsity(&self) -> f64 {
+        self.sparsity
+    }
+
     /// The policy's name.
     pub fn policy_name(&self) -> &str {
         self.policy.name()
     }
 
     /// What the policy needs measured.
-    pub fn signal(&self) -> Signal {
-        self.policy.signal()
+    pub fn signals(&self) -> &[Signal] {
+        self.policy.signals()
+    }
+
+    /// How much of a moving average stays at each step that measures a block.
+    pub fn average_decay(&self) -> f64 {
+        self.policy.average_decay()
     }
 
     /// Visit counts.
@@ -118,9 +148,14 @@ impl Selector {
         self.step
     }
 
-    /// Stores the latest norm of a block.
+    /// Stores what was measured of a block for the first signal that the policy asks for.
     pub fn record_norm(&mut self, block: BlockId, norm: f64) {
-        self.norms[block.0] = Some(norm);
+        self.record(self.measurements.first(), block, norm);
+    }
+
+    /// Stores what was measured of a block, if the policy asks for it.
+    pub fn record(&mut self, signal: Signal, block: BlockId, value: f64) {
+        self.measurements.note(signal, block, value);
     }
 
     /// Notes that the gradient of step `step` measured a block (`age[l] <- t`), before its norm has reached the
@@ -129,9 +164,9 @@ impl Selector {
         self.measured_at[block.0] = Some(step);
     }
 
-    /// The latest norm of each block; `None` where never measured.
+    /// What was latest measured of each block for the first signal that the policy asks for; `None` where never.
     pub fn norms(&self) -> &[Option<f64>] {
-        &self.norms
+        self.measurements.of(self.measurements.first())
     }
 
     /// The step at which each block was last measured; `None` where never.
@@ -178,25 +213,34 @@ impl Selector {
     /// # Errors
     /// As [`select`](Self::select).
     pub fn select_because(&mut self, reason: Reason) -> Result<Selection, PolicyError> {
-        self.check_norms()?;
+        self.check_measurements()?;
+        let sparsity = self.policy.sparsity(self.step).unwrap_or(self.config.sparsity);
+        let in_force = Budget::new(&self.blocks, sparsity)?;
+        let budget = in_force.selected_entries();
         let context = SelectContext {
             blocks: &self.blocks,
             candidates: &self.candidates,
-            norms: &self.norms,
+            measurements: &self.measurements,
+            measured_at: &self.measured_at,
             visits: &self.visits,
             selected: &self.selected,
-            budget: self.budget.selected_entries(),
+            budget,
             step: self.step,
         };
         let ranking = self.policy.rank(&context, &mut self.rng)?;
         self.check_known(&ranking)?;
-        let mut taken = self.take(&ranking)?;
+        let mut taken = self.take(&ranking, budget)?;
         taken.sort_unstable();
+        let terms = self.policy.terms(&context, &taken, &mut self.rng)?;
+        terms::check(self.policy.name(), &terms, &taken, &self.blocks, budget)?;
         let block_entries = taken.iter().map(|block| self.blocks[block.0].numel).sum();
-        let trained_entries = match self.policy.take() {
-            Take::Budget => self.budget.selected_entries(),
-            Take::BelowBudget | Take::Blocks(_) | Take::Nothing => block_entries,
+        let own: Option<u64> = terms.iter().map(|terms| terms.entries).sum();
+        let trained_entries = match (own, self.policy.take()) {
+            (Some(entries), _) if !terms.is_empty() => entries,
+            (_, Take::Budget) => budget,
+            (_, Take::BelowBudget | Take::Blocks(_) | Take::Nothing) => block_entries,
         };
+        (self.budget, self.sparsity, self.terms) = (in_force, sparsity, terms);
         self.visits.record(&taken);
         // `H <- []`, and the loss of the step that led here is pushed after it.
         self.history.drain(..self.history.len().saturating_sub(1));
@@ -235,16 +279,16 @@ impl Selector {
         due
     }
 
-    fn check_norms(&self) -> Result<(), PolicyError> {
-        for (block, norm) in self.blocks.iter().zip(&self.norms) {
-            if let Some(norm) = norm.filter(|norm| !norm.is_finite()) {
-                return Err(PolicyError::BadNorm {
-                    block: block.name.clone(),
-                    norm,
-                });
-            }
+    fn check_measurements(&self) -> Result<(), PolicyError> {
+        let mut all = self.measurements.all();
+        match all.find(|(_, _, value)| !value.is_finite()) {
+            Some((signal, block, value)) => Err(PolicyError::BadMeasurement {
+                signal: signal.name(),
+                block: self.block(block).name.clone(),
+                value,
+            }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_known(&self, ids: &[BlockId]) -> Result<(), PolicyError> {
@@ -269,8 +313,7 @@ impl Selector {
 
     /// The front of the ranking that meets the budget, the crossing block included; or what else the policy takes;
     /// empty only where it takes nothing.
-    fn take(&self, ranking: &[BlockId]) -> Result<Vec<BlockId>, PolicyError> {
-        let budget = self.budget.selected_entries();
+    fn take(&self, ranking: &[BlockId], budget: u64) -> Result<Vec<BlockId>, PolicyError> {
         let mut ranked = 0;
         match self.policy.take() {
             Take::Blocks(count) if !ranking.is_empty() => {

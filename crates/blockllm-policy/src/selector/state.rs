@@ -1,6 +1,6 @@
 //! What a selector remembers across a resume.
 use super::Selector;
-use crate::{Block, BlockId, PolicyError, PolicyRng, Role, Visits};
+use crate::{Block, BlockId, Budget, Measurements, PolicyError, PolicyRng, Role, Terms, Visits, terms};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -20,9 +20,14 @@ pub struct SelectorState {
     blocks: Option<Vec<(String, Role)>>,
     block_sizes: Vec<u64>,
     visits: Visits,
-    norms: Vec<Option<f64>>,
+    measurements: Measurements,
     measured_at: Vec<Option<u64>>,
     selected: Vec<BlockId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    terms: Vec<Terms>,
+    /// That of the selection, where the policy changes it over time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sparsity_in_force: Option<f64>,
     history: Vec<f64>,
     step: u64,
     steps_since_selection: u64,
@@ -40,9 +45,11 @@ impl Selector {
             blocks: Some(self.named_roles()),
             block_sizes: self.blocks.iter().map(|block| block.numel).collect(),
             visits: self.visits.clone(),
-            norms: self.norms.clone(),
+            measurements: self.measurements.clone(),
             measured_at: self.measured_at.clone(),
             selected: self.selected.clone(),
+            terms: self.terms.clone(),
+            sparsity_in_force: Some(self.sparsity).filter(|sparsity| *sparsity != self.config.sparsity),
             history: self.history.clone(),
             step: self.step,
             steps_since_selection: self.steps_since_selection,
@@ -57,12 +64,18 @@ impl Selector {
     pub fn restore(&mut self, state: SelectorState) -> Result<(), PolicyError> {
         self.check_is_of_this(&state)?;
         self.check_is_whole(&state)?;
+        let sparsity = state.sparsity_in_force.unwrap_or(self.config.sparsity);
+        let budget = Budget::new(&self.blocks, sparsity)?;
+        let (policy, all) = (self.policy.name(), budget.selected_entries());
+        terms::check(policy, &state.terms, &state.selected, &self.blocks, all)?;
         self.policy.restore(&state.policy_state)?;
         self.policy.check_restored(&self.candidates)?;
         self.visits = state.visits;
-        self.norms = state.norms;
+        self.measurements = state.measurements;
         self.measured_at = state.measured_at;
         self.selected = state.selected;
+        self.terms = state.terms;
+        (self.sparsity, self.budget) = (sparsity, budget);
         self.history = state.history;
         self.step = state.step;
         self.steps_since_selection = state.steps_since_selection;
@@ -108,12 +121,15 @@ impl Selector {
         let count = self.blocks.len();
         for (what, found) in [
             ("visits of blocks", state.visits.len()),
-            ("norms of blocks", state.norms.len()),
             ("measured blocks", state.measured_at.len()),
         ] {
             if found != count {
                 return Err(mismatch(what, &found, &count));
             }
+        }
+        if !state.measurements.is_like(&self.measurements) {
+            let (found, own) = (state.measurements.names(), self.measurements.names());
+            return Err(mismatch("measurements of", &found, &own));
         }
         self.check_known(&state.selected)
     }

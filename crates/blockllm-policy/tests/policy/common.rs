@@ -12,6 +12,7 @@ pub fn blocks(sizes: &[u64]) -> Vec<Block> {
         name: format!("b{index}"),
         params: vec![index],
         numel: *numel,
+        shapes: vec![vec![*numel as usize]],
         role: Role::Candidate,
     };
     sizes.iter().enumerate().map(block).collect()
@@ -55,6 +56,12 @@ pub fn built_in() -> Vec<PolicyConfig> {
         PolicyConfig::Random {
             interval: 3,
             blocks: Some(2),
+            unbiased: true,
+        },
+        PolicyConfig::Misa {
+            interval: 2,
+            eta: 3.0,
+            decay: 0.5,
         },
         PolicyConfig::BlockLlm { patience: 2 },
         PolicyConfig::Magnitude { interval: 4 },
@@ -145,8 +152,8 @@ impl Policy for Recorded {
         self.inner.name()
     }
 
-    fn signal(&self) -> Signal {
-        self.inner.signal()
+    fn signals(&self) -> &[Signal] {
+        self.inner.signals()
     }
 
     fn take(&self) -> Take {
@@ -163,7 +170,7 @@ impl Policy for Recorded {
         Ok(ranking)
     }
 
-    fn is_due(&self, progress: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
         self.inner.is_due(progress)
     }
 

@@ -26,8 +26,8 @@ impl Policy for Scripted {
         "scripted"
     }
 
-    fn signal(&self) -> Signal {
-        Signal::None
+    fn signals(&self) -> &[Signal] {
+        &[]
     }
 
     fn take(&self) -> Take {
@@ -38,7 +38,7 @@ impl Policy for Scripted {
         Ok(self.ranking.iter().copied().map(BlockId).collect())
     }
 
-    fn is_due(&self, _: &Progress<'_>) -> Option<Reason> {
+    fn is_due(&mut self, _: &Progress<'_>) -> Option<Reason> {
         None
     }
 
@@ -110,12 +110,12 @@ fn a_missing_norm_is_named_by_every_policy_that_needs_one() {
             policy
         };
         // `official-compat` ranks whatever happens to be known.
-        let needs = policy.signal() != Signal::None && *name != "official-compat";
+        let needs = !policy.signals().is_empty() && *name != "official-compat";
         let mut selector = boxed(&[10, 10, 10], 0.5, policy);
         selector.record_norm(BlockId(0), 1.0);
         selector.record_norm(BlockId(2), 1.0);
         match selector.select() {
-            Err(error @ PolicyError::MissingNorm { .. }) if needs => {
+            Err(error @ PolicyError::NotMeasured { .. }) if needs => {
                 let text = error.to_string();
                 assert!(text.contains("`b1`") && text.contains(name), "{text}");
             }

@@ -6,6 +6,7 @@
 
 mod common;
 mod errors;
+mod interface;
 mod patience;
 mod rules;
 mod selection;

@@ -57,7 +57,7 @@ fn equal_scores_go_in_block_order() {
 #[test]
 fn magnitude_takes_the_largest_weights_and_asks_for_them() {
     let mut selector = two_of_ten(Magnitude::new(5).unwrap());
-    assert_eq!(selector.signal(), Signal::WeightNorm);
+    assert_eq!(selector.signals(), [Signal::WeightNorm]);
     let norms = [0.0, 0.0, 7.0, 0.0, 0.0, 0.0, 9.0, 0.0, 8.0, 0.0];
     assert_eq!(select(&mut selector, &norms), [6, 8]);
     assert!(selector.probes().unwrap().is_empty());

@@ -163,7 +163,9 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
     };
     assert!(!refused(&|_| {}));
     assert!(refused(&|state| state["selected"] = serde_json::json!([99])));
-    assert!(refused(&|state| state["norms"] = serde_json::json!([])));
+    assert!(refused(
+        &|state| state["measurements"]["values"] = serde_json::json!({ "grad-norm": [] })
+    ));
     assert!(refused(&|state| state["measured_at"] = serde_json::json!([1])));
     assert!(refused(&|state| state["visits"]["counts"] = serde_json::json!([])));
     assert!(refused(

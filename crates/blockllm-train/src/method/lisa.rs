@@ -27,6 +27,7 @@ impl BlockMethod {
     /// embeddings and head always.
     pub fn lisa(interval: u64, blocks: usize) -> Self {
         let policy = PolicyConfig::Random {
+            unbiased: false,
             interval,
             blocks: Some(blocks),
         };

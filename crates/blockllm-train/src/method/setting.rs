@@ -178,6 +178,9 @@ mod tests {
                 let value = match value {
                     "N" => "512",
                     "X" | "SCALE" => "0.5",
+                    "GROWTH" => "1.01",
+                    "KEY:VALUE" => "patience:7",
+                    "principal-weights:RANK" => "principal-weights:4",
                     value => value,
                 };
                 let of_inactive = ["reach", "direction", "masked-out", "momentum"].contains(&key);

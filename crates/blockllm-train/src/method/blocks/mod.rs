@@ -13,7 +13,8 @@ use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep,
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh,
-    MaskScope, MaskThreshold, Measured, MomentPrecision, NormKind, SweepMode, Update, parameters,
+    MaskScope, MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, Recovery, SweepMode,
+    Update, parameters,
 };
 use blockllm_policy::{Partition, PolicyConfig, Role, Roles, VisitSmoothing, path_matches};
 use burn::module::Module;
@@ -22,6 +23,9 @@ use std::sync::Arc;
 
 /// From this sparsity on a method takes, and needs, the higher learning rates of the sparse ones.
 const SPARSE: f64 = 0.8;
+
+/// Arrays as long as a masked parameter that recovery scaling computes with, in f32.
+const RECOVERY_ARRAYS: u64 = 6;
 
 /// The sparsity of a policy that is named without one.
 const SPARSITY: f64 = 0.95;
@@ -59,6 +63,12 @@ pub struct BlockMethod<P = PolicyConfig> {
     pub threshold: MaskThreshold,
     /// When the mask is made anew.
     pub refresh: MaskRefresh,
+    /// What a selection's entries are ranked by.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub score: MaskScore,
+    /// What is trained or left out as one inside a matrix.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unit: MaskUnit,
     /// What becomes of the moments at a selection.
     pub moments: CarriedMoments,
     /// In what the moments are kept.
@@ -68,8 +78,11 @@ pub struct BlockMethod<P = PolicyConfig> {
     pub half_weights: HalfWeights,
     /// What the blocks outside the selection do.
     pub inactive: Option<InactiveRule>,
+    /// How masked-out entries of selected parameters follow those that are trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// Over how many of its first steps the updates of fresh state grow to their full length; none when 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ramp: u64,
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     #[serde(default, skip_serializing_if = "Groups::is_default")]
@@ -95,10 +108,13 @@ impl<P> BlockMethod<P> {
             mask: MaskScope::default(),
             threshold: MaskThreshold::default(),
             refresh: MaskRefresh::default(),
+            score: MaskScore::default(),
+            unit: MaskUnit::default(),
             moments: CarriedMoments::default(),
             moment_precision: MomentPrecision::default(),
             half_weights: HalfWeights::default(),
             inactive: None,
+            recovery: None,
             ramp: 0,
             groups: Groups::default(),
             update: Update::default(),
@@ -126,9 +142,12 @@ impl<P> BlockMethod<P> {
             never: self.never.clone(),
         }
     }
+}
 
-    fn config(&self, paths: &[&str], config: &TrainConfig) -> Result<BlockOptimizerConfig, TrainError> {
-        Ok(BlockOptimizerConfig {
+impl<P: PolicySettings> BlockMethod<P> {
+    /// The block optimizer's settings in a model with parameters at `paths`, but for those that are the run's.
+    fn config(&self, paths: &[&str], weight_decay: f32) -> Result<BlockOptimizerConfig, TrainError> {
+        let config = BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
             roles: self.roles(paths),
             norm: self.norm,
@@ -139,23 +158,24 @@ impl<P> BlockMethod<P> {
             mask: self.mask,
             threshold: self.threshold,
             refresh: self.refresh,
+            score: Arc::new(self.score),
+            unit: self.unit,
             moments: self.moments,
             moment_precision: self.moment_precision,
             half_weights: self.half_weights,
             inactive: self.inactive.clone(),
+            recovery: self.recovery,
             ramp: self.ramp,
             groups: self.groups,
-            max_grad_norm: config.max_grad_norm,
-            update: Arc::new(self.update.with_weight_decay(config.weight_decay)),
-            seed: config.seed,
+            update: Arc::new(self.update.with_weight_decay(weight_decay)),
             ..BlockOptimizerConfig::new(self.sparsity)
-        })
+        };
+        Ok(self.policy.configure(config))
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl<P> Grouped for BlockMethod<P> {
@@ -201,7 +221,12 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             .iter()
             .map(|parameter| parameter.info.path.as_str())
             .collect();
-        let (settings, policy) = (self.config(&paths, config)?, self.policy.build()?);
+        let settings = BlockOptimizerConfig {
+            max_grad_norm: config.max_grad_norm,
+            seed: config.seed,
+            ..self.config(&paths, config.weight_decay)?
+        };
+        let policy = self.policy.build()?;
         Ok(Box::new(BlockOptimizer::with_boxed_policy(
             module, settings, policy,
         )?))
@@ -285,9 +310,17 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
     }
 
     fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
-        let arrays = self.update.rule().state_arrays() as u64;
+        let update = self
+            .policy
+            .configure(BlockOptimizerConfig::new(self.sparsity).with_update(self.update))
+            .update;
+        let arrays = update.state_arrays() as u64;
         let masters = self.half_weights == HalfWeights::Masters;
-        ParameterState::sparse(parameter, kept, arrays, self.moment_precision, masters, place)
+        let state = ParameterState::sparse(parameter, kept, arrays, self.moment_precision, masters, place);
+        if self.recovery.is_some() && kept < parameter.entries {
+            return state.with_update(RECOVERY_ARRAYS * 4 * parameter.entries);
+        }
+        state
     }
 
     fn waits_for_all(&self, scheme: &Scheme, is_first: bool) -> bool {

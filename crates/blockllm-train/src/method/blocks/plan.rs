@@ -4,7 +4,7 @@ use super::{BlockMethod, PolicySettings};
 use crate::TrainError;
 use crate::memory::plan::{Assumed, PlannedParameter, PlannedStep, Scheme};
 use blockllm_optim::{MaskScope, Measured, Reach, SweepMode};
-use blockllm_policy::{Block, Budget, ParamInfo, Partition, Role, Signal, Take};
+use blockllm_policy::{Block, Budget, ParamInfo, Role, Take};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What `method` trains of `parameters`.
@@ -14,16 +14,18 @@ pub(super) fn scheme<P: PolicySettings>(
     step: &PlannedStep<'_>,
 ) -> Result<Scheme, TrainError> {
     let free: Vec<usize> = (0..parameters.len()).filter(|p| parameters[*p].free).collect();
-    let info = |p: &usize| ParamInfo::new(parameters[*p].path.clone(), parameters[*p].entries);
+    let info = |p: &usize| ParamInfo::shaped(parameters[*p].path.clone(), parameters[*p].shape.clone());
     let infos: Vec<_> = free.iter().map(info).collect();
     let paths: Vec<_> = infos.iter().map(|info| info.path.as_str()).collect();
-    let roles = method.roles(&paths);
-    let blocks = Partition::from_name(&method.partition)?.blocks(&infos, &roles)?;
+    let config = method.config(&paths, 0.0)?;
+    let blocks = config.partition.blocks(&infos, &config.roles)?;
     let policy = method.policy.build()?;
-    let (take, signal) = (policy.take(), policy.signal());
+    let take = policy.take();
+    let measures_gradients = policy.signals().iter().any(|signal| signal.is_of_gradients());
     let budget = match take {
         Take::Blocks(_) | Take::Nothing => u64::MAX,
-        _ => Budget::new(&blocks, method.sparsity)?.selected_entries(),
+        // Where it changes over time, of the first selection.
+        _ => Budget::new(&blocks, policy.sparsity(0).unwrap_or(method.sparsity))?.selected_entries(),
     };
     let candidates: Vec<usize> = (0..blocks.len())
         .filter(|block| blocks[*block].role == Role::Candidate)
@@ -32,7 +34,13 @@ pub(super) fn scheme<P: PolicySettings>(
     let always: Vec<usize> = (0..blocks.len())
         .filter(|block| blocks[*block].role == Role::Always)
         .collect();
-    let probed = beside(method, &blocks, &candidates, [&chosen, &always], signal);
+    let probed = beside(
+        method,
+        &blocks,
+        &candidates,
+        [&chosen, &always],
+        measures_gradients,
+    );
     let params = |chosen: &[usize]| -> Vec<usize> {
         let params = chosen.iter().flat_map(|block| &blocks[*block].params);
         params.map(|param| free[*param]).collect()
@@ -41,7 +49,7 @@ pub(super) fn scheme<P: PolicySettings>(
         SweepMode::Grouped(size) => size.max(1),
         SweepMode::Full => candidates.len(),
     };
-    let sweep = if signal == Signal::GradNorm {
+    let sweep = if measures_gradients {
         candidates.chunks(group).map(params).collect()
     } else {
         Vec::new()
@@ -184,7 +192,7 @@ fn beside<P: PolicySettings>(
     blocks: &[Block],
     candidates: &[usize],
     trained: [&[usize]; 2],
-    signal: Signal,
+    measures_gradients: bool,
 ) -> Vec<usize> {
     let rest = || {
         let candidates = candidates.iter().copied();
@@ -194,9 +202,10 @@ fn beside<P: PolicySettings>(
     if reach == Some(Reach::All) {
         return rest().collect();
     }
-    let probes = match signal {
-        Signal::GradNorm => method.policy.probes(method.probes),
-        _ => 0,
+    let probes = if measures_gradients {
+        method.policy.probes(method.probes)
+    } else {
+        0
     };
     let mut beside: Vec<usize> = rest().collect();
     beside.sort_by_key(|block| std::cmp::Reverse(blocks[*block].numel));

@@ -1,4 +1,5 @@
 //! By what a method of blocks knows its policy: one of ours, or one of your own.
+use blockllm_optim::BlockOptimizerConfig;
 use blockllm_policy::{Policy, PolicyConfig, PolicyError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +9,8 @@ use std::fmt::Debug;
 /// settings of [`BlockMethod`](crate::BlockMethod), under its name on the command line: `NAME:SPARSITY+KEY=VALUE`.
 ///
 /// ```
-/// use blockllm_policy::{Policy, PolicyError, RandomBlocks};
+/// use blockllm_optim::BlockOptimizerConfig;
+use blockllm_policy::{Policy, PolicyError, RandomBlocks};
 /// use blockllm_train::{BlockMethod, Methods, PolicySettings};
 /// use serde::{Deserialize, Serialize};
 ///
@@ -59,9 +61,25 @@ pub trait PolicySettings:
     /// When a setting is out of its range.
     fn build(&self) -> Result<Box<dyn Policy>, PolicyError>;
 
+    /// Changes the block optimizer's settings after all others are set: a partition, an update rule or a score of entries of
+    /// your own goes in here, for training and for the memory plan alike.
+    #[must_use]
+    fn configure(&self, config: BlockOptimizerConfig) -> BlockOptimizerConfig {
+        config
+    }
+
     /// Takes another patience, or interval between selections, where it has one.
     fn set_patience(&mut self, patience: usize) {
         let _ = patience;
+    }
+
+    /// Takes a value for one of its own settings.
+    ///
+    /// # Errors
+    /// Says what may stand there.
+    fn set(&mut self, field: &str, value: &str) -> Result<(), String> {
+        let _ = value;
+        Err(format!("the policy {} has no setting `{field}`", Self::kind()))
     }
 
     /// Whether it takes every block.
@@ -106,9 +124,14 @@ impl PolicySettings for PolicyConfig {
             Self::Magnitude { interval }
             | Self::Random { interval, .. }
             | Self::Cyclic { interval, .. }
-            | Self::Importance { interval, .. } => *interval = new as u64,
+            | Self::Importance { interval, .. }
+            | Self::Misa { interval, .. } => *interval = new as u64,
             Self::Fixed { .. } | Self::All | Self::Nothing => {}
         }
+    }
+
+    fn set(&mut self, field: &str, value: &str) -> Result<(), String> {
+        Self::set(self, field, value).map_err(|error| error.to_string())
     }
 
     fn is_all(&self) -> bool {

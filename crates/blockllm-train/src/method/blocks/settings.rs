@@ -1,7 +1,7 @@
 //! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
 use super::{BlockMethod, PolicySettings};
 use crate::method::{Given, Setting, group_settings};
-use blockllm_optim::{InactiveRule, Lion, MaskThreshold, Sgd, SweepMode, Update};
+use blockllm_optim::{InactiveRule, Lion, MaskScore, MaskThreshold, Recovery, Sgd, SweepMode, Update};
 
 /// All of them, in the order of `--help`.
 pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
@@ -67,6 +67,15 @@ fn choosing<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
                 Ok(())
             },
         ),
+        Setting::new(
+            "policy",
+            "KEY:VALUE",
+            "a setting of the policy's own: eta:500, temperature:0.5, epsilon:0.8, blocks:2, unbiased:true",
+            |blocks, given| match given.value.split_once(':') {
+                Some((field, value)) => blocks.policy.set(field, value),
+                None => Err(given.refused("KEY:VALUE, such as eta:500")),
+            },
+        ),
     ]
 }
 
@@ -126,6 +135,31 @@ fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "each-selection|each-step",
             "when the mask is made anew",
             |blocks, given| given.name_into(&mut blocks.refresh),
+        ),
+        Setting::new(
+            "score",
+            "gradient|smallest-weights|principal-weights:RANK",
+            "what entries are ranked by: |g|, 1 / |w| (NanoAdam), or the weights' approximation of this rank (LIFT)",
+            |blocks, given| {
+                blocks.score = match given.value.split_once(':') {
+                    Some(("principal-weights", rank)) => {
+                        let rank = rank
+                            .parse()
+                            .map_err(|_| given.refused("principal-weights:RANK, a whole number"));
+                        MaskScore::PrincipalWeights { rank: rank? }
+                    }
+                    None if given.value == "gradient" => MaskScore::Gradient,
+                    None if given.value == "smallest-weights" => MaskScore::SmallestWeights,
+                    _ => return Err(given.refused("gradient, smallest-weights or principal-weights:RANK")),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "unit",
+            "entry|input|output",
+            "what a mask trains or leaves out as one: an entry, or all weights of an input or an output of a matrix",
+            |blocks, given| given.name_into(&mut blocks.unit),
         ),
     ]
 }
@@ -213,6 +247,20 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
                     "stay" => false,
                     "move" => true,
                     _ => return Err(given.refused("stay or move")),
+                };
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "recovery",
+            "none|GROWTH",
+            "masked-out entries follow their column's trained ones (Fira); GROWTH, such as 1.01, bounds the step's norm",
+            |blocks, given| {
+                blocks.recovery = match given.value {
+                    "none" => None,
+                    _ => Some(Recovery {
+                        growth: given.number()?,
+                    }),
                 };
                 Ok(())
             },

@@ -1,0 +1,84 @@
+//! `misa`: modules drawn with a probability made of the moving average of their norms (MISA).
+use super::at_least_one::at_least_one;
+use crate::{
+    BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
+};
+use rand::RngExt;
+
+/// Draws blocks without replacement, with probability proportional to `exp(eta average)`.
+///
+/// *Rule:* the Gumbel-top-k order of `eta` times the moving average of a block's gradient norm, again every `interval` steps,
+/// until the budget is met. *Source:* MISA (module-wise importance sampling, `NeurIPS` 2025); its blocks are the matrices of
+/// attention and MLP, here whatever the partition gives. *Settings:* `interval` (50 steps), `eta` (500, for RMS norms, which
+/// are small; 0 draws uniformly), `decay` of the average (0.9). *Use it* where the latest mini-batch's norms are too noisy to
+/// choose by.
+#[derive(Clone, Copy, Debug)]
+pub struct Misa {
+    interval: u64,
+    eta: f64,
+    decay: f64,
+}
+
+impl Misa {
+    /// Drawing again every `interval` steps.
+    ///
+    /// # Errors
+    /// When `interval` is 0, `eta` is below 0 or `decay` is outside `[0, 1)`.
+    pub fn new(interval: u64, eta: f64, decay: f64) -> Result<Self, PolicyError> {
+        let refuse = |field, value: f64, mend: &str| {
+            Err(PolicyError::Setting {
+                field,
+                value: value.to_string(),
+                mend: mend.into(),
+            })
+        };
+        if !(eta.is_finite() && eta >= 0.0) {
+            return refuse("eta", eta, "use 0 to draw uniformly, more to prefer large norms");
+        }
+        if !(0.0..1.0).contains(&decay) {
+            return refuse("decay", decay, "use a number in [0, 1)");
+        }
+        Ok(Self {
+            interval: at_least_one("interval", interval)?,
+            eta,
+            decay,
+        })
+    }
+}
+
+impl Policy for Misa {
+    fn name(&self) -> &'static str {
+        "misa"
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "interval": self.interval, "eta": self.eta, "decay": self.decay })
+    }
+
+    fn signals(&self) -> &[Signal] {
+        &[Signal::GradNormAverage]
+    }
+
+    fn average_decay(&self) -> f64 {
+        self.decay
+    }
+
+    fn rank(
+        &mut self,
+        context: &SelectContext<'_>,
+        rng: &mut PolicyRng,
+    ) -> Result<Vec<BlockId>, PolicyError> {
+        context.ranked_by(|block| {
+            let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
+            Ok(self.eta * context.norm("misa", block)? - (-uniform.ln()).ln())
+        })
+    }
+
+    fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
+        every_k_steps(progress, self.interval)
+    }
+
+    fn lookback(&self) -> usize {
+        0
+    }
+}
