@@ -9,8 +9,7 @@ use std::fmt::Debug;
 /// settings of [`BlockMethod`](crate::BlockMethod), under its name on the command line: `NAME:SPARSITY+KEY=VALUE`.
 ///
 /// ```
-/// use blockllm_optim::BlockOptimizerConfig;
-use blockllm_policy::{Policy, PolicyError, RandomBlocks};
+/// use blockllm_policy::{Policy, PolicyError, RandomBlocks};
 /// use blockllm_train::{BlockMethod, Methods, PolicySettings};
 /// use serde::{Deserialize, Serialize};
 ///
