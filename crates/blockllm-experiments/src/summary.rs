@@ -1,7 +1,8 @@
 //! From run records to what the report shows: rows, curves, bars and selection maps.
 use crate::outcome::DivergedRun;
+use crate::report::format::mean;
 use crate::report::{Curve, MemoryBar, MemoryParts, MethodRow, Section, Selection, SelectionMap};
-use blockllm_train::{Record, RunResult};
+use blockllm_train::{Evaluation, Record, RunResult};
 use std::collections::BTreeMap;
 
 /// One row per method, in the order of their first run; seeds are gathered into it.
@@ -83,12 +84,25 @@ pub fn loss_curve(label: &str, records: &[Record]) -> Curve {
     }
 }
 
+/// The mean training loss over the last tenth of the steps, of one at least; NaN where none was made.
+pub fn final_training_loss(records: &[Record]) -> f64 {
+    let losses: Vec<f64> = loss_curve("", records)
+        .points
+        .iter()
+        .map(|(_, loss)| *loss)
+        .collect();
+    mean(&losses[losses.len() - losses.len().div_ceil(10)..])
+}
+
 /// Validation perplexity over tokens.
 pub fn validation_curve(label: &str, records: &[Record]) -> Curve {
+    evaluation_curve(label, records, Evaluation::perplexity)
+}
+
+/// A figure of the evaluations over tokens.
+pub fn evaluation_curve(label: &str, records: &[Record], figure: impl Fn(&Evaluation) -> f64) -> Curve {
     let point = |record: &Record| match record {
-        Record::Evaluation(evaluation) => {
-            Some((evaluation.tokens_seen as f64, evaluation.evaluation.perplexity()))
-        }
+        Record::Evaluation(record) => Some((record.tokens_seen as f64, figure(&record.evaluation))),
         _ => None,
     };
     Curve {
