@@ -187,6 +187,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_final_training_loss_is_the_mean_of_the_last_tenth_of_the_steps() {
+        let steps = |count: u64| -> Vec<Record> {
+            let step = |step| {
+                let json = serde_json::json!({
+                    "kind": "step", "step": step, "loss": step as f64, "grad_norm": 1.0, "learning_rate": 1.0,
+                    "tokens_seen": step, "step_ms": 1.0, "trained_entries": 1, "memory_bytes": 1
+                });
+                serde_json::from_value(json).unwrap()
+            };
+            (1..=count).map(step).collect()
+        };
+        // The last one, the last two of 11, the last two of 20.
+        let found = [1, 11, 20].map(|count| final_training_loss(&steps(count)).to_bits());
+        assert_eq!(found, [1.0, 10.5, 19.5_f64].map(f64::to_bits));
+        assert!(final_training_loss(&[]).is_nan());
+    }
+
+    #[test]
     fn seeds_are_one_line_and_a_band_as_long_as_the_shortest() {
         let seed = |values: &[f64]| Curve {
             points: (1..).map(f64::from).zip(values.iter().copied()).collect(),

@@ -155,7 +155,7 @@ fn every_value_that_help_offers_for_a_choice_of_the_method_is_a_row() {
             "badam:",
             "lisa:",
         ] {
-            let rows = rows.iter().map(|row| format!("{row},")).collect::<String>();
+            let rows = rows.join(",");
             assert!(rows.contains(part), "{stage:?}: {part}");
         }
     }

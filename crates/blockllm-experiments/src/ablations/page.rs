@@ -54,7 +54,7 @@ fn chapters<'a>(ablations: &'a Ablations, cli: &Cli, complete: &'a [PartRun<Trai
             runs: runs(Trained::Pretraining),
         });
     }
-    for asked in &ablations.fine_tuning {
+    if let Some(asked) = &ablations.fine_tuning {
         let plan = &asked.plan;
         chapters.extend(plan.tasks.iter().map(|of_task| {
             let task = of_task.data.task;
