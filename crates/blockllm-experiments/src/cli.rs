@@ -20,6 +20,8 @@ Examples:
       choices that the paper leaves open, beside each other in one table
   blockllm-experiments glue --data ../shared/data --model-dir MiniLM --scale cpu --seeds 3
       a pretrained encoder on every task of GLUE that is there, all methods
+  blockllm-experiments ablations --on fine-tuning --data ../shared/data --model-dir MiniLM --ablations sparsity,norm
+      what each choice does when a pretrained encoder is fine-tuned; without --on in pretraining, without --data on made-up rows
   blockllm-experiments plan --model 7b --weights bf16 --memory 16GB
       what a step would need, part by part, without making a model; `plan --help` tells more";
 
@@ -74,11 +76,20 @@ pub struct Cli {
     /// The questions to ask (ablations), such as sparsity,inactive; all without it
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub ablations: Vec<String>,
+    /// What is trained to answer them (ablations): a language model as in c4, a classifier as in glue, or both
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "pretraining",
+        value_name = "LIST"
+    )]
+    pub on: Vec<Stage>,
     /// A Hugging Face folder to fine-tune (glue): BERT, RoBERTa or Llama, with its tokenizer.json; a small encoder from
     /// random weights without it
     #[arg(long, value_name = "DIR")]
     pub model_dir: Option<PathBuf>,
-    /// The tasks of GLUE, such as MRPC,STS-B; all whose data is there without it
+    /// The tasks of GLUE, such as MRPC,STS-B; without it all whose data is there (ablations: MRPC)
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub tasks: Vec<String>,
     /// Passes over the training rows (glue), instead of the scale's
@@ -225,6 +236,25 @@ pub enum RowOrder {
     Shuffled,
     /// As the file has them, every epoch: for comparisons with another trainer, batch by batch
     File,
+}
+
+/// A stage of a model's training.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A language model from random weights
+    Pretraining,
+    /// A classifier on the tasks of GLUE
+    FineTuning,
+}
+
+impl Stage {
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretraining => "pretraining",
+            Self::FineTuning => "fine-tuning",
+        }
+    }
 }
 
 /// How much of the paper a run repeats.

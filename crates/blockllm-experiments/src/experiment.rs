@@ -121,6 +121,20 @@ pub struct PlannedRun<'a, P> {
     pub job: Box<dyn Job + 'a>,
 }
 
+impl<'a, P> PlannedRun<'a, P> {
+    /// The same run in an experiment that tells its runs apart by more, of whose part `part` makes its own.
+    pub fn of<Q>(self, part: impl FnOnce(P) -> Q) -> PlannedRun<'a, Q> {
+        PlannedRun {
+            place: self.place,
+            part: part(self.part),
+            method: self.method,
+            title: self.title,
+            settings: self.settings,
+            job: self.job,
+        }
+    }
+}
+
 /// A complete run, and what it is a run of.
 #[derive(Debug)]
 pub struct PartRun<P> {

@@ -125,6 +125,7 @@ mod tests {
         for (words, option, mend) in [
             ("c4 --model-dir MyLlama", "--model-dir", "`glue --model-dir`"),
             ("c4 --tasks MRPC", "--tasks", "`glue --tasks`"),
+            ("c4 --on fine-tuning", "--on", "`ablations --on`"),
             ("c4 --order shuffled", "--order", "shuffled by the seed"),
             ("glue --model 60m", "--model:", "--model-dir"),
             ("gpu-check --data x", "--data", "leave it out"),

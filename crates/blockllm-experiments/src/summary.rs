@@ -1,7 +1,8 @@
 //! From run records to what the report shows: rows, curves, bars and selection maps.
 use crate::outcome::DivergedRun;
+use crate::report::format::mean;
 use crate::report::{Curve, MemoryBar, MemoryParts, MethodRow, Section, Selection, SelectionMap};
-use blockllm_train::{Record, RunResult};
+use blockllm_train::{Evaluation, Record, RunResult};
 use std::collections::BTreeMap;
 
 /// One row per method, in the order of their first run; seeds are gathered into it.
@@ -83,12 +84,25 @@ pub fn loss_curve(label: &str, records: &[Record]) -> Curve {
     }
 }
 
+/// The mean training loss over the last tenth of the steps, of one at least; NaN where none was made.
+pub fn final_training_loss(records: &[Record]) -> f64 {
+    let losses: Vec<f64> = loss_curve("", records)
+        .points
+        .iter()
+        .map(|(_, loss)| *loss)
+        .collect();
+    mean(&losses[losses.len() - losses.len().div_ceil(10)..])
+}
+
 /// Validation perplexity over tokens.
 pub fn validation_curve(label: &str, records: &[Record]) -> Curve {
+    evaluation_curve(label, records, Evaluation::perplexity)
+}
+
+/// A figure of the evaluations over tokens.
+pub fn evaluation_curve(label: &str, records: &[Record], figure: impl Fn(&Evaluation) -> f64) -> Curve {
     let point = |record: &Record| match record {
-        Record::Evaluation(evaluation) => {
-            Some((evaluation.tokens_seen as f64, evaluation.evaluation.perplexity()))
-        }
+        Record::Evaluation(record) => Some((record.tokens_seen as f64, figure(&record.evaluation))),
         _ => None,
     };
     Curve {
@@ -171,6 +185,24 @@ pub fn selection_map(title: &str, blocks: &[String], steps: u64, records: &[Reco
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_final_training_loss_is_the_mean_of_the_last_tenth_of_the_steps() {
+        let steps = |count: u64| -> Vec<Record> {
+            let step = |step| {
+                let json = serde_json::json!({
+                    "kind": "step", "step": step, "loss": step as f64, "grad_norm": 1.0, "learning_rate": 1.0,
+                    "tokens_seen": step, "step_ms": 1.0, "trained_entries": 1, "memory_bytes": 1
+                });
+                serde_json::from_value(json).unwrap()
+            };
+            (1..=count).map(step).collect()
+        };
+        // The last one, the last two of 11, the last two of 20.
+        let found = [1, 11, 20].map(|count| final_training_loss(&steps(count)).to_bits());
+        assert_eq!(found, [1.0, 10.5, 19.5_f64].map(f64::to_bits));
+        assert!(final_training_loss(&[]).is_nan());
+    }
 
     #[test]
     fn seeds_are_one_line_and_a_band_as_long_as_the_shortest() {

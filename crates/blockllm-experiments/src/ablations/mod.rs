@@ -1,9 +1,14 @@
-//! Ablations: what each choice of a method does, the rest as it is; each question a table and a plot, in pretraining.
+//! Ablations: what each choice of a method does, the rest as it is; each question a table with plots, in pretraining and in
+//! fine-tuning.
+mod chapter;
+mod coverage;
+mod measures;
 mod page;
 mod plan;
+mod question;
 mod questions;
 
-pub use plan::Ablations;
+pub use plan::{Ablations, Trained};
 
 use crate::Cli;
 use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
@@ -18,53 +23,72 @@ impl Experiment for Ablations {
             "methods",
             "each question has its own: choose questions by --ablations, or compare methods by `c4 --methods`",
         ),
-        ("model_dir", "it trains from random weights, as `c4` does"),
-        ("tasks", "they are GLUE's: use `glue --tasks`"),
-        ("epochs", "its length is in steps: use --steps"),
-        ("max_length", "its rows have the length of the scale"),
-        ("order", "its rows are shuffled by the seed"),
-        ("save_model", "so many models are of no use: train one by `c4`"),
+        (
+            "save_model",
+            "so many models are of no use: train one by `c4` or `glue`",
+        ),
         (
             "predict_test",
-            "there are no test rows: use `glue --predict-test`",
+            "so many submissions are of no use: use `glue --predict-test`",
         ),
     ];
 
-    type Part = ();
+    type Part = Trained;
 
     fn plan(cli: &Cli) -> Result<Self> {
         Self::new(cli)
     }
 
     fn describe(&self) -> String {
-        format!(
-            "ablations: {} questions, {}",
-            self.questions.len(),
-            self.plan.describe()
-        )
+        let of = |questions: usize, plan: String| format!("{questions} questions, {plan}");
+        let pretraining = self.pretraining.iter();
+        let pretraining = pretraining.map(|asked| of(asked.questions.len(), asked.plan.describe()));
+        let fine_tuning = self.fine_tuning.iter();
+        let fine_tuning = fine_tuning.map(|asked| of(asked.questions.len(), asked.plan.describe()));
+        let all: Vec<_> = pretraining.chain(fine_tuning).collect();
+        format!("ablations: {}", all.join("; and "))
     }
 
     fn notes(&self) -> &[String] {
-        &self.plan.notes
+        self.pretraining.as_ref().map_or(&[], |asked| &asked.plan.notes)
     }
 
     fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {
-        self.plan.table(cli)
+        let mut table = match &self.pretraining {
+            Some(asked) => asked.plan.table(cli),
+            None => vec![("device", cli.device.name().to_owned())],
+        };
+        if let Some(asked) = &self.fine_tuning {
+            table.push(("fine-tuning", asked.plan.describe()));
+        }
+        table
     }
 
-    fn prepare(&mut self, _: &Cli) -> Result<()> {
-        self.plan.read_validation()
+    fn prepare(&mut self, cli: &Cli) -> Result<()> {
+        let pretraining = self.pretraining.as_mut();
+        pretraining.map_or(Ok(()), |asked| asked.plan.prepare(cli))
     }
 
-    fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, ()>>> {
-        self.plan.runs(cli)
+    fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, Trained>>> {
+        let mut runs = Vec::new();
+        if let Some(asked) = &self.pretraining {
+            let own = asked.plan.runs(cli)?;
+            runs.extend(own.into_iter().map(|run| run.of(|()| Trained::Pretraining)));
+        }
+        if let Some(asked) = &self.fine_tuning {
+            let own = asked.plan.runs(cli)?;
+            runs.extend(own.into_iter().map(|run| run.of(Trained::FineTuning)));
+        }
+        Ok(runs)
     }
 
     fn conclude(&self, cli: &Cli) {
-        self.plan.conclude(cli);
+        if let Some(asked) = &self.pretraining {
+            asked.plan.conclude(cli);
+        }
     }
 
-    fn page(&self, cli: &Cli, runs: &Runs<()>) -> Result<Page> {
+    fn page(&self, cli: &Cli, runs: &Runs<Trained>) -> Result<Page> {
         page::build(self, cli, runs)
     }
 }

@@ -1,96 +1,79 @@
-//! The page of the ablations: a table and a plot for each question, from the runs that are complete.
-use super::Ablations;
+//! The page of the ablations: a chapter for pretraining, and one for each task of fine-tuning.
+use super::chapter::Chapter;
+use super::measures::Measure;
+use super::plan::{Ablations, Trained};
 use crate::Cli;
-use crate::experiment::Runs;
+use crate::experiment::{PartRun, Runs};
 use crate::outcome::CompleteRun;
-use crate::report::format::{bytes, learning_rate, mean_and_deviation, percent, perplexity};
-use crate::report::{Align, Curve, CurveStyle, Page, Section, Table, loss_curves_svg};
-use crate::summary::{by_method, diverged_section, loss_curve, method_rows};
+use crate::report::{Page, Section};
+use crate::summary::diverged_section;
 use anyhow::Result;
+
+const INTRODUCTION: &str = "Each table changes one thing; the first row is what the others differ from. All runs of a seed start \
+                            from the same weights and see the same batches. With several seeds figures are mean ± standard \
+                            deviation over them, and curves the mean in a band from the least to the most. ↑: the higher the \
+                            better; ↓: the lower the better. Validation figures are those of the last step; the training loss is the \
+                            mean over the last tenth of the steps. A row without a learning rate in its name has its method's \
+                            default, which was tuned for that method and not for the row.";
 
 pub(super) fn build(
     ablations: &Ablations,
     cli: &Cli,
-    Runs { complete, diverged }: &Runs<()>,
+    Runs { complete, diverged }: &Runs<Trained>,
 ) -> Result<Page> {
-    let runs: Vec<_> = complete.iter().map(|run| &run.run).collect();
-    let mut page = Page {
+    let page = Page {
         title: "Ablations".into(),
-        sections: vec![Section::Text(introduction(ablations, cli))],
-    }
-    .with_all(diverged_section(diverged));
-    for question in &ablations.questions {
-        let of_question: Vec<&CompleteRun> = question
-            .methods
-            .iter()
-            .flat_map(|method| runs.iter().filter(move |run| run.result.method == *method))
-            .copied()
-            .collect();
-        if of_question.is_empty() {
-            continue;
-        }
-        page = page.with(Section::Table {
-            caption: format!("{}: {}", question.name, question.asks),
-            table: table(&of_question),
-        });
-        let title = format!("Training loss, smoothed: {}", question.name);
-        let style = CurveStyle {
-            title: title.clone(),
-            x_label: "tokens".into(),
-            y_label: "loss (nats per token)".into(),
-            smoothing: Some(0.95),
-            ..CurveStyle::default()
-        };
-        let svg = loss_curves_svg(&curves(&of_question)?, &style)?;
-        page = page.with(Section::figure(format!("{}.svg", question.name), title, svg));
-    }
-    Ok(page)
-}
-
-fn introduction(ablations: &Ablations, cli: &Cli) -> String {
-    let rows: Vec<String> = ablations
-        .plan
-        .table(cli)
-        .into_iter()
-        .map(|(name, value)| format!("{name}: {value}"))
-        .collect();
-    format!(
-        "Each table changes one thing; the first row is what the others differ from. All runs of a seed start from the same \
-         weights and see the same batches. A row without a learning rate in its name has its method's default, which was \
-         tuned for that method and not for the row. {}.",
-        rows.join("; ")
-    )
-}
-
-/// What each method reached, and what it takes.
-fn table(runs: &[&CompleteRun]) -> Table {
-    let rows = method_rows(runs.iter().map(|run| &run.result));
-    let columns = Table::new([
-        ("method", Align::Left),
-        ("learning rate", Align::Right),
-        ("seeds", Align::Right),
-        ("validation perplexity", Align::Right),
-        ("trained share", Align::Right),
-        ("optimizer state", Align::Right),
-        ("peak memory", Align::Right),
-    ]);
-    rows.iter().fold(columns, |table, row| {
-        table.with_row([
-            row.method.clone(),
-            learning_rate(row.learning_rate),
-            row.validation_perplexity.len().to_string(),
-            mean_and_deviation(&row.validation_perplexity, perplexity),
-            percent(row.trained_share),
-            bytes(row.memory.optimizer_state_bytes),
-            bytes(row.peak_bytes),
-        ])
-    })
-}
-
-fn curves(runs: &[&CompleteRun]) -> Result<Vec<Curve>> {
-    let curves = runs
+        sections: vec![Section::Text(INTRODUCTION.into())],
+    };
+    let page = page.with_all(diverged_section(diverged));
+    chapters(ablations, cli, complete)
         .iter()
-        .map(|run| Ok(loss_curve(&run.result.method, &run.folder.records()?)))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(by_method(curves))
+        .try_fold(page, |page, chapter| chapter.add_to(page))
+}
+
+fn chapters<'a>(ablations: &'a Ablations, cli: &Cli, complete: &'a [PartRun<Trained>]) -> Vec<Chapter<'a>> {
+    let runs = |part: Trained| -> Vec<&CompleteRun> {
+        let of_part = complete.iter().filter(|run| run.part == part);
+        of_part.map(|run| &run.run).collect()
+    };
+    let mut chapters = Vec::new();
+    if let Some(asked) = &ablations.pretraining {
+        let rows = asked.plan.table(cli);
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        chapters.push(Chapter {
+            name: "Pretraining".into(),
+            set_up: format!("{}.", rows.join("; ")),
+            file_prefix: String::new(),
+            mark: "",
+            loss_label: "loss (nats per token)",
+            questions: &asked.questions,
+            measures: Measure::OF_PRETRAINING.to_vec(),
+            runs: runs(Trained::Pretraining),
+        });
+    }
+    if let Some(asked) = &ablations.fine_tuning {
+        let plan = &asked.plan;
+        chapters.extend(plan.tasks.iter().map(|of_task| {
+            let task = of_task.data.task;
+            Chapter {
+                name: format!("Fine-tuning on {}", task.name()),
+                set_up: format!(
+                    "{}. Patience {} where a method names none; a fresh head is trained at every step. Metrics are x 100, over {}.",
+                    plan.describe(),
+                    plan.settings.patience,
+                    plan.judged(),
+                ),
+                file_prefix: format!("{}-", task.name()),
+                mark: plan.mark(),
+                loss_label: "loss",
+                questions: &asked.questions,
+                measures: Measure::of_task(task),
+                runs: runs(Trained::FineTuning(task)),
+            }
+        }));
+    }
+    chapters
 }

@@ -1,14 +1,36 @@
-//! The questions of the ablations: what is asked, and the methods whose comparison answers it.
+//! The questions that the ablations ask, a row of methods each.
+use super::question::{Question, Rows};
+use crate::cli::Stage;
+use anyhow::{Result, bail};
 
-/// One table and one plot.
-#[derive(Debug)]
-pub(super) struct Question {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What is asked.
-    pub asks: &'static str,
-    /// The methods, the one that all others differ from first.
-    pub methods: &'static [&'static str],
+/// The questions called `names`, all where there are none, that are asked in `stage`.
+///
+/// # Errors
+/// When there is none of a name, or it is not asked in `stage`.
+pub(super) fn find(names: &[String], stage: Stage) -> Result<Vec<&'static Question>> {
+    if names.is_empty() {
+        let asked = QUESTIONS
+            .iter()
+            .filter(|question| question.methods(stage).is_ok());
+        return Ok(asked.collect());
+    }
+    let find = |name: &String| {
+        let Some(question) = QUESTIONS.iter().find(|question| question.name == name) else {
+            let known: Vec<_> = QUESTIONS.iter().map(|question| question.name).collect();
+            bail!(
+                "--ablations: there is no question `{name}`; use some of {}",
+                known.join(", ")
+            );
+        };
+        if let Err(because) = question.methods(stage) {
+            bail!(
+                "--ablations: `{name}` is not asked in {}: {because}",
+                stage.name()
+            );
+        }
+        Ok(question)
+    };
+    names.iter().map(find).collect()
 }
 
 /// All of them.
@@ -16,152 +38,220 @@ pub(super) const QUESTIONS: [Question; 14] = [
     Question {
         name: "sparsity",
         asks: "How much must be trained at a time, with all else standing still, and with all else moving by normalised SGD?",
-        methods: &[
-            "blockllm:0",
-            "blockllm:0.5",
-            "blockllm:0.8",
-            "blockllm:0.9",
-            "blockllm:0.95",
-            "blockllm:0.99",
-            "blockllm-sgd:0.5",
-            "blockllm-sgd:0.9",
-            "blockllm-sgd:0.95",
-            "blockllm-sgd:0.99",
-        ],
+        rows: Rows::Each {
+            pretraining: &[
+                "blockllm:0",
+                "blockllm:0.5",
+                "blockllm:0.8",
+                "blockllm:0.9",
+                "blockllm:0.95",
+                "blockllm:0.99",
+                "blockllm-sgd:0.5",
+                "blockllm-sgd:0.9",
+                "blockllm-sgd:0.95",
+                "blockllm-sgd:0.99",
+            ],
+            // The embeddings of a checkpoint are trained already.
+            fine_tuning: &[
+                "blockllm:0",
+                "blockllm:0.5",
+                "blockllm:0.8",
+                "blockllm:0.9",
+                "blockllm:0.95",
+                "blockllm:0.99",
+                "blockllm-sgd:0.5+embedding-rate=1",
+                "blockllm-sgd:0.95+embedding-rate=1",
+                "blockllm-sgd:0.99+embedding-rate=1",
+            ],
+        },
     },
+    // None of these is the patience of a scale, which the first row has.
     Question {
         name: "patience",
         asks: "How long should a selection stay?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+patience=5",
-            "blockllm:0.9+patience=20",
-            "blockllm:0.9+patience=50",
-        ],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+patience=5",
+            "blockllm:{}+patience=25",
+            "blockllm:{}+patience=75",
+            "blockllm:{}+patience=200",
+        ]),
     },
     Question {
         name: "visits",
         asks: "Does it help to divide by the visit frequency, and to prefer large norms to small ones?",
-        methods: &["blockllm:0.9", "blockllm-no-visits:0.9", "suboptimal:0.9"],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+smoothing=clamp-one",
+            "blockllm-no-visits:{}",
+            "suboptimal:{}",
+        ]),
     },
     Question {
         name: "mask",
-        asks: "Should one threshold hold for the whole selection, each parameter have its own, the mask be made anew at each step, \
-               or whole blocks be trained without one?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+mask=per-parameter",
-            "blockllm:0.9+refresh=each-step",
-            "official-compat:0.9",
-        ],
+        asks: "Should one threshold hold for the whole selection, each parameter have its own, the threshold be that of a sample, \
+               the mask be made anew at each step, or whole blocks be trained without one?",
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+mask=per-parameter",
+            "blockllm:{}+threshold=4096",
+            "blockllm:{}+refresh=each-step",
+            "official-compat:{}",
+        ]),
     },
     Question {
         name: "moments",
         asks: "Should moments begin afresh with a selection, and be kept in 8 bits?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+moments=carried-over",
-            "blockllm:0.9+state=int8",
-        ],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+moments=carried-over",
+            "blockllm:{}+state=int8",
+        ]),
     },
     Question {
         name: "norm",
         asks: "Which norm should rank blocks?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+norm=grad",
-            "blockllm:0.9+norm=processed",
-        ],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+norm=grad",
+            "blockllm:{}+norm=processed",
+        ]),
     },
     Question {
         name: "probes",
         asks: "How many unselected blocks should be measured at each step?",
-        methods: &["blockllm:0.9", "blockllm:0.9+probes=0", "blockllm:0.9+probes=8"],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+probes=0",
+            "blockllm:{}+probes=8",
+            "blockllm:{}+measured=passed",
+        ]),
     },
     Question {
         name: "partition",
         asks: "What should a block be?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+partition=module",
-            "blockllm:0.9+partition=decoder-layer",
-        ],
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+partition=module",
+            "blockllm:{}+partition=decoder-layer",
+        ]),
     },
     Question {
         name: "inactive",
         asks: "What should unselected blocks do, and the entries that a mask leaves out?",
-        methods: &[
-            "blockllm:0.95@1e-3",
-            "blockllm:0.95+inactive=0.1@1e-3",
-            "blockllm:0.95+inactive=1+direction=normalised@1e-3",
-            "blockllm:0.95+inactive=1+direction=normalised+masked-out=move@1e-3",
-            "blockllm:0.95+inactive=1+direction=normalised+masked-out=move+momentum=lm_head@1e-3",
-            "blockllm-sgd:0.95@1e-3",
-            "scale@1e-3",
-            "scale+embedding-rate=30@1e-3",
-        ],
+        rows: Rows::Each {
+            pretraining: &[
+                "blockllm:0.95@1e-3",
+                "blockllm:0.95+inactive=0.1@1e-3",
+                "blockllm:0.95+inactive=1+direction=normalised@1e-3",
+                "blockllm:0.95+inactive=1+direction=normalised+reach=above@1e-3",
+                "blockllm:0.95+inactive=1+direction=normalised+masked-out=move@1e-3",
+                "blockllm:0.95+inactive=1+direction=normalised+masked-out=move+momentum=lm_head@1e-3",
+                "blockllm-sgd:0.95@1e-3",
+                "scale@1e-3",
+                "scale+embedding-rate=30@1e-3",
+            ],
+            // Rows that train all entries have full fine-tuning's rate, a sixth or a fifth of the sparse ones': at a tenth of these
+            // the rest moves about as far. No row is about the head's momentum: a fresh head is trained at every step.
+            fine_tuning: &[
+                "blockllm:0.95",
+                "blockllm:0.95+inactive=0.1",
+                "blockllm:0.95+inactive=0.1+direction=normalised",
+                "blockllm:0.95+inactive=0.1+direction=normalised+reach=above",
+                "blockllm:0.95+inactive=1+direction=normalised+masked-out=move",
+                "scale",
+            ],
+        },
     },
     Question {
         name: "ramp",
         asks: "Should the updates of fresh state grow to their full length?",
-        methods: &[
-            "blockllm-sgd:0.95@1e-3",
-            "blockllm-sgd:0.95+ramp=5@1e-3",
-            "blockllm-sgd:0.95+ramp=20@1e-3",
-        ],
+        rows: Rows::Each {
+            pretraining: &[
+                "blockllm-sgd:0.95@1e-3",
+                "blockllm-sgd:0.95+ramp=5@1e-3",
+                "blockllm-sgd:0.95+ramp=20@1e-3",
+            ],
+            fine_tuning: &["blockllm:0.95", "blockllm:0.95+ramp=5", "blockllm:0.95+ramp=20"],
+        },
     },
     Question {
         name: "multipliers",
-        asks: "Should embeddings and head have learning rates of their own, under every method?",
-        methods: &[
-            "adamw@1e-3",
-            "adamw+embedding-rate=10@1e-3",
-            "adamw+embedding-rate=30@1e-3",
-            "adamw+embedding-rate=30+head-rate=3@1e-3",
-            "blockllm:0.9@1e-3",
-            "blockllm:0.9+embedding-rate=30@1e-3",
-            "blockllm-sgd:0.95+embedding-rate=1@1e-3",
-            "blockllm-sgd:0.95+embedding-rate=10@1e-3",
-            "blockllm-sgd:0.95@1e-3",
-            "blockllm-sgd:0.95+head-rate=3@1e-3",
-        ],
+        asks: "Should embeddings, head, vectors and other matrices have learning rates of their own, under every method?",
+        rows: Rows::Each {
+            pretraining: &[
+                "adamw@1e-3",
+                "adamw+embedding-rate=10@1e-3",
+                "adamw+embedding-rate=30@1e-3",
+                "adamw+embedding-rate=30+head-rate=3@1e-3",
+                "blockllm:0.9@1e-3",
+                "blockllm:0.9+embedding-rate=30@1e-3",
+                "blockllm-sgd:0.95+embedding-rate=1@1e-3",
+                "blockllm-sgd:0.95+embedding-rate=10@1e-3",
+                "blockllm-sgd:0.95@1e-3",
+                "blockllm-sgd:0.95+head-rate=3@1e-3",
+                "blockllm-sgd:0.95+vector-rate=3@1e-3",
+                "blockllm-sgd:0.95+matrix-rate=0.3@1e-3",
+            ],
+            fine_tuning: &[
+                "adamw",
+                "adamw+embedding-rate=0.1",
+                "adamw+embedding-rate=10",
+                "adamw+head-rate=10",
+                "blockllm:0.95",
+                "blockllm:0.95+embedding-rate=0.1",
+                "blockllm:0.95+embedding-rate=10",
+                "blockllm:0.95+head-rate=10",
+                "blockllm:0.95+vector-rate=3",
+                "blockllm:0.95+matrix-rate=0.3",
+                "blockllm-sgd:0.95+embedding-rate=1",
+                "blockllm-sgd:0.95",
+            ],
+        },
     },
     Question {
         name: "rule",
         asks: "By which rule should selected entries be trained?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm:0.9+rule=lion@1e-3",
-            "blockllm:0.9+rule=sgd@1e-1",
-        ],
+        rows: Rows::PretrainingOnly {
+            methods: &[
+                "blockllm:0.9",
+                "blockllm:0.9+rule=lion@1e-3",
+                "blockllm:0.9+rule=sgd@1e-1",
+            ],
+            because: "the learning rates that `glue` gives are Adam's, and none is known of Lion and SGD that would do for every \
+                      checkpoint; compare them at rates of your own, as in `glue --methods \
+                      blockllm:0.95,blockllm:0.95+rule=lion@1e-4`",
+        },
     },
     Question {
         name: "policies",
-        asks: "Which policy should select, at one budget?",
-        methods: &[
-            "blockllm:0.9",
-            "blockllm-no-visits:0.9",
-            "suboptimal:0.9",
-            "magnitude:0.9",
-            "random:0.9",
-            "cyclic:0.9",
-            "importance:0.9",
-            "epsilon-greedy:0.9",
-            "official-compat:0.9",
-        ],
+        asks: "Which policy should select, at one budget (all: without one)?",
+        rows: Rows::Policies,
     },
     Question {
         name: "rivals",
         asks: "Where do the rivals stand?",
-        methods: &[
-            "adamw@1e-3",
-            "blockllm:0.95",
-            "blockllm-sgd:0.95@1e-3",
-            "scale@1e-3",
-            "galore:64",
-            "lora:8",
-            "badam:1",
-            "lisa:2",
-        ],
+        rows: Rows::Each {
+            pretraining: &[
+                "adamw@1e-3",
+                "blockllm:0.95",
+                "blockllm-sgd:0.95@1e-3",
+                "scale@1e-3",
+                "galore:64",
+                "lora:8",
+                "badam:1",
+                "lisa:2",
+            ],
+            fine_tuning: &[
+                "adamw",
+                "blockllm:0.95",
+                "blockllm-sgd:0.95+embedding-rate=1",
+                "scale",
+                "galore:8",
+                "lora:8",
+                "badam:1",
+                "lisa:2",
+            ],
+        },
     },
 ];

@@ -53,9 +53,8 @@ mod tests {
     fn a_shard_that_has_gone_since_it_was_read_is_named_and_no_record_is_written() {
         let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let shard = data.path().join("train.jsonl");
-        let lines: String = (0..80)
-            .map(|i| format!("{{\"text\": \"document {i} of a small shard\"}}\n"))
-            .collect();
+        let line = |i| format!("{{\"text\": \"document {i} of a small shard\"}}\n");
+        let lines = (0..80).map(line).collect::<Vec<_>>().concat();
         fs::write(&shard, &lines).unwrap();
         let corpus = Corpus::open(Some(data.path()), Path::new(".")).unwrap();
         let tokenizer = corpus.train_tokenizer(300, 1 << 20).unwrap();

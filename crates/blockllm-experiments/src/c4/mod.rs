@@ -21,6 +21,7 @@ impl Experiment for Plan {
             "ablations",
             "they are questions of another experiment: use `ablations --ablations`",
         ),
+        ("on", "it chooses for another experiment: use `ablations --on`"),
         (
             "model_dir",
             "it trains from random weights: choose their size by --model, or fine-tune the folder by `glue --model-dir`",

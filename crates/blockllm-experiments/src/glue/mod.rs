@@ -6,10 +6,12 @@ mod page;
 mod plan;
 mod rows;
 mod run;
+mod scores;
 mod settings;
 
 pub use plan::Plan;
 pub use rows::{Source, TaskPlan};
+pub(crate) use scores::{score, shown_score};
 pub use settings::Settings;
 
 use crate::Cli;
@@ -26,6 +28,7 @@ impl Experiment for Plan {
             "ablations",
             "they are questions of another experiment: use `ablations --ablations`",
         ),
+        ("on", "it chooses for another experiment: use `ablations --on`"),
         ("model", "it fine-tunes a folder: give that by --model-dir"),
         (
             "bad_documents",

@@ -1,5 +1,6 @@
 //! The page of the GLUE experiment.
 use super::comparison::{self, Scored};
+use super::scores::{score, shown_score};
 use super::{Plan, Source, TaskPlan};
 use crate::estimate;
 use crate::experiment::{PartRun, Runs};
@@ -41,41 +42,31 @@ pub(super) fn build(
     .with(Section::Table {
         caption: format!(
             "Measured here{}: scores x 100 on {} at the end of training, mean and standard deviation over seeds.",
-            mark(plan),
-            judged(plan)
+            plan.mark(),
+            plan.judged()
         ),
         table: scores(plan, runs, |result| &result.last),
     })
     .with(Section::Table {
         caption: format!(
             "The same at the best epoch of each run{}: chosen on the rows that it is judged by, so too high.",
-            mark(plan)
+            plan.mark()
         ),
         table: scores(plan, runs, |result| &result.best),
     })
     .with_all(beside_full(plan, runs, diverged))
     .with(Section::Table {
-        caption: format!("Rows that were used, of those that are there{}.", mark(plan)),
+        caption: format!("Rows that were used, of those that are there{}.", plan.mark()),
         table: rows(plan),
     })
     .with(Section::Table {
-        caption: format!("All metrics and costs of each task{}.", mark(plan)),
+        caption: format!("All metrics and costs of each task{}.", plan.mark()),
         table: details(plan, runs),
     });
     for task in &plan.tasks {
         page = add_task(page, plan, task.data.task, runs)?;
     }
     Ok(page.with(quoted_glue_table()))
-}
-
-/// Which rows scores are of, in words.
-fn judged(plan: &Plan) -> &'static str {
-    let is_cut = |task: &TaskPlan| task.data.validation.len() < task.available[1];
-    if plan.tasks.iter().any(is_cut) {
-        "THE FIRST PART of the validation rows"
-    } else {
-        "the validation rows"
-    }
 }
 
 /// How many rows of each task were used.
@@ -123,11 +114,11 @@ fn beside_full(plan: &Plan, runs: &[TaskRun], diverged: &[DivergedRun]) -> Vec<S
             caption: format!(
                 "Beside full fine-tuning at the end of training{}: points above it on the same tasks and seeds, mean and \
                  standard deviation over seeds, and shares of what it takes.",
-                mark(plan)
+                plan.mark()
             ),
             table: comparison::table(&comparisons),
         },
-        Section::Text(comparison::verdict(&comparisons, &diverged, &tasks, mark(plan))),
+        Section::Text(comparison::verdict(&comparisons, &diverged, &tasks, plan.mark())),
     ]
 }
 
@@ -135,14 +126,6 @@ fn title(plan: &Plan) -> &'static str {
     match plan.source {
         Source::Files(_) => "GLUE fine-tuning",
         Source::Generated => "Fine-tuning on a generated stand-in (not GLUE)",
-    }
-}
-
-/// What every caption says where the rows are not GLUE's.
-fn mark(plan: &Plan) -> &'static str {
-    match plan.source {
-        Source::Files(_) => "",
-        Source::Generated => " (generated stand-in, not GLUE)",
     }
 }
 
@@ -154,17 +137,7 @@ fn of<'a>(runs: &'a [TaskRun], task: GlueTask, method: &'a str) -> impl Iterator
 
 /// The task's main metric, in hundredths.
 fn main_score(task: GlueTask, record: &EvaluationRecord) -> f64 {
-    let name = task.metrics()[0].name();
-    let value = record.evaluation.metrics.get(name);
-    100.0 * value.copied().unwrap_or(f64::NAN)
-}
-
-fn score(value: f64) -> String {
-    if value.is_finite() {
-        format!("{value:.2}")
-    } else {
-        "undefined".into()
-    }
+    score(&record.evaluation, task.metrics()[0].name())
 }
 
 fn scores(plan: &Plan, runs: &[TaskRun], record: impl Fn(&RunResult) -> &EvaluationRecord) -> Table {
@@ -188,9 +161,9 @@ fn scores(plan: &Plan, runs: &[TaskRun], record: impl Fn(&RunResult) -> &Evaluat
                 .map(|result| main_score(*task, record(result)))
                 .collect();
             means.push(mean(&values));
-            cells.push(mean_and_deviation(&values, score));
+            cells.push(mean_and_deviation(&values, shown_score));
         }
-        cells.push(score(mean(&means)));
+        cells.push(shown_score(mean(&means)));
         table.push_row(cells);
     }
     table
@@ -217,10 +190,9 @@ fn details(plan: &Plan, runs: &[TaskRun]) -> Table {
             let metrics = first.last.evaluation.metrics.keys().map(|name| {
                 let values: Vec<f64> = results
                     .iter()
-                    .filter_map(|result| result.last.evaluation.metrics.get(name))
-                    .map(|value| 100.0 * value)
+                    .map(|result| score(&result.last.evaluation, name))
                     .collect();
-                format!("{name} {}", mean_and_deviation(&values, score))
+                format!("{name} {}", mean_and_deviation(&values, shown_score))
             });
             let steps_of = |of: fn(&RunResult) -> u64| {
                 let steps: Vec<String> = results.iter().map(|result| of(result).to_string()).collect();
@@ -265,37 +237,37 @@ fn add_task(page: Page, plan: &Plan, task: GlueTask, runs: &[TaskRun]) -> Result
             continue;
         }
         compared.push(estimate::compared(&run.result, &records, &model, batch));
-        let title = format!("{name}: blocks trained by {}{}", run.result.method, mark(plan));
+        let title = format!("{name}: blocks trained by {}{}", run.result.method, plan.mark());
         if let Some(map) = selection_map(&title, &run.result.blocks, run.result.steps, &records) {
             let file = format!("selection-{name}-{}.svg", run.result.method_config.folder_name(0));
             maps.push(Section::figure(&file, &title, selection_map_svg(&map)?));
         }
     }
     let style = CurveStyle {
-        title: format!("{name}: training loss{}", mark(plan)),
+        title: format!("{name}: training loss{}", plan.mark()),
         x_label: "tokens".into(),
         y_label: "loss".into(),
         smoothing: Some(0.95),
         ..CurveStyle::default()
     };
     let losses = loss_curves_svg(&by_method(curves), &style)?;
-    let memory = format!("{name}: peak memory by part{}", mark(plan));
+    let memory = format!("{name}: peak memory by part{}", plan.mark());
     let bars = memory_bars_svg(&memory, &memory_bars(&rows))?;
     let page = page
         .with(Section::Heading(name.to_owned()))
         .with(Section::Table {
             caption: format!(
                 "Peak memory and its parts, measured, the largest of all seeds{}. {MEMORY_PARTS}",
-                mark(plan)
+                plan.mark()
             ),
             table: memory_table(&rows),
         })
-        .with(estimate::section(&compared, mark(plan)))
+        .with(estimate::section(&compared, plan.mark()))
         .with(Section::figure(
             format!("loss-{name}.svg"),
             format!(
                 "{name}: training loss, smoothed, the mean of all seeds{}",
-                mark(plan)
+                plan.mark()
             ),
             losses,
         ))

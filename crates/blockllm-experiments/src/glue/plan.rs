@@ -152,6 +152,24 @@ impl Plan {
         Ok(TrainConfig { backward, ..config })
     }
 
+    /// Which rows scores are of, in words.
+    pub fn judged(&self) -> &'static str {
+        let is_cut = |task: &TaskPlan| task.data.validation.len() < task.available[1];
+        if self.tasks.iter().any(is_cut) {
+            "THE FIRST PART of the validation rows"
+        } else {
+            "the validation rows"
+        }
+    }
+
+    /// What every caption says where the rows are not GLUE's.
+    pub fn mark(&self) -> &'static str {
+        match self.source {
+            Source::Files(_) => "",
+            Source::Generated => " (generated stand-in, not GLUE)",
+        }
+    }
+
     /// One line for the terminal and the report.
     pub fn describe(&self) -> String {
         let tasks: Vec<&str> = self.tasks.iter().map(|task| task.data.task.name()).collect();

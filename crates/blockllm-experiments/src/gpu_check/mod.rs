@@ -27,6 +27,7 @@ const NOT_CHECKED: &str = "it checks the device on text and models of its own; l
 /// The options that it would ignore.
 pub(crate) const NOT_TAKEN: NotTaken = &[
     ("ablations", NOT_CHECKED),
+    ("on", NOT_CHECKED),
     ("bad_documents", NOT_CHECKED),
     ("data", NOT_CHECKED),
     ("tokenizer", NOT_CHECKED),

@@ -20,6 +20,7 @@ impl Experiment for Settings {
             "ablations",
             "they are questions of another experiment: use `ablations --ablations`",
         ),
+        ("on", "it chooses for another experiment: use `ablations --on`"),
         (
             "bad_documents",
             "it reads no documents: its batches are made of numbers",

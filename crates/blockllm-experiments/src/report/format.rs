@@ -20,6 +20,11 @@ pub fn perplexity(value: f64) -> String {
     decimals(value, 2)
 }
 
+/// A loss with four decimals; one that is not finite has diverged.
+pub fn loss(value: f64) -> String {
+    decimals(value, 4)
+}
+
 /// A share between 0 and 1 in per cent with one decimal: `5.0 %`.
 pub fn percent(share: f64) -> String {
     if share.is_finite() {

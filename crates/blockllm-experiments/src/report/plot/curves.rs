@@ -29,6 +29,8 @@ pub struct CurveStyle {
     pub log_y: bool,
     /// The weight of the past in an exponential moving average, from 0 to 1 exclusive, drawn over the faint raw line.
     pub smoothing: Option<f64>,
+    /// Whether the curves rise to the right, so that the legend is out of their way below.
+    pub rises: bool,
     /// Width and height in pixels.
     pub size: (u32, u32),
 }
@@ -41,6 +43,7 @@ impl Default for CurveStyle {
             y_label: "loss".to_owned(),
             log_y: false,
             smoothing: None,
+            rises: false,
             size: (860, 480),
         }
     }
@@ -150,7 +153,11 @@ fn draw(area: &Area<'_>, curves: &[Curve], style: &CurveStyle) -> Result<(), Dra
     } else {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(if style.rises {
+                SeriesLabelPosition::LowerRight
+            } else {
+                SeriesLabelPosition::UpperRight
+            })
             .label_font(("sans-serif", TEXT_SIZE).into_font().color(&INK))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.15))

@@ -1,0 +1,180 @@
+//! What the questions must cover, as tests: every policy, and every choice of a method that `--help` offers.
+#![cfg(test)]
+use super::question::sparsity;
+use super::questions::{QUESTIONS, find};
+use crate::cli::Stage;
+use crate::{Scale, c4, glue};
+use blockllm_policy::PolicyConfig;
+use blockllm_train::method::RunSettings;
+use blockllm_train::{FineTuning, Method, Methods};
+use std::collections::BTreeSet;
+
+const STAGES: [Stage; 2] = [Stage::Pretraining, Stage::FineTuning];
+
+/// The methods of all questions that are asked in `stage`.
+fn all(stage: Stage) -> Vec<(&'static str, Vec<String>)> {
+    let questions = find(&[], stage).unwrap();
+    questions
+        .iter()
+        .map(|question| (question.name, question.methods(stage).unwrap()))
+        .collect()
+}
+
+/// `text` as a run of `stage` at `scale` has it.
+fn method_of(text: &str, stage: Stage, scale: Scale) -> Method {
+    let patience = match stage {
+        Stage::Pretraining => c4::Settings::of(scale).patience,
+        Stage::FineTuning => glue::Settings::of(scale).patience,
+    };
+    let run = RunSettings {
+        patience,
+        partition: "tensor",
+        always: &[],
+        never: &[],
+        norm: blockllm_optim::NormKind::default(),
+        probes: 2,
+    };
+    let method = Method::parse(text).unwrap().for_run(&run).unwrap();
+    match stage {
+        Stage::Pretraining => method,
+        Stage::FineTuning => {
+            method.fine_tuning(&FineTuning::encoder(vec!["classifier.out_proj.weight".into()]))
+        }
+    }
+}
+
+#[test]
+fn every_question_has_one_name_and_compares() {
+    let mut names = BTreeSet::new();
+    for question in &QUESTIONS {
+        assert!(names.insert(question.name), "{} twice", question.name);
+    }
+    for (name, methods) in STAGES.into_iter().flat_map(all) {
+        assert!(methods.len() > 1, "{name}");
+        let distinct: BTreeSet<_> = methods.iter().collect();
+        assert_eq!(distinct.len(), methods.len(), "{name}");
+    }
+}
+
+#[test]
+fn no_two_rows_of_a_question_are_the_same_method_at_any_scale() {
+    for stage in STAGES {
+        for scale in [Scale::Quick, Scale::Cpu, Scale::Paper] {
+            for (name, texts) in all(stage) {
+                let methods: Vec<_> = texts.iter().map(|text| method_of(text, stage, scale)).collect();
+                for (place, method) in methods.iter().enumerate() {
+                    let same = methods[..place]
+                        .iter()
+                        .find(|other| other.algorithm == method.algorithm);
+                    assert!(
+                        same.is_none(),
+                        "{name}, {scale:?}: {} is {}",
+                        method.label,
+                        same.unwrap().label
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_policy_stands_beside_the_others_at_one_budget() {
+    for stage in STAGES {
+        let (_, methods) = all(stage)
+            .into_iter()
+            .find(|(name, _)| *name == "policies")
+            .unwrap();
+        assert_eq!(methods.len(), PolicyConfig::names().len());
+        assert_eq!(methods[0], format!("blockllm:{}", sparsity(stage)));
+        let sparsities: BTreeSet<_> = methods
+            .iter()
+            .filter(|method| *method != "all")
+            .map(|method| {
+                method_of(method, stage, Scale::Quick)
+                    .algorithm
+                    .sparsity()
+                    .map(f64::to_bits)
+            })
+            .collect();
+        assert_eq!(sparsities.len(), 1, "{methods:?}");
+    }
+}
+
+#[test]
+fn every_value_that_help_offers_for_a_choice_of_the_method_is_a_row() {
+    let help = Methods::built_in().settings_help();
+    let blocks = help.split("Settings of ").nth(1).unwrap();
+    for stage in STAGES {
+        let rows: Vec<String> = all(stage).into_iter().flat_map(|(_, methods)| methods).collect();
+        for key in [
+            "partition",
+            "norm",
+            "smoothing",
+            "measured",
+            "mask",
+            "refresh",
+            "moments",
+            "state",
+            "direction",
+            "reach",
+            "masked-out",
+            "rule",
+        ] {
+            if key == "rule" && stage == Stage::FineTuning {
+                continue;
+            }
+            let line = blocks
+                .lines()
+                .find_map(|line| line.trim_start().strip_prefix(&format!("{key}=")));
+            let values = line.unwrap().split_whitespace().next().unwrap();
+            // The first is what a method has without the setting.
+            for value in values.split('|').skip(1) {
+                let setting = format!("+{key}={value}");
+                assert!(
+                    rows.iter().any(|row| row.contains(&setting)),
+                    "{stage:?}: {setting}"
+                );
+            }
+        }
+        for part in [
+            ":0,",
+            ":0.99,",
+            "+probes=0,",
+            "+threshold=",
+            "+ramp=",
+            "+embedding-rate=",
+            "+head-rate=",
+            "+vector-rate=",
+            "+matrix-rate=",
+            "suboptimal:",
+            "blockllm-no-visits:",
+            "adamw",
+            "lora:",
+            "galore:",
+            "badam:",
+            "lisa:",
+        ] {
+            let rows = rows.join(",");
+            assert!(rows.contains(part), "{stage:?}: {part}");
+        }
+    }
+}
+
+#[test]
+fn a_question_that_is_not_asked_in_fine_tuning_says_why() {
+    let names = ["rule".to_owned()];
+    assert_eq!(find(&names, Stage::Pretraining).unwrap()[0].name, "rule");
+    let error = find(&names, Stage::FineTuning).unwrap_err().to_string();
+    assert!(
+        error.contains("`rule` is not asked in fine-tuning") && error.contains("glue --methods"),
+        "{error}"
+    );
+    let other = find(&["colour".to_owned()], Stage::FineTuning)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        other.contains("`colour`") && other.contains("sparsity, patience"),
+        "{other}"
+    );
+}
