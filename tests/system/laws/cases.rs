@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const NAMES: [(&str, f64); 33] = [
+const NAMES: [(&str, f64); 32] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
@@ -65,7 +65,6 @@ const NAMES: [(&str, f64); 33] = [
     ("blockllm:0.8+half=stochastic in bf16", 1e-2),
     ("adamw in bf16", 1e-2),
     ("galore:4 in bf16", 3e-2),
-    ("apollo-mini in bf16", 1e-2),
     ("blockllm:0.8+rule=sgd", 0.3),
     ("blockllm:0.8+rule=lion", 3e-3),
     ("blockllm-no-visits:0.8+sweep=full", 1e-2),
