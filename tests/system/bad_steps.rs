@@ -155,7 +155,7 @@ fn skipping(backward: Backward) -> TrainConfig {
 #[test]
 fn a_batch_that_is_skipped_leaves_no_trace_but_its_count() {
     for bad in [Bad::Loss, Bad::Gradients] {
-        for method in ["adamw", "blockllm:0.8", "lora:4", "galore:4"] {
+        for method in ["adamw", "blockllm:0.8", "lora:4", "galore:4", "apollo-mini"] {
             assert_skipped_without_a_trace(bad, method, &skipping(Backward::Whole));
         }
     }
@@ -171,6 +171,7 @@ fn layer_by_layer_nothing_is_used_before_the_whole_step_was_looked_at() {
             "blockllm:0.8+inactive=0.05",
             "lora:4",
             "galore:4",
+            "apollo-mini",
         ] {
             let config = TrainConfig {
                 max_grad_norm,

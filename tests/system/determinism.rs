@@ -48,6 +48,7 @@ fn the_same_config_and_seed_give_the_same_losses_and_selections_bit_for_bit() {
         "lisa",
         "lora:4",
         "galore:4",
+        "apollo-mini",
     ] {
         let (first, second) = (records(method, 7), records(method, 7));
         assert_eq!(bits(&first), bits(&second), "{method}");

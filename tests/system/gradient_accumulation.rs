@@ -71,9 +71,10 @@ fn accumulating_unequal_micro_batches_equals_one_batch_for_blockllm() {
 }
 
 #[test]
-fn accumulating_unequal_micro_batches_equals_one_batch_for_lora_and_galore() {
+fn accumulating_unequal_micro_batches_equals_one_batch_for_lora_galore_and_apollo() {
     assert_accumulating_is_one_batch("lora:4");
     assert_accumulating_is_one_batch("galore:4");
+    assert_accumulating_is_one_batch("apollo-mini");
 }
 
 #[test]

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     plain("blockllm:0.8"),
     plain("importance:0.8"),
     plain("epsilon-greedy:0.8"),
     plain("cyclic:0.8"),
     plain("galore:4"),
+    plain("apollo-mini"),
     plain("blockllm:0.8+moments=carried-over+refresh=each-step"),
 ];
 
@@ -132,7 +133,7 @@ proptest! {
     fn a_method_of_any_name_is_known_or_refused(text in "[a-z0-9:+@=./,-]{0,40}", free: String) {
         let _ = Method::parse(&free);
         let _ = Method::parse(&text);
-        for name in ["blockllm", "lora", "galore", "badam", "lisa", "adamw", "random"] {
+        for name in ["blockllm", "lora", "galore", "apollo-mini", "badam", "lisa", "adamw", "random"] {
             let _ = Method::parse(&format!("{name}{text}"));
             let _ = Method::parse(&format!("{name}:0.9+{text}"));
             let _ = Method::parse(&format!("{name}:8@{text}"));

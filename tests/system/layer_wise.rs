@@ -14,7 +14,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 /// Every optimizer and every rule that says when a gradient may be used.
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     "adamw",
     "blockllm:0.8",
     "blockllm:0.8+norm=processed+moments=carried-over",
@@ -24,6 +24,7 @@ const METHODS: [&str; 11] = [
     "scale",
     "lora:4",
     "galore:4",
+    "apollo-mini",
     "badam:1",
     "lisa:1",
 ];
@@ -255,18 +256,19 @@ fn largest_part<M: Module>(model: &M) -> u64 {
 fn gradients_of_one_part_exist_at_a_time_where_they_are_used_at_once() {
     let objective = LanguageModeling::default();
     let batches = padded_batches();
-    // GaLore by a randomized basis makes no masks and looks at nothing before it steps.
+    // GaLore by a randomized basis, and APOLLO, make no masks and look at nothing before they step.
     for accumulated in [1, 3] {
         let config = TrainConfig {
             grad_accum_steps: accumulated,
             max_grad_norm: None,
             ..constant(4, 1e-3)
         };
-        let method = "galore:4+svd=randomized";
-        let (whole, _) = train_tiny(&objective, method, &config, &batches);
-        let (layered, _) = train_tiny(&objective, method, &by_layers(&config), &batches);
-        assert!(whole.memory.gradients_bytes >= bytes_of(&whole.model, ""));
-        assert_eq!(layered.memory.gradients_bytes, largest_part(&layered.model));
+        for method in ["galore:4+svd=randomized", "apollo-mini"] {
+            let (whole, _) = train_tiny(&objective, method, &config, &batches);
+            let (layered, _) = train_tiny(&objective, method, &by_layers(&config), &batches);
+            assert!(whole.memory.gradients_bytes >= bytes_of(&whole.model, ""));
+            assert_eq!(layered.memory.gradients_bytes, largest_part(&layered.model));
+        }
     }
 }
 

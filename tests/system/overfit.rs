@@ -93,3 +93,8 @@ fn lora_learns_a_batch_by_heart_through_its_adapters() {
 fn galore_learns_a_batch_by_heart_with_gradients_of_low_rank() {
     assert_learned("galore:4");
 }
+
+#[test]
+fn apollo_learns_a_batch_by_heart_with_a_gain_per_matrix() {
+    assert_learned("apollo-mini");
+}

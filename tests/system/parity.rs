@@ -91,6 +91,7 @@ fn ours(name: &str) -> (Method, TrainConfig) {
         "sgd" => (parse("all+rule=sgd"), plain(0.02)),
         "lion" => (parse("all+rule=lion"), plain(1e-3)),
         "galore" => (parse("galore:4+gap=10"), plain(0.01)),
+        "apollo-mini" => (parse("apollo-mini+gap=10"), plain(0.003)),
         "blockllm" => (parse("blockllm:0.8+patience=3"), plain(0.01)),
         "scale" => (parse("scale"), plain(3e-3)),
         "blockllm-sgd" => (parse("blockllm-sgd:0.8+patience=3"), plain(0.003)),
@@ -137,7 +138,7 @@ fn fifty_steps_of_a_tiny_llama_equal_pytorch_under_every_optimizer() {
     let fixture = fixture();
     let batches = batches(&fixture);
     let runs = fixture["runs"].as_object().unwrap();
-    assert_eq!(runs.len(), 9);
+    assert_eq!(runs.len(), 10);
     for (backend, device) in devices() {
         for (name, run) in runs {
             let (method, config) = ours(name);

@@ -45,7 +45,7 @@ const fn accumulated(method: &'static str) -> Kind {
 }
 
 /// Every kind of state that a checkpoint holds.
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 18] = [
     plain("blockllm:0.8"),
     plain("adamw"),
     plain("galore:4"),
@@ -59,6 +59,7 @@ pub const KINDS: [Kind; 17] = [
     plain("epsilon-greedy:0.8"),
     plain("lisa"),
     plain("galore:4+svd=randomized"),
+    plain("apollo-mini"),
     plain("blockllm:0.8+moments=carried-over+refresh=each-step"),
     plain("blockllm-sgd:0.8+ramp=5"),
     in_bf16("blockllm:0.8+half=stochastic"),

@@ -50,7 +50,7 @@ fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for method in ["adamw", "blockllm:0.9", "lora:4", "galore:8"] {
+    for method in ["adamw", "blockllm:0.9", "lora:4", "galore:8", "apollo-mini"] {
         let expected = bits(method, 1);
         assert_ne!(expected[0], expected[3], "{method}: nothing was learned");
         for threads in [2, 3] {

@@ -12,7 +12,14 @@ const TOLERANCE: f64 = 1e-3;
 fn every_kind_of_method_trains_on_wgpu_as_on_flex_and_measures_the_pool() {
     let batches = [padded(&[9, 12, 5], 12, 1), padded(&[12, 7, 11], 12, 5)];
     let config = constant(4, 1e-3);
-    for method in ["adamw", "blockllm:0.5", "badam", "lora:2", "galore:4"] {
+    for method in [
+        "adamw",
+        "blockllm:0.5",
+        "badam",
+        "lora:2",
+        "galore:4",
+        "apollo-mini",
+    ] {
         let run =
             |device: &Device| train_tiny_on(device, &LanguageModeling::default(), method, &config, &batches);
         let (_, on_flex) = run(&Device::flex());

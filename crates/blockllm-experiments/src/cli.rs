@@ -51,7 +51,7 @@ pub struct Cli {
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
     /// What to compare, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: adamw; blockllm:0.95 or another policy with its sparsity;
-    /// lora:8 or galore:64 with its rank; badam:1 or lisa:2 with its number of layers; the settings are listed below
+    /// lora:8 or galore:64 with its rank; apollo-mini; badam:1 or lisa:2 with its number of layers; the settings are listed below
     #[arg(long, value_delimiter = ',', value_parser = Method::parse, value_name = "LIST")]
     pub methods: Vec<Method>,
     /// How many seeds each method is run with [default: 1, at the paper's scale 3]

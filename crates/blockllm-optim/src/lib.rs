@@ -27,12 +27,12 @@ mod block_optimizer;
 mod choices;
 mod config;
 mod error;
-mod galore;
 mod grad_norm;
 mod groups;
 mod inactive;
 mod layouts;
 mod lora;
+mod low_rank;
 mod mask;
 mod moments;
 mod parameters;
@@ -58,11 +58,14 @@ pub use choices::{
 };
 pub use config::BlockOptimizerConfig;
 pub use error::OptimError;
-pub use galore::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Projection, Sketch, SvdMethod, leading_basis};
 pub use grad_norm::gradient_norm;
 pub use groups::{Decay, Groups, ParameterGroup};
 pub use inactive::{Direction, InactiveRule};
 pub use lora::LoraConfig;
+pub use low_rank::{
+    ApolloConfig, GaLoreAdam, GaLoreConfig, LowRankConfig, LowRankOptimizer, Projection, Sketch, SvdMethod,
+    leading_basis,
+};
 pub use mask::{EntryScore, MaskScore, MaskUnit, ScoreContext};
 pub use moments::MomentPrecision;
 pub use parameters::{Parameter, parameters, set_trainable};

@@ -39,7 +39,7 @@ pub use interrupt::Interrupt;
 pub use language_modeling::{LanguageModeling, TextBatches};
 pub use memory::{CountingAllocator, MemoryMeter, MemoryReport};
 pub use method::{
-    Algorithm, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, Method, Methods, NamedMethod,
+    Algorithm, ApolloMethod, BlockMethod, FineTuning, GaLoreMethod, LoraMethod, Method, Methods, NamedMethod,
     PolicySettings, TrainingMethod,
 };
 pub use objective::{BatchSource, Objective};

@@ -1,6 +1,6 @@
 //! The trait that all optimizers share: whatever implements it is trained, saved, metered and compared.
 mod block;
-mod galore;
+mod low_rank;
 
 use crate::TrainError;
 use blockllm_optim::{GradientsParams, OptimizerRecord, Parameter, SelectionEvent, Step, TakeGradients};

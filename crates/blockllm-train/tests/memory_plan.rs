@@ -20,7 +20,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 /// The allocator counts the whole process: only one run at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "adamw",
     "blockllm:0.5+probes=0",
     "blockllm:0.95+probes=0",
@@ -31,6 +31,7 @@ const METHODS: [&str; 12] = [
     "official-compat:0.9+state=int8",
     "lora:8",
     "galore:8+svd=randomized",
+    "apollo-mini",
     "badam:1",
     "lisa:2",
 ];

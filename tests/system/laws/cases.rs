@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const NAMES: [(&str, f64); 31] = [
+const NAMES: [(&str, f64); 32] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
@@ -79,6 +79,7 @@ const NAMES: [(&str, f64); 31] = [
     ("lora:4", 3e-2),
     ("galore:4", 3e-2),
     ("galore:4+svd=randomized", 3e-2),
+    ("apollo-mini", 1e-2),
     ("badam:1", 1e-2),
     ("lisa:1", 1e-2),
 ];

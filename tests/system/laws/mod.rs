@@ -69,7 +69,7 @@ fn what_is_learned_of_another_batch_does_not_pass_the_law() {
 #[test]
 fn the_table_has_every_method_that_the_command_line_knows() {
     let names: Vec<String> = cases().iter().map(|case| case.name.clone()).collect();
-    let baselines = ["adamw", "lora", "galore", "badam", "lisa"];
+    let baselines = ["adamw", "lora", "galore", "apollo-mini", "badam", "lisa"];
     for name in blockllm::policy::PolicyConfig::names().iter().chain(&baselines) {
         let is_row = |row: &String| row == name || row.starts_with(&format!("{name}:"));
         assert!(names.iter().any(is_row), "{name} is in no row");

@@ -238,7 +238,7 @@ fn run(case: &Case, method: &Method, learning_rate: f64, device: &Device) -> Num
 fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
     let mut method = case.method.clone();
     let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() else {
-        return Instead("its own reference: peft, galore-torch");
+        return Instead("its own reference: peft, galore-torch, a rendering");
     };
     let text = case.name.split([':', '+']).next().unwrap_or_default();
     let everything = match text {

@@ -17,13 +17,14 @@ const ROUNDS: usize = 40;
 const KILLS: u64 = 3;
 /// Runs that may be complete before their first kill, in a round.
 const TRIES: usize = 20;
-const METHODS: [(&str, &str); 7] = [
+const METHODS: [(&str, &str); 8] = [
     ("blockllm:0.9+state=int8", "blockllm-0.9-state-int8-0"),
     ("adamw", "adamw-0"),
     ("blockllm:0.9", "blockllm-0.9-0"),
     ("blockllm-sgd:0.9", "blockllm-sgd-0.9-0"),
     ("lora:2", "lora-2-0"),
     ("galore:4", "galore-4-0"),
+    ("apollo-mini", "apollo-mini-0"),
     ("badam:1", "badam-1-0"),
 ];
 

@@ -11,9 +11,10 @@ use blockllm_train::{Method, WeightType};
 use std::fmt::Write as _;
 
 /// The methods of the table over all.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "adamw",
     "galore:128+svd=randomized",
+    "apollo-mini",
     "lora:8",
     "badam:1",
     "lisa:2",

@@ -1,5 +1,5 @@
 //! What the entries of a selection are ranked by when a mask is made.
-use crate::galore::{Sketch, SvdMethod, leading_basis};
+use crate::low_rank::{Sketch, SvdMethod, leading_basis};
 use crate::precision::in_f32;
 use crate::{OptimError, Parameter};
 use burn::tensor::Tensor;

@@ -1,12 +1,12 @@
 //! Wrong use of GaLore is told, with the value, the limit and the path.
 use crate::common::{Mlp, batch, reference};
 use crate::galore_parity::settings;
-use blockllm_optim::{GaLoreConfig, GaLoreOptimizer, GradientsParams};
+use blockllm_optim::{GaLoreConfig, GradientsParams, LowRankOptimizer};
 use burn::tensor::Device;
 
 fn refusal(config: GaLoreConfig) -> String {
     let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
-    GaLoreOptimizer::new(&model, config).unwrap_err().to_string()
+    LowRankOptimizer::new(&model, config).unwrap_err().to_string()
 }
 
 fn assert_told(error: &str, parts: &[&str]) {
@@ -59,7 +59,7 @@ fn a_pattern_that_matches_no_matrix_shows_what_paths_look_like() {
 #[test]
 fn a_missing_gradient_names_the_parameter() {
     let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
-    let mut optimizer = GaLoreOptimizer::new(&model, settings("std").0).unwrap();
+    let mut optimizer = LowRankOptimizer::new(&model, settings("std").0).unwrap();
     let error = optimizer.step(model, GradientsParams::new(), 1e-2).unwrap_err();
     assert_told(
         &error.to_string(),
@@ -71,7 +71,7 @@ fn a_missing_gradient_names_the_parameter() {
 fn gradients_that_are_not_finite_are_an_error_before_the_svd() {
     let device = Device::flex().autodiff();
     let model = Mlp::from_reference(&reference(), &device);
-    let mut optimizer = GaLoreOptimizer::new(&model, settings("std").0).unwrap();
+    let mut optimizer = LowRankOptimizer::new(&model, settings("std").0).unwrap();
     let (x, y) = batch(&reference(), 0, &device);
     let model = optimizer.prepare(model, |_| unreachable!()).unwrap();
     let loss = model.loss(x, y.mul_scalar(f32::INFINITY));
@@ -86,11 +86,11 @@ fn a_module_whose_targets_are_frozen_is_refused() {
     use burn::module::Module;
     let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
     let frozen = model.clone().no_grad();
-    let error = GaLoreOptimizer::new(&frozen, settings("std").0).unwrap_err();
+    let error = LowRankOptimizer::new(&frozen, settings("std").0).unwrap_err();
     assert_told(&error.to_string(), &["frozen", "unfreeze"]);
     let mut half = model;
     half.tall = half.tall.no_grad();
-    let error = GaLoreOptimizer::new(&half, settings("std").0.with_targets(["tall"])).unwrap_err();
+    let error = LowRankOptimizer::new(&half, settings("std").0.with_targets(["tall"])).unwrap_err();
     assert_told(&error.to_string(), &["`targets`", "tall", "unfreeze"]);
 }
 
@@ -98,12 +98,12 @@ fn a_module_whose_targets_are_frozen_is_refused() {
 fn a_record_of_other_settings_is_refused_by_name() {
     let device = Device::flex().autodiff();
     let model = Mlp::from_reference(&reference(), &device);
-    let record = GaLoreOptimizer::new(&model, settings("std").0).unwrap().record();
+    let record = LowRankOptimizer::new(&model, settings("std").0).unwrap().record();
     let gap = settings("std").0.with_update_proj_gap(7);
-    let mut other = GaLoreOptimizer::new(&model, gap).unwrap();
+    let mut other = LowRankOptimizer::new(&model, gap).unwrap();
     let error = other.restore(record.clone(), &device).unwrap_err();
     assert_told(&error.to_string(), &["update_proj_gap"]);
-    let mut other = GaLoreOptimizer::new(&model, settings("left").0).unwrap();
+    let mut other = LowRankOptimizer::new(&model, settings("left").0).unwrap();
     let error = other.restore(record, &device).unwrap_err();
     assert_told(&error.to_string(), &["projection", "left"]);
 }

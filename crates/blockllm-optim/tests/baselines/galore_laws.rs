@@ -1,7 +1,7 @@
 //! What every method promises, for GaLore: exact accounting, frozen weights, checkpointing, clipping.
 use crate::common::{Mlp, batch, devices, max_error, reference};
 use crate::galore_parity::{settings, train};
-use blockllm_optim::{GaLoreConfig, GaLoreOptimizer, GradientsParams};
+use blockllm_optim::{GaLoreConfig, GradientsParams, LowRankOptimizer};
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 
@@ -30,7 +30,7 @@ fn state_bytes_equal_the_estimate_and_the_formula() {
 #[test]
 fn every_weight_is_trained_and_the_targets_are_projected() {
     let model = Mlp::from_reference(&reference(), &Device::flex().autodiff());
-    let optimizer = GaLoreOptimizer::new(&model, settings("std").0).unwrap();
+    let optimizer = LowRankOptimizer::new(&model, settings("std").0).unwrap();
     assert_eq!(
         optimizer.projected_parameters(),
         ["tall.weight", "square.weight", "wide.weight"]
@@ -53,7 +53,7 @@ fn a_frozen_parameter_keeps_its_bits() {
         let before = model.weights();
         let mut model = model.freeze_group(ParamGroup::from_path("wide.weight"));
         let config = settings("std").0.with_targets(["tall", "square"]);
-        let mut optimizer = GaLoreOptimizer::new(&model, config).unwrap();
+        let mut optimizer = LowRankOptimizer::new(&model, config).unwrap();
         let (x, y) = batch(&reference, 0, &device);
         for _ in 0..2 {
             model = optimizer.prepare(model, |_| unreachable!()).unwrap();
@@ -89,7 +89,7 @@ fn clipping_scales_the_gradients_before_they_are_projected() {
         let before = model.weights()["tall.weight"].clone();
         let mut config = settings("std").0.with_max_grad_norm(max_grad_norm);
         config.adam.epsilon = 1e3;
-        let mut optimizer = GaLoreOptimizer::new(&model, config).unwrap();
+        let mut optimizer = LowRankOptimizer::new(&model, config).unwrap();
         let (x, y) = batch(&reference, 0, &device);
         let model = optimizer.prepare(model, |_| unreachable!()).unwrap();
         let gradients = GradientsParams::from_grads(model.loss(x, y).backward(), &model);

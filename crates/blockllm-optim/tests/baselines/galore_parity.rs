@@ -1,7 +1,7 @@
 //! GaLore against galore-torch, step by step; numbers made by `tests/fixtures/galore_reference.py`.
 use crate::common::{Mlp, Tensors, batch, devices, max_error, reference};
 use blockllm_optim::{
-    GaLoreAdam, GaLoreConfig, GaLoreOptimizer, GradientsParams, Groups, Projection, SvdMethod,
+    GaLoreAdam, GaLoreConfig, GradientsParams, Groups, LowRankOptimizer, Projection, SvdMethod,
 };
 use burn::tensor::Device;
 
@@ -39,10 +39,10 @@ pub fn train(
     config: GaLoreConfig,
     learning_rate: f64,
     device: &Device,
-    mut after: impl FnMut(usize, &Mlp, &GaLoreOptimizer),
+    mut after: impl FnMut(usize, &Mlp, &LowRankOptimizer),
 ) -> Vec<f32> {
     let mut model = Mlp::from_reference(reference, device);
-    let mut optimizer = GaLoreOptimizer::new(&model, config).unwrap();
+    let mut optimizer = LowRankOptimizer::new(&model, config).unwrap();
     let mut losses = Vec::new();
     for step in 0..STEPS {
         let (x, y) = batch(reference, step, device);

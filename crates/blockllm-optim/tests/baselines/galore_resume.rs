@@ -1,13 +1,16 @@
-//! A GaLore run that stops and goes on is the run that never stopped.
+//! A run of GaLore or APOLLO that stops and goes on is the run that never stopped.
+use crate::apollo;
 use crate::common::{Mlp, Tensors, batch, devices, reference};
 use crate::galore_parity::settings;
-use blockllm_optim::{GaLoreConfig, GaLoreOptimizer, GradientsParams, OptimizerRecord, SvdMethod};
+use blockllm_optim::{
+    ApolloConfig, GaLoreConfig, GradientsParams, LowRankConfig, LowRankOptimizer, OptimizerRecord, SvdMethod,
+};
 use burn::tensor::Device;
 use std::ops::Range;
 
 fn train(
     mut model: Mlp,
-    optimizer: &mut GaLoreOptimizer,
+    optimizer: &mut LowRankOptimizer,
     reference: &Tensors,
     steps: Range<usize>,
     device: &Device,
@@ -26,12 +29,20 @@ fn a_resumed_run_has_the_bits_of_one_that_never_stopped() {
     let reference = reference();
     for (backend, device) in devices() {
         let device = device.autodiff();
-        for svd in [SvdMethod::Exact, SvdMethod::randomized()] {
-            let config = settings("std").0.with_svd(svd);
+        let galore = |svd| LowRankConfig::from(settings("std").0.with_svd(svd));
+        let apollo = ApolloConfig {
+            update_proj_gap: 12,
+            ..apollo::settings()
+        };
+        for config in [
+            galore(SvdMethod::Exact),
+            galore(SvdMethod::randomized()),
+            apollo.into(),
+        ] {
             // Before the first step, within a subspace, and right before a refresh.
             for stop in [0, 7, 12] {
                 let model = Mlp::from_reference(&reference, &device);
-                let mut optimizer = GaLoreOptimizer::new(&model, config.clone()).unwrap();
+                let mut optimizer = LowRankOptimizer::new(&model, config.clone()).unwrap();
                 let model = train(model, &mut optimizer, &reference, 0..stop, &device);
                 let record = optimizer.record();
                 let meta = serde_json::to_string(&record.meta).unwrap();
@@ -39,7 +50,7 @@ fn a_resumed_run_has_the_bits_of_one_that_never_stopped() {
                     meta: serde_json::from_str(&meta).unwrap(),
                     ..record
                 };
-                let mut resumed = GaLoreOptimizer::new(&model, config.clone()).unwrap();
+                let mut resumed = LowRankOptimizer::new(&model, config.clone()).unwrap();
                 resumed.restore(record, &device).unwrap();
                 assert_eq!(resumed.state_bytes(), optimizer.state_bytes());
                 let through = train(model.clone(), &mut optimizer, &reference, stop..15, &device);
@@ -47,7 +58,7 @@ fn a_resumed_run_has_the_bits_of_one_that_never_stopped() {
                 assert_eq!(
                     again.weights(),
                     through.weights(),
-                    "{backend}, {svd:?}, stopped at {stop}"
+                    "{backend}, {config:?}, stopped at {stop}"
                 );
             }
         }
@@ -59,13 +70,13 @@ fn a_record_of_another_run_is_refused() {
     let reference = reference();
     let device = Device::flex().autodiff();
     let model = Mlp::from_reference(&reference, &device);
-    let optimizer = |config| GaLoreOptimizer::new(&model, config).unwrap();
+    let optimizer = |config| LowRankOptimizer::new(&model, config).unwrap();
     let (config, _) = settings("std");
     let mut first = optimizer(config.clone());
     train(model.clone(), &mut first, &reference, 0..1, &device);
     let record = || first.record();
     let refusal =
-        |mut other: GaLoreOptimizer, record| other.restore(record, &device).unwrap_err().to_string();
+        |mut other: LowRankOptimizer, record| other.restore(record, &device).unwrap_err().to_string();
 
     let other_rank = GaLoreConfig {
         rank: 4,

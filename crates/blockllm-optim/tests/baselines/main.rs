@@ -1,6 +1,7 @@
-//! The baselines against their references and against what they promise: GaLore and LoRA.
+//! The baselines against their references and against what they promise: GaLore, APOLLO and LoRA.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod apollo;
 mod common;
 mod galore_errors;
 mod galore_laws;

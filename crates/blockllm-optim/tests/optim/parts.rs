@@ -2,8 +2,8 @@
 use crate::clipping::gradients_of;
 use crate::common::{NEVER, Run, Toy, batch, blockllm, devices, weights};
 use blockllm_optim::{
-    BlockOptimizerConfig, GaLoreConfig, GaLoreOptimizer, GradientsParams, InactiveRule, MaskRefresh,
-    MaskScope, Measured, OptimError, Reach, SvdMethod, parameters,
+    ApolloConfig, BlockOptimizerConfig, GaLoreConfig, GradientsParams, InactiveRule, LowRankConfig,
+    LowRankOptimizer, MaskRefresh, MaskScope, Measured, OptimError, Reach, SvdMethod, parameters,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -126,19 +126,25 @@ fn masks_of_each_parameter_alone_wait_for_nothing_and_have_the_same_bits() {
 }
 
 #[test]
-fn galore_takes_parts_too() {
+fn methods_with_subspaces_take_parts_too() {
     for (name, device) in devices() {
         for clip in [None, Some(0.1)] {
-            let config = GaLoreConfig {
+            let targets = vec!["fc1".into()];
+            let galore = GaLoreConfig {
                 svd: SvdMethod::randomized(),
                 max_grad_norm: clip,
-                targets: vec!["fc1".into()],
+                targets: targets.clone(),
                 ..GaLoreConfig::new(2)
             };
+            let apollo = ApolloConfig {
+                max_grad_norm: clip,
+                targets,
+                ..ApolloConfig::default()
+            };
             let start = Toy::new(&device);
-            let [whole, in_parts] = [false, true].map(|split| {
+            let trained = |config: &LowRankConfig, split| {
                 let mut model = start.clone();
-                let mut optimizer = GaLoreOptimizer::new(&model, config.clone()).unwrap();
+                let mut optimizer = LowRankOptimizer::new(&model, config.clone()).unwrap();
                 for step in 0..3 {
                     model = optimizer.unfreeze(model);
                     let loss = model.loss(&batch(step), &device);
@@ -155,8 +161,11 @@ fn galore_takes_parts_too() {
                     model = optimizer.step(model, rest, 1e-2).unwrap().model;
                 }
                 weights(&model)
-            });
-            assert_eq!(whole, in_parts, "{name} {clip:?}");
+            };
+            for config in [galore.into(), apollo.into()] {
+                let [whole, in_parts] = [false, true].map(|split| trained(&config, split));
+                assert_eq!(whole, in_parts, "{name} {clip:?} {config:?}");
+            }
         }
     }
 }

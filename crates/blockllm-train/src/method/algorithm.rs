@@ -175,6 +175,7 @@ mod tests {
             ("lisa:2+always=pooler", "blocks"),
             ("lora:4+alpha=2.5", "lora"),
             ("galore:4+svd=randomized", "galore"),
+            ("apollo-mini:2+scale=64", "apollo-mini"),
         ] {
             let method = Method::parse(text).unwrap();
             let written = serde_json::to_string(&method).unwrap();

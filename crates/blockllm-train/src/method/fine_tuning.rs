@@ -5,7 +5,7 @@
 pub struct FineTuning {
     /// What was drawn afresh: every method trains it at every step.
     pub fresh: Vec<String>,
-    /// The matrices that LoRA adapts and `GaLore` projects.
+    /// The matrices that LoRA adapts and `GaLore` and APOLLO project.
     pub matrices: Vec<String>,
     /// The embeddings, which LISA trains in any case.
     pub embeddings: Vec<String>,

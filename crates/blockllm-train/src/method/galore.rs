@@ -1,20 +1,17 @@
 //! `GaLore` (arXiv 2403.03507): everything is trained, the moments of the large matrices in a low-rank subspace.
 use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
+use super::low_rank;
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
-use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme, StatePlace};
+use crate::memory::plan::{ParameterState, PlannedParameter, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
-use blockllm_optim::{GaLoreAdam, GaLoreConfig, GaLoreOptimizer, Groups, SvdMethod};
-use blockllm_policy::path_matches;
+use blockllm_optim::{GaLoreConfig, Groups, LowRankOptimizer, SvdMethod};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
 /// Steps between projections when fine-tuning, and the factor of projected updates: those of its GLUE runs.
 const FINE_TUNING_GAP: u64 = 500;
 const FINE_TUNING_SCALE: f64 = 4.0;
-
-/// Bytes of one f32.
-const WORD: u64 = 4;
 
 /// `GaLore` on the matrices of attention and MLP, `AdamW` on the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,10 +51,7 @@ impl GaLoreMethod {
             scale: self.scale,
             targets: self.targets.clone(),
             svd: self.svd,
-            adam: GaLoreAdam {
-                weight_decay: f64::from(config.weight_decay),
-                ..GaLoreAdam::default()
-            },
+            adam: low_rank::adam(config),
             groups: self.groups,
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
@@ -122,7 +116,7 @@ impl TrainingMethod for GaLoreMethod {
         module: &M,
         config: &TrainConfig,
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
-        Ok(Box::new(GaLoreOptimizer::new(module, self.config(config))?))
+        Ok(Box::new(LowRankOptimizer::new(module, self.config(config))?))
     }
 
     /// Scale 4 and a new projection every 500 steps, as in its runs on GLUE.
@@ -146,22 +140,7 @@ impl TrainingMethod for GaLoreMethod {
 
     /// A basis and moments in its subspace, or moments over all entries.
     fn planned_state(&self, parameter: &PlannedParameter, _: u64, _: StatePlace) -> ParameterState {
-        let is_target = self
-            .targets
-            .iter()
-            .any(|pattern| path_matches(pattern, &parameter.path));
-        let entries = parameter.entries;
-        let (moments, update) = match *parameter.shape {
-            [rows, columns] if is_target => {
-                let (side, other) = (rows.min(columns) as u64, rows.max(columns) as u64);
-                let rank = self.rank as u64;
-                ((side * rank + 2 * rank * other) * WORD, entries * WORD)
-            }
-            _ => (2 * entries * WORD, 2 * entries * WORD),
-        };
-        ParameterState::default()
-            .with(Part::Moments, moments)
-            .with_update(update)
+        low_rank::planned_state(parameter, &self.targets, self.rank, 0)
     }
 
     fn waits_for_all(&self, _: &Scheme, is_first: bool) -> bool {

@@ -6,7 +6,7 @@ use super::blockllm_sgd::BlockLlmSgd;
 use super::hands::Hands;
 use super::lisa::Lisa;
 use super::scale::Scale;
-use super::{BlockMethod, GaLoreMethod, LoraMethod, Method, TrainingMethod, setting};
+use super::{ApolloMethod, BlockMethod, GaLoreMethod, LoraMethod, Method, TrainingMethod, setting};
 use crate::TrainError;
 use burn::module::Module;
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub(super) fn built_in(visitor: &mut impl RoomVisitor) {
     visitor.room::<AdamW>();
     visitor.room::<LoraMethod>();
     visitor.room::<GaLoreMethod>();
+    visitor.room::<ApolloMethod>();
     visitor.room::<BAdam>();
     visitor.room::<Lisa>();
     visitor.room::<Scale>();

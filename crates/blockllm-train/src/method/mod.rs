@@ -1,9 +1,10 @@
-//! Training methods, a room each: blocks of parameters by a policy, LoRA adapters, `GaLore`; presets such as dense `AdamW`.
+//! Training methods, a room each: blocks of parameters by a policy, LoRA adapters, `GaLore`, APOLLO-Mini; presets such as dense `AdamW`.
 //!
 //! A room is a [`TrainingMethod`]: settings with the table that they are read by, the optimizer, what fine-tuning changes,
 //! the memory plan, learning rates. A new one of ours is a file here and a line in `list`; one of your own needs no line.
 mod adamw;
 mod algorithm;
+mod apollo;
 mod badam;
 mod blockllm_sgd;
 mod blocks;
@@ -14,6 +15,7 @@ mod hands;
 mod lisa;
 mod list;
 mod lora;
+mod low_rank;
 mod parse;
 mod run_settings;
 mod scale;
@@ -21,6 +23,7 @@ mod setting;
 mod training_method;
 
 pub use algorithm::Algorithm;
+pub use apollo::ApolloMethod;
 pub use blocks::{BlockMethod, PolicySettings};
 pub use fine_tuning::FineTuning;
 pub use galore::GaLoreMethod;

@@ -4,7 +4,7 @@ use crate::TrainError;
 
 impl Methods {
     /// Parses `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: `adamw`, a policy with its sparsity (`blockllm:0.95`),
-    /// `lora` or `galore` with its rank (`lora:8`), `badam` or `lisa` with a number of layers, or a method of the program's
+    /// `lora`, `galore` or `apollo-mini` with its rank (`lora:8`), `badam` or `lisa` with a number of layers, or a method of the program's
     /// own; then settings of its own, such as `blockllm:0.95+norm=grad+rule=lion`.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ mod tests {
         for (text, expected) in [
             (
                 "blokllm",
-                "there are adamw, lora, galore, badam, lisa, scale, blockllm-sgd, blockllm",
+                "there are adamw, lora, galore, apollo-mini, badam, lisa, scale, blockllm-sgd, blockllm",
             ),
             ("blockllm:1.0", "outside [0, 1)"),
             ("blockllm:half", "`half` is not a number"),

@@ -10,7 +10,7 @@ pub enum Part {
     Weights,
     /// Gradients of parameters.
     Gradients,
-    /// Moments of the optimizer, and GaLore's bases.
+    /// Moments of the optimizer, and the bases of GaLore and APOLLO.
     Moments,
     /// Which entries the moments belong to, where that is not all of them.
     Indices,

@@ -1,11 +1,38 @@
 //! The leading left singular vectors of a matrix, exactly or by a randomized range finder.
-use super::config::SvdMethod;
 use super::range_finder::{Sketch, randomized_basis};
 use burn::linalg::svd;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// LAPACK allows 6 sweeps per singular value on average; this bounds the worst one.
 const MAX_SWEEPS: usize = 100;
+
+/// How the leading singular vectors of a gradient are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SvdMethod {
+    /// A whole SVD by burn-linalg, on the host: each projected gradient is read back once per refresh.
+    #[default]
+    Exact,
+    /// A randomized range finder (Halko et al., arXiv 0909.4061, algorithms 4.4 and 5.1): matrix products and
+    /// Gram-Schmidt on the device, nothing is read back.
+    Randomized {
+        /// Sketched directions beyond the rank.
+        oversampling: usize,
+        /// Multiplications of the sketch with `G G^T`.
+        power_iterations: usize,
+    },
+}
+
+impl SvdMethod {
+    /// The randomized range finder with 8 directions beyond the rank and 2 power iterations.
+    pub fn randomized() -> Self {
+        Self::Randomized {
+            oversampling: 8,
+            power_iterations: 2,
+        }
+    }
+}
 
 /// An orthonormal basis of the leading `rank` left singular directions of `matrix`, most important first.
 ///

@@ -1,5 +1,5 @@
-//! One GaLore step over a module, parameter by parameter, in place.
-use super::config::{GaLoreConfig, SvdMethod};
+//! One step over a module, parameter by parameter, in place.
+use super::config::LowRankConfig;
 use super::parameter_state::ParameterState;
 use super::range_finder::Sketch;
 use crate::Parameter;
@@ -10,9 +10,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use std::collections::BTreeMap;
 
-/// Applies GaLore to every parameter that has state.
+/// Updates every parameter that has state.
 pub(crate) struct Updater<'a> {
-    pub config: &'a GaLoreConfig,
+    pub config: &'a LowRankConfig,
     pub learning_rate: f64,
     /// The step being made, from 1.
     pub step: u64,
@@ -25,16 +25,13 @@ pub(crate) struct Updater<'a> {
 }
 
 impl Updater<'_> {
-    /// How the subspace of the parameter at `position` is found, if it is found anew in this step.
-    fn refresh(&self, position: usize) -> Option<(SvdMethod, Sketch)> {
+    /// The random numbers for the subspace of the parameter at `position`, if it is found anew in this step.
+    fn refresh(&self, position: usize) -> Option<Sketch> {
         let done = self.step - 1;
         let gap = self.config.update_proj_gap;
-        done.is_multiple_of(gap).then(|| {
-            let sketch = Sketch {
-                seed: self.config.seed,
-                stream: ((position as u64) << 32) | (done / gap),
-            };
-            (self.config.svd, sketch)
+        done.is_multiple_of(gap).then(|| Sketch {
+            seed: self.config.seed,
+            stream: ((position as u64) << 32) | (done / gap),
         })
     }
 }
@@ -64,14 +61,14 @@ impl ModuleMapper for Updater<'_> {
         if let Some(clip) = &self.clip {
             gradient = gradient * clip.clone();
         }
-        let rule = &self.config.adam;
-        let direction = state.direction(gradient, rule, self.config.scale, refresh);
+        let adam = &self.config.adam;
+        let direction = state.direction(gradient, self.config, refresh);
         let parameter = &self.parameters[position];
         let learning_rate = self.learning_rate * self.config.groups.multiplier(parameter);
-        let step_size = rule.step_size(learning_rate, self.step);
+        let step_size = adam.step_size(learning_rate, self.step);
         let mut weight = in_f32(weight.reshape([numel])) - direction.mul_scalar(step_size);
-        if rule.weight_decay > 0.0 && self.config.groups.decays(parameter) {
-            let decay = weight.clone().mul_scalar(learning_rate * rule.weight_decay);
+        if adam.weight_decay > 0.0 && self.config.groups.decays(parameter) {
+            let decay = weight.clone().mul_scalar(learning_rate * adam.weight_decay);
             weight = weight - decay;
         }
         let weight = cast_to(weight, dtype).reshape(shape);

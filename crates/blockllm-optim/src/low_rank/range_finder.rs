@@ -87,7 +87,7 @@ fn unit(vector: Tensor<2>) -> Tensor<2> {
 
 impl Sketch {
     /// Standard normal numbers by Box and Muller (1958), drawn on the host.
-    fn gaussian(self, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    pub(crate) fn gaussian(self, shape: [usize; 2], device: &Device) -> Tensor<2> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(self.stream);
         let count = shape[0] * shape[1];

@@ -1,7 +1,4 @@
 //! The subspace of one matrix, and the way into it and back (GaLore, equation 8).
-use super::config::SvdMethod;
-use super::range_finder::Sketch;
-use super::svd::leading_basis;
 use burn::tensor::Tensor;
 
 /// Projects one dimension of a matrix's gradient to `r` directions.
@@ -10,7 +7,7 @@ pub(crate) struct Projector {
     /// The dimension that is projected, in burn's layout.
     dim: usize,
     rank: usize,
-    /// Orthonormal columns, `[side, r]`; none before the first refresh.
+    /// A direction in each column, `[side, r]`; none before the first refresh.
     pub basis: Option<Tensor<2>>,
 }
 
@@ -23,14 +20,14 @@ impl Projector {
         }
     }
 
-    /// Takes the leading singular vectors of `gradient` (`[d0, d1]`) as the basis.
-    pub fn refresh(&mut self, gradient: Tensor<2>, method: SvdMethod, sketch: Sketch) {
+    /// Takes what `basis_of` makes of `gradient` (`[d0, d1]`) with its projected side first, and of the rank.
+    pub fn refresh(&mut self, gradient: Tensor<2>, basis_of: impl FnOnce(Tensor<2>, usize) -> Tensor<2>) {
         let matrix = if self.dim == 0 {
             gradient
         } else {
             gradient.transpose()
         };
-        self.basis = Some(leading_basis(matrix, self.rank, method, sketch));
+        self.basis = Some(basis_of(matrix, self.rank));
     }
 
     /// `[d0, d1]` to `[r, d1]` or `[d0, r]`.

@@ -1,5 +1,6 @@
-//! What `GaLore` remembers across a resume: moments, bases, and the number of steps.
-use super::GaLoreOptimizer;
+//! What the optimizer remembers across a resume: moments, bases, norms of updates, and the number of steps.
+use super::LowRankOptimizer;
+use super::rule::Rule;
 use crate::parts::Parts;
 use crate::record::{check_parameters, check_settings, infos, mismatch};
 use crate::{OptimError, OptimizerRecord};
@@ -16,10 +17,12 @@ struct Meta {
     /// What bases and moments depend on; absent in records of earlier versions.
     #[serde(default)]
     settings: Option<serde_json::Value>,
-    galore_steps: u64,
+    /// Called after `GaLore` in records of earlier versions.
+    #[serde(alias = "galore_steps")]
+    low_rank_steps: u64,
 }
 
-impl GaLoreOptimizer {
+impl LowRankOptimizer {
     /// Everything that [`restore`](Self::restore) needs.
     pub fn record(&self) -> OptimizerRecord {
         let mut tensors = BTreeMap::new();
@@ -30,7 +33,7 @@ impl GaLoreOptimizer {
             parameters: infos(&self.parameters),
             rank: self.config.rank,
             settings: Some(self.settings()),
-            galore_steps: self.steps,
+            low_rank_steps: self.steps,
         };
         OptimizerRecord::new(&meta, tensors)
     }
@@ -41,7 +44,7 @@ impl GaLoreOptimizer {
     /// Names what differs when the record is of another model, rank or setting that the state depends on; nothing has
     /// changed then.
     pub fn restore(&mut self, mut record: OptimizerRecord, device: &Device) -> Result<(), OptimError> {
-        let meta: Meta = record.meta("GaLore's")?;
+        let meta: Meta = record.meta("GaLore's or APOLLO's")?;
         check_parameters(&self.parameters, &meta.parameters)?;
         if meta.rank != self.config.rank {
             return Err(mismatch("rank", &meta.rank.to_string(), &self.config.rank));
@@ -50,7 +53,7 @@ impl GaLoreOptimizer {
             check_settings(settings, &self.settings())?;
         }
         let device = device.clone().without_autodiff();
-        if meta.galore_steps > 0 {
+        if meta.low_rank_steps > 0 {
             let mut states = self.states.clone();
             for (param, state) in &mut states {
                 state.restore(&format!("state.{param}"), &mut record, &device)?;
@@ -58,18 +61,22 @@ impl GaLoreOptimizer {
             self.states = states;
         }
         self.parts = Parts::default();
-        self.steps = meta.galore_steps;
+        self.steps = meta.low_rank_steps;
         Ok(())
     }
 
     /// The settings that bases and moments depend on: under others they would mean something else.
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut settings = serde_json::json!({
             "update_proj_gap": self.config.update_proj_gap,
             "projection": self.config.projection,
-            "svd": self.config.svd,
             "targets": self.config.targets,
             "adam": self.config.adam,
-        })
+        });
+        match self.config.rule {
+            Rule::GaLore { svd, .. } => settings["svd"] = serde_json::json!(svd),
+            Rule::Apollo { norm_growth, .. } => settings["norm_growth"] = norm_growth.into(),
+        }
+        settings
     }
 }

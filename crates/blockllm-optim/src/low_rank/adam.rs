@@ -1,6 +1,35 @@
-//! The moments of one parameter, in the subspace or in full.
-use super::config::GaLoreAdam;
+//! The family's Adam, and the moments of one parameter, in the subspace or in full.
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// Adam as galore-torch and `apollo_torch` have it: `w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)`, then
+/// `w -= lr decay w`.
+///
+/// `eps` is added before the bias correction, and the decay acts on the weight already updated: both differ from
+/// [`AdamW`](crate::AdamW).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GaLoreAdam {
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled decay, of projected and plain weights alike.
+    pub weight_decay: f64,
+}
+
+impl Default for GaLoreAdam {
+    fn default() -> Self {
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-6,
+            weight_decay: 0.0,
+        }
+    }
+}
 
 /// First and second moment, `[k]` each, in f32.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
-//! `GaLore`'s optimizer behind the trait: everything is trained at every step, and nothing is selected.
+//! The optimizer of `GaLore` and APOLLO behind the trait: everything is trained at every step, and nothing is selected.
 use super::{BackwardInParts, TrainingOptimizer};
 use crate::TrainError;
-use blockllm_optim::{GaLoreOptimizer, GradientsParams, OptimizerRecord, Parameter, Step};
+use blockllm_optim::{GradientsParams, LowRankOptimizer, OptimizerRecord, Parameter, Step};
 use blockllm_policy::Reason;
 use burn::module::Module;
 use burn::tensor::Device;
 
-impl<M: Module + 'static> TrainingOptimizer<M> for GaLoreOptimizer {
+impl<M: Module + 'static> TrainingOptimizer<M> for LowRankOptimizer {
     fn prepare_with(&mut self, module: M, _: &mut dyn FnMut(&M) -> GradientsParams) -> Result<M, TrainError> {
         Ok(self.unfreeze(module))
     }

@@ -1,5 +1,5 @@
-//! GaLore over any burn module, used as the block optimizer is.
-use super::config::{GaLoreConfig, SvdMethod};
+//! Training by way of subspaces over any burn module, used as the block optimizer is.
+use super::config::LowRankConfig;
 use super::parameter_state::ParameterState;
 use super::projector::Projector;
 use super::updater::Updater;
@@ -21,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// require gradients when the optimizer is made stay frozen.
 ///
 /// ```no_run
-/// use blockllm_optim::{GaLoreConfig, GaLoreOptimizer, GradientsParams};
+/// use blockllm_optim::{GaLoreConfig, GradientsParams, LowRankOptimizer};
 /// # use burn::{module::Module, tensor::Tensor};
 /// # fn train<M: Module>(mut model: M, loss_of: impl Fn(&M) -> Tensor<1>) -> Result<(), Box<dyn std::error::Error>> {
-/// let mut optimizer = GaLoreOptimizer::new(&model, GaLoreConfig::new(128))?;
+/// let mut optimizer = LowRankOptimizer::new(&model, GaLoreConfig::new(128))?;
 /// for _ in 0..100 {
 ///     model = optimizer.prepare(model, &loss_of)?;
 ///     let loss = loss_of(&model);
@@ -35,8 +35,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct GaLoreOptimizer {
-    pub(super) config: GaLoreConfig,
+pub struct LowRankOptimizer {
+    pub(super) config: LowRankConfig,
     pub(super) parameters: Vec<Parameter>,
     index: BTreeMap<ParamId, usize>,
     pub(super) states: BTreeMap<usize, ParameterState>,
@@ -47,13 +47,15 @@ pub struct GaLoreOptimizer {
     pub(super) steps: u64,
 }
 
-impl GaLoreOptimizer {
-    /// An optimizer for `module`.
+impl LowRankOptimizer {
+    /// An optimizer for `module`; `config` is a [`GaLoreConfig`](crate::GaLoreConfig) or an
+    /// [`ApolloConfig`](crate::ApolloConfig).
     ///
     /// # Errors
     /// When a setting is out of its range, a target pattern matches no matrix, or the rank is above the smaller side
     /// of a projected one.
-    pub fn new<M: Module>(module: &M, config: GaLoreConfig) -> Result<Self, OptimError> {
+    pub fn new<M: Module>(module: &M, config: impl Into<LowRankConfig>) -> Result<Self, OptimError> {
+        let config = config.into();
         config.validate()?;
         let parameters = distinct_parameters(module)?;
         let layouts = Layouts::of(module);
@@ -110,7 +112,7 @@ impl GaLoreOptimizer {
     /// [`step`](Self::step) then takes the last part, or none, and ends the step.
     ///
     /// Without a global clip a part is used and dropped at once, but for the steps that refresh by
-    /// [`SvdMethod::Exact`], which first look whether all are finite. Otherwise it waits for the end of the step.
+    /// [`SvdMethod::Exact`](crate::SvdMethod::Exact), which first look whether all are finite. Otherwise it waits for the end of the step.
     ///
     /// # Errors
     /// When a parameter's gradient is given twice; the module is lost then.
@@ -145,7 +147,7 @@ impl GaLoreOptimizer {
     /// Updates every trained parameter. `gradients` are averaged over the micro-batches if there are several; or what
     /// [`take`](Self::take) was not given yet of them.
     ///
-    /// Reads nothing back, but for the steps that refresh by [`SvdMethod::Exact`].
+    /// Reads nothing back, but for the steps that refresh by [`SvdMethod::Exact`](crate::SvdMethod::Exact).
     ///
     /// # Errors
     /// When no trained parameter has a gradient, or an exact refresh meets gradients that are not finite; the module
@@ -179,7 +181,7 @@ impl GaLoreOptimizer {
 
     /// Whether this step refreshes by a host SVD, which cannot end on numbers that are not finite.
     fn looks_for_finite(&self) -> bool {
-        self.config.svd == SvdMethod::Exact && self.steps.is_multiple_of(self.config.update_proj_gap)
+        self.config.rule.needs_finite() && self.steps.is_multiple_of(self.config.update_proj_gap)
     }
 
     /// Moves whatever has a gradient, as part of the step after those done.
@@ -205,7 +207,7 @@ impl GaLoreOptimizer {
         })
     }
 
-    /// Tells the loss of the step. GaLore never selects, so there is never a reason to.
+    /// Tells the loss of the step. Nothing is ever selected, so there is never a reason to.
     ///
     /// # Errors
     /// When the loss is NaN or infinite.
@@ -256,13 +258,13 @@ impl GaLoreOptimizer {
         self.trained_entries()
     }
 
-    /// Bytes of bases and moments held, counted from the tensors; 0 before the first step.
+    /// Bytes of bases, moments and norms of updates held, counted from the tensors; 0 before the first step.
     pub fn state_bytes(&self) -> u64 {
         self.states.values().map(ParameterState::bytes).sum()
     }
 
-    /// What [`state_bytes`](Self::state_bytes) should be: `4 (side r + 2 r other)` for a projected matrix, 8 bytes
-    /// per entry for the rest.
+    /// What [`state_bytes`](Self::state_bytes) should be: `4 (side r + 2 r other)` for a projected matrix, 4 more
+    /// where the growth of its updates is limited, 8 bytes per entry for the rest.
     pub fn estimated_state_bytes(&self) -> u64 {
         self.states.values().map(ParameterState::estimated_bytes).sum()
     }
@@ -302,7 +304,7 @@ impl GaLoreOptimizer {
 fn check_trains(
     parameters: &[Parameter],
     states: &BTreeMap<usize, ParameterState>,
-    config: &GaLoreConfig,
+    config: &LowRankConfig,
 ) -> Result<(), OptimError> {
     if states.is_empty() {
         return Err(OptimError::Setting {
@@ -344,7 +346,7 @@ fn projected_state(
     path: &str,
     dims: [usize; 2],
     linear: bool,
-    config: &GaLoreConfig,
+    config: &LowRankConfig,
 ) -> Result<ParameterState, OptimError> {
     let limit = dims[0].min(dims[1]);
     if config.rank > limit {
@@ -360,5 +362,6 @@ fn projected_state(
     } else {
         config.projection.side(dims[0], dims[1])
     };
-    Ok(ParameterState::projected(dims, Projector::new(dim, config.rank)))
+    let projector = Projector::new(dim, config.rank);
+    Ok(ParameterState::projected(dims, projector, config.rule.limiter()))
 }
