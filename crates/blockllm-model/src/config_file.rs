@@ -63,6 +63,16 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     Ok(keys)
 }
 
+/// The keys that `T` knows of those that stand, under other names, in the file `origin`.
+pub(crate) fn of_value<T: DeserializeOwned>(json: Value, origin: &str) -> Result<T, ModelError> {
+    check(&json, origin)?;
+    serde_json::from_value(json).map_err(|error| ModelError::Json {
+        path: PathBuf::from(origin),
+        message: error.to_string(),
+        mend: "use another file of the model".to_owned(),
+    })
+}
+
 /// The classes that the file of the folder `dir` says the model is of; none where it does not say.
 pub(crate) fn architectures(dir: &Path) -> Result<Vec<String>, ModelError> {
     #[derive(serde::Deserialize)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::config::LlamaConfig;
 use super::family::{LlamaFamily, known};
@@ -117,6 +118,12 @@ impl LlamaConfig {
     pub(crate) fn from_file_of(path: &Path, heads: &[&str]) -> Result<Self, ModelError> {
         let json: LlamaConfigJson = config_file::read(path)?;
         json.into_config(&path.display().to_string(), heads)
+    }
+
+    /// [`from_file`](Self::from_file) for keys that stand, under other names, in the file `origin`.
+    pub(crate) fn from_value(json: Value, origin: &str) -> Result<Self, ModelError> {
+        let json: LlamaConfigJson = config_file::of_value(json, origin)?;
+        json.into_config(origin, &[CAUSAL_LM])
     }
 
     /// The text of a `config.json` that transformers 4 and 5 both read.
