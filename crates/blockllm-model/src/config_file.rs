@@ -13,7 +13,7 @@ const CONFIG: &str = "config.json";
 
 /// The largest size that each key may name, far above every model there is: memory is asked for by them before a weight
 /// is looked at, so a file of a few bytes must not be able to ask for all of it.
-const MOST: [(&str, u64); 11] = [
+const MOST: [(&str, u64); 13] = [
     ("vocab_size", 1 << 24),
     ("hidden_size", 1 << 20),
     ("intermediate_size", 1 << 24),
@@ -23,6 +23,8 @@ const MOST: [(&str, u64); 11] = [
     ("head_dim", 1 << 16),
     ("max_position_embeddings", 1 << 28),
     ("max_sequence_length", 1 << 28),
+    ("original_max_position_embeddings", 1 << 28),
+    ("sliding_window", 1 << 28),
     ("type_vocab_size", 1 << 24),
     ("num_labels", 1 << 20),
 ];
@@ -59,6 +61,16 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
         &path.display().to_string(),
     )?;
     Ok(keys)
+}
+
+/// The keys that `T` knows of those that stand, under other names, in the file `origin`.
+pub(crate) fn of_value<T: DeserializeOwned>(json: Value, origin: &str) -> Result<T, ModelError> {
+    check(&json, origin)?;
+    serde_json::from_value(json).map_err(|error| ModelError::Json {
+        path: PathBuf::from(origin),
+        message: error.to_string(),
+        mend: "use another file of the model".to_owned(),
+    })
 }
 
 /// The classes that the file of the folder `dir` says the model is of; none where it does not say.

@@ -63,7 +63,7 @@ pub enum ModelError {
     #[error(transparent)]
     Tensors(#[from] blockllm_tensors::TensorFileError),
     /// A tensor that the model needs is in none of the files.
-    #[error("{} holds no tensor `{tensor}`; check that config.json belongs to these weights", path.display())]
+    #[error("{} holds no tensor `{tensor}`; check that the configuration (config.json) belongs to these weights", path.display())]
     MissingTensor {
         /// The folder or file searched.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum ModelError {
         tensor: String,
     },
     /// The files hold tensors that the model has no place for.
-    #[error("{} holds tensors that the model has no place for: {tensors}; check that config.json belongs to these weights", path.display())]
+    #[error("{} holds tensors that the model has no place for: {tensors}; check that the configuration (config.json) belongs to these weights", path.display())]
     UnexpectedTensor {
         /// The folder.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum ModelError {
         tensors: String,
     },
     /// A tensor has another shape than the configuration asks for.
-    #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}; check that config.json belongs to these weights", path.display())]
+    #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}; check that the configuration (config.json) belongs to these weights", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
@@ -104,7 +104,7 @@ pub enum ModelError {
     },
     /// A sequence does not fit into the model's positions.
     #[error(
-        "the sequence needs {found} positions, the model has {expected} (`max_position_embeddings`); shorten the prompt or `max_new_tokens`"
+        "the sequence needs {found} positions, the model has {expected} (`max_position_embeddings`, or `sliding_window` where that is less); shorten the prompt or `max_new_tokens`"
     )]
     TooLong {
         /// Positions there are.

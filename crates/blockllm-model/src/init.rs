@@ -60,6 +60,15 @@ impl<'a> Fresh<'a> {
         }
     }
 
+    /// A burn `Linear`, `[inputs, outputs]`, with a bias of zeros where one is asked for.
+    pub fn linear_with(&mut self, inputs: usize, outputs: usize, bias: bool) -> Linear {
+        if bias {
+            self.biased_linear(inputs, outputs)
+        } else {
+            self.linear(inputs, outputs)
+        }
+    }
+
     /// A table of `count` rows.
     pub fn embedding(&mut self, count: usize, width: usize) -> Embedding {
         Embedding {

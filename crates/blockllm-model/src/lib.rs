@@ -1,4 +1,5 @@
-//! Llama, BERT and RoBERTa for burn: equal to transformers' in every logit and gradient, loading and saving its folders.
+//! Llama and its family, BERT and RoBERTa for burn: equal to transformers' in every logit and gradient, loading and saving its
+//! folders, and reading llama.cpp's files.
 //!
 //! A model is a [`llama::LlamaConfig`] (a preset, or a Hugging Face `config.json`) and the
 //! [`llama::LlamaForCausalLM`] made from it. The path of every parameter, as a burn `ModuleVisitor` sees it,
@@ -21,6 +22,7 @@ mod config_file;
 mod dropout;
 pub mod encoder;
 pub mod error;
+pub mod gguf;
 pub mod hf;
 mod init;
 pub mod labels;

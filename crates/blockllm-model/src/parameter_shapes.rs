@@ -66,13 +66,14 @@ impl LlamaConfig {
         list.table("model.embed_tokens", self.vocab_size, width);
         for layer in 0..self.num_hidden_layers {
             let at = |name: &str| format!("model.layers.{layer}.{name}");
-            list.linear(&at("self_attn.q_proj"), width, queries);
-            list.linear(&at("self_attn.k_proj"), width, keys);
-            list.linear(&at("self_attn.v_proj"), width, keys);
-            list.linear(&at("self_attn.o_proj"), queries, width);
-            list.linear(&at("mlp.gate_proj"), width, self.intermediate_size);
-            list.linear(&at("mlp.up_proj"), width, self.intermediate_size);
-            list.linear(&at("mlp.down_proj"), self.intermediate_size, width);
+            let (input_bias, wide) = (self.attention_bias, self.intermediate_size);
+            list.linear_with(&at("self_attn.q_proj"), [width, queries], input_bias);
+            list.linear_with(&at("self_attn.k_proj"), [width, keys], input_bias);
+            list.linear_with(&at("self_attn.v_proj"), [width, keys], input_bias);
+            list.linear_with(&at("self_attn.o_proj"), [queries, width], self.has_output_bias());
+            list.linear_with(&at("mlp.gate_proj"), [width, wide], self.mlp_bias);
+            list.linear_with(&at("mlp.up_proj"), [width, wide], self.mlp_bias);
+            list.linear_with(&at("mlp.down_proj"), [wide, width], self.mlp_bias);
             list.vector(&at("input_layernorm.weight"), width);
             list.vector(&at("post_attention_layernorm.weight"), width);
         }
@@ -145,6 +146,14 @@ impl List {
         self.vector(&format!("{layer}.bias"), outputs);
     }
 
+    fn linear_with(&mut self, layer: &str, [inputs, outputs]: [usize; 2], bias: bool) {
+        if bias {
+            self.biased_linear(layer, inputs, outputs);
+        } else {
+            self.linear(layer, inputs, outputs);
+        }
+    }
+
     fn table(&mut self, layer: &str, rows: usize, width: usize) {
         self.push(format!("{layer}.weight"), &[rows, width], ParameterKind::Table);
     }
@@ -203,10 +212,13 @@ mod tests {
     #[test]
     fn the_list_is_what_a_visit_of_a_fresh_llama_meets() {
         let device = Device::default();
-        for tied in [false, true] {
-            let config = LlamaConfig::new(96, 32, 40, 2, 4)
-                .with_num_key_value_heads(2)
-                .with_tie_word_embeddings(tied);
+        let plain = LlamaConfig::new(96, 32, 40, 2, 4).with_num_key_value_heads(2);
+        let biased = LlamaConfig {
+            attention_bias: true,
+            mlp_bias: true,
+            ..plain.clone()
+        };
+        for config in [plain.clone().with_tie_word_embeddings(true), plain, biased] {
             assert_lists(&config.parameter_shapes(), &config.init(0, &device));
             assert_lists(
                 &config.classifier_parameter_shapes(3),

@@ -25,6 +25,28 @@ pub enum TensorFileError {
         /// What is wrong with it.
         found: String,
     },
+    /// The header of a GGUF file cannot be read.
+    #[error("{} is no GGUF file that can be read: {found}, at byte {offset}; download or convert the file again", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
+        found: String,
+    },
+    /// A GGUF file says something of its model or tokenizer that is not understood, or lacks it.
+    #[error("{}: `{key}` is {found}, expected {expected}; use another file of the model", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// The file is shorter or longer than its header says.
     #[error("{} has {found} bytes where its header asks for {expected}; download or save the file again", path.display())]
     FileSize {

@@ -1,5 +1,6 @@
 //! The number formats of tensors in files, and how one becomes another.
 
+use crate::blocks::{BLOCK, Blocks};
 use burn::tensor::{DType, Element, TensorData};
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -30,10 +31,56 @@ pub(crate) fn in_memory(dtype: Dtype) -> Option<DType> {
         .map(|(own, _)| *own)
 }
 
+/// How a file keeps the numbers of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One by one, in a type that tensors have.
+    Plain(DType),
+    /// In blocks that share a scale.
+    Blocks(Blocks),
+    /// In a way that is not read: its name.
+    Unread(String),
+}
+
+impl Format {
+    /// The type that keeps what is there, if it is read at all.
+    pub(crate) fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Plain(dtype) => Some(*dtype),
+            Self::Blocks(_) => Some(DType::F32),
+            Self::Unread(_) => None,
+        }
+    }
+
+    /// Numbers that are kept together, and the bytes that they take: none are counted of what is not read.
+    pub(crate) fn unit(&self) -> (usize, usize) {
+        match self {
+            Self::Plain(dtype) => (1, dtype.size()),
+            Self::Blocks(blocks) => (BLOCK, blocks.bytes()),
+            Self::Unread(_) => (1, 0),
+        }
+    }
+
+    /// The name for an error.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Plain(dtype) => format!("{dtype:?}"),
+            Self::Blocks(blocks) => format!("{blocks:?}"),
+            Self::Unread(name) => name.clone(),
+        }
+    }
+}
+
 /// A number that can be brought back from a file.
 pub(crate) trait Number: Element + Copy + Default {
     /// Fills `out` from little-endian bytes of `stored`; whether that is possible.
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool;
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool;
+}
+
+/// Fills `out` from blocks, each number through `number`.
+fn from_blocks<T>(blocks: Blocks, bytes: &[u8], out: &mut [T], number: impl Fn(f32) -> T) -> bool {
+    blocks.decode(bytes, out, number);
+    true
 }
 
 /// Every `N` bytes through `number`.
@@ -50,49 +97,54 @@ fn convert<const N: usize, T>(bytes: &[u8], out: &mut [T], number: impl Fn([u8; 
 }
 
 impl Number for f32 {
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool {
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool {
         match stored {
-            DType::F32 => convert(bytes, out, Self::from_le_bytes),
-            DType::F16 => convert(bytes, out, |two| f16::from_le_bytes(two).to_f32()),
-            DType::BF16 => convert(bytes, out, |two| bf16::from_le_bytes(two).to_f32()),
+            Format::Plain(DType::F32) => convert(bytes, out, Self::from_le_bytes),
+            Format::Plain(DType::F16) => convert(bytes, out, |two| f16::from_le_bytes(two).to_f32()),
+            Format::Plain(DType::BF16) => convert(bytes, out, |two| bf16::from_le_bytes(two).to_f32()),
+            Format::Blocks(blocks) => from_blocks(*blocks, bytes, out, |number| number),
             _ => false,
         }
     }
 }
 
 impl Number for f16 {
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool {
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool {
         match stored {
-            DType::F32 => convert(bytes, out, |four| Self::from_f32(f32::from_le_bytes(four))),
-            DType::F16 => convert(bytes, out, Self::from_le_bytes),
-            DType::BF16 => convert(bytes, out, |two| {
+            Format::Plain(DType::F32) => convert(bytes, out, |four| Self::from_f32(f32::from_le_bytes(four))),
+            Format::Plain(DType::F16) => convert(bytes, out, Self::from_le_bytes),
+            Format::Plain(DType::BF16) => convert(bytes, out, |two| {
                 Self::from_f32(bf16::from_le_bytes(two).to_f32())
             }),
+            Format::Blocks(blocks) => from_blocks(*blocks, bytes, out, Self::from_f32),
             _ => false,
         }
     }
 }
 
 impl Number for bf16 {
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool {
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool {
         match stored {
-            DType::F32 => convert(bytes, out, |four| Self::from_f32(f32::from_le_bytes(four))),
-            DType::F16 => convert(bytes, out, |two| Self::from_f32(f16::from_le_bytes(two).to_f32())),
-            DType::BF16 => convert(bytes, out, Self::from_le_bytes),
+            Format::Plain(DType::F32) => convert(bytes, out, |four| Self::from_f32(f32::from_le_bytes(four))),
+            Format::Plain(DType::F16) => {
+                convert(bytes, out, |two| Self::from_f32(f16::from_le_bytes(two).to_f32()))
+            }
+            Format::Plain(DType::BF16) => convert(bytes, out, Self::from_le_bytes),
+            Format::Blocks(blocks) => from_blocks(*blocks, bytes, out, Self::from_f32),
             _ => false,
         }
     }
 }
 
 impl Number for i32 {
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool {
-        stored == DType::I32 && convert(bytes, out, Self::from_le_bytes)
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool {
+        *stored == Format::Plain(DType::I32) && convert(bytes, out, Self::from_le_bytes)
     }
 }
 
 impl Number for u8 {
-    fn decode(stored: DType, bytes: &[u8], out: &mut [Self]) -> bool {
-        stored == DType::U8 && convert(bytes, out, Self::from_le_bytes)
+    fn decode(stored: &Format, bytes: &[u8], out: &mut [Self]) -> bool {
+        *stored == Format::Plain(DType::U8) && convert(bytes, out, Self::from_le_bytes)
     }
 }
 
@@ -125,10 +177,11 @@ mod tests {
             let bytes = encode(&data, stored);
             assert_eq!(bytes.len(), 4 * stored.size());
             let mut numbers = [0.0_f32; 4];
-            assert!(f32::decode(stored, &bytes, &mut numbers));
+            let stored = Format::Plain(stored);
+            assert!(f32::decode(&stored, &bytes, &mut numbers));
             assert_eq!(numbers.map(f32::to_bits), values.map(f32::to_bits));
             let mut halves = [bf16::ZERO; 4];
-            assert!(bf16::decode(stored, &bytes, &mut halves));
+            assert!(bf16::decode(&stored, &bytes, &mut halves));
             assert_eq!(halves, values.map(bf16::from_f32));
         }
     }
@@ -136,8 +189,9 @@ mod tests {
     #[test]
     fn integers_are_read_as_what_they_are_alone() {
         let bytes = 7_i32.to_le_bytes();
-        assert!(i32::decode(DType::I32, &bytes, &mut [0]));
-        assert!(!i32::decode(DType::F32, &bytes, &mut [0]));
-        assert!(!f32::decode(DType::I32, &bytes, &mut [0.0]));
+        let [whole, float] = [DType::I32, DType::F32].map(Format::Plain);
+        assert!(i32::decode(&whole, &bytes, &mut [0]));
+        assert!(!i32::decode(&float, &bytes, &mut [0]));
+        assert!(!f32::decode(&whole, &bytes, &mut [0.0]));
     }
 }

@@ -8,7 +8,7 @@ use blockllm_model::hf::{
     SaveOptions, WeightDtype, llama_classifier_config, llama_labels, load_llama_classifier_as,
     save_llama_classifier_with,
 };
-use blockllm_model::llama::{LlamaConfig, LlamaForSequenceClassification};
+use blockllm_model::llama::{LlamaConfig, LlamaFamily, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
 use blockllm_train::memory::ModelShape;
 use burn::nn::Linear;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub enum Checkpoint {
     /// A BERT or RoBERTa folder.
     Encoder(PathBuf, Box<EncoderConfig>),
-    /// A Llama folder and its configuration.
+    /// A folder of Llama's family and its configuration.
     Llama(PathBuf, Box<LlamaConfig>),
     /// A small BERT from random weights, where no folder is given.
     Scratch(Box<EncoderConfig>),
@@ -43,7 +43,7 @@ impl Checkpoint {
     /// Looks at `dir`, or makes a small encoder for a vocabulary of `vocab_size`.
     ///
     /// # Errors
-    /// When the folder holds neither a BERT, a RoBERTa nor a Llama.
+    /// When the folder holds neither a BERT, a RoBERTa nor a model of Llama's family.
     pub fn find(dir: Option<&Path>, vocab_size: usize) -> Result<Self> {
         let Some(dir) = dir else {
             let config = EncoderConfig::new(EncoderKind::Bert, vocab_size, 64, 128, 2, 4);
@@ -53,7 +53,7 @@ impl Checkpoint {
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let json: serde_json::Value =
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-        if json["model_type"] == "llama" {
+        if json["model_type"].as_str().and_then(LlamaFamily::of).is_some() {
             return Ok(Self::Llama(
                 dir.to_owned(),
                 Box::new(llama_classifier_config(dir)?),
@@ -78,7 +78,7 @@ impl Checkpoint {
                 config.kind.name(),
                 config.num_parameters() as f64 / 1e6
             ),
-            Self::Llama(path, _) => format!("{} (Llama)", name(path)),
+            Self::Llama(path, config) => format!("{} ({})", name(path), config.family.model_type()),
             Self::Scratch(config) => format!(
                 "a small BERT from random weights ({:.2} M parameters), not pretrained",
                 config.num_parameters() as f64 / 1e6
@@ -102,7 +102,7 @@ impl Checkpoint {
     pub fn max_length(&self) -> usize {
         match self {
             Self::Encoder(_, config) | Self::Scratch(config) => config.max_length(),
-            Self::Llama(_, config) => config.max_position_embeddings,
+            Self::Llama(_, config) => config.num_positions(),
         }
     }
 

@@ -38,11 +38,16 @@ impl WeightFolder {
                     .to_owned(),
             });
         };
-        Ok(Self {
-            dir: dir.to_path_buf(),
+        Ok(Self::of_tensors(dir, tensors))
+    }
+
+    /// Tensors that lie in a file of another kind, or in a folder, at `path`.
+    pub(crate) fn of_tensors(path: &Path, tensors: BTreeMap<String, StoredTensor>) -> Self {
+        Self {
+            dir: path.to_path_buf(),
             unread: tensors.keys().cloned().collect(),
             tensors,
-        })
+        }
     }
 
     /// Takes tensors out as if they were not in the folder.

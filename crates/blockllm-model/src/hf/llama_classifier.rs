@@ -16,11 +16,11 @@ use crate::init::materialize;
 use crate::llama::{LlamaConfig, LlamaForSequenceClassification};
 use crate::{Labels, ModelError, config_file};
 
-/// What transformers calls the classifier.
-const CLASSIFIER: &str = "LlamaForSequenceClassification";
+/// What transformers calls the classifier, behind the name of the family.
+const CLASSIFIER: &str = "ForSequenceClassification";
 
 /// The heads whose folders a classifier can start from.
-const ACCEPTED: [&str; 3] = ["LlamaForCausalLM", CLASSIFIER, "LlamaModel"];
+const ACCEPTED: [&str; 3] = ["ForCausalLM", CLASSIFIER, "Model"];
 
 /// The keys of `config.json` that name classes.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +37,7 @@ struct LabelKeys {
 ///
 /// # Errors
 ///
-/// When a file is missing or corrupt, the configuration is none of a plain Llama, the weights do not belong to it,
+/// When a file is missing or corrupt, the configuration is of another family than Llama's, the weights do not belong to it,
 /// or the head there is for another number of classes; the error names file, field or tensor, and what to do.
 ///
 /// # Panics
@@ -93,7 +93,7 @@ pub fn load_llama_classifier_as(
 ///
 /// # Errors
 ///
-/// When the file is missing or corrupt, or is none of a plain Llama.
+/// When the file is missing or corrupt, or is of another family than Llama's.
 pub fn llama_classifier_config(dir: &Path) -> Result<LlamaConfig, ModelError> {
     LlamaConfig::from_file_of(&config_file::in_folder(dir)?, &ACCEPTED)
 }
@@ -151,7 +151,7 @@ pub fn save_llama_classifier_with(
     fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
     save_tensors(merged_tensors(model, &str::to_owned)?, dir, options)?;
     let keys = labels.json_keys().into_iter().chain([
-        ("architectures", vec![CLASSIFIER].into()),
+        ("architectures", vec![config.family.class(CLASSIFIER)].into()),
         ("torch_dtype", options.dtype.torch_name().into()),
     ]);
     write_text(

@@ -7,6 +7,7 @@
 mod adapter_config;
 mod adapter_file;
 mod classifier;
+pub(crate) mod companions;
 mod dtype;
 pub(crate) mod encoder;
 mod folder;
@@ -19,6 +20,7 @@ mod pretrained;
 pub mod save;
 
 pub use classifier::Loaded;
+pub use companions::save_companions;
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
 pub use llama_classifier::{

@@ -12,14 +12,14 @@ use super::save::{SaveOptions, save_tensors, write_text};
 use crate::llama::{LlamaConfig, LlamaForCausalLM};
 use crate::{ModelError, config_file};
 
-/// Loads a Llama from a Hugging Face folder, its weights in f32 whatever their format on disk.
+/// Loads a Llama, or a model of its family, from a Hugging Face folder, its weights in f32 whatever their format on disk.
 ///
 /// All parameters require gradients when `device` is an autodiff device.
 ///
 /// # Errors
 ///
-/// When a file is missing or corrupt, the configuration is none of a plain Llama, or the weights do not belong to
-/// it; the error names file, field or tensor, and what to do.
+/// When a file is missing or corrupt, the configuration is of another family than Llama's, or the weights do not
+/// belong to it; the error names file, field or tensor, and what to do.
 pub fn load_pretrained(dir: &Path, device: &Device) -> Result<(LlamaForCausalLM, LlamaConfig), ModelError> {
     load_pretrained_as(dir, WeightDtype::F32, device)
 }

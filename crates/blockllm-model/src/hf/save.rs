@@ -94,7 +94,7 @@ pub fn save_tensors(
 }
 
 /// Writes `text` to a temporary name, syncs it and renames it to `path`.
-pub(super) fn write_text(path: &Path, text: &str) -> Result<(), ModelError> {
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), ModelError> {
     let mut unfinished = Unfinished::default();
     let temporary = unfinished.beside(path);
     let mut file = File::create(temporary).map_err(ModelError::io(temporary, "create"))?;

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::kv_cache::LayerCache;
 use super::rope::RotarySlice;
 
-/// Attention of `H` query heads over `K` key and value heads, without biases.
+/// Attention of `H` query heads over `K` key and value heads, its projections with biases where the configuration says so.
 #[derive(Module, Debug)]
 pub struct LlamaAttention {
     /// `[D, H * head_dim]`.

@@ -1,14 +1,17 @@
 //! `LlamaConfig`: the shape of a Llama model under Hugging Face's names, validated in one place.
 
+use super::family::LlamaFamily;
 use super::rope_scaling::RopeScaling;
 use crate::ModelError;
 
-/// Everything that fixes the shape and the arithmetic of a Llama model.
+/// Everything that fixes the shape and the arithmetic of a Llama model, or of one of its [family](LlamaFamily).
 ///
 /// In JSON it is a Hugging Face `config.json`, of which keys that do not concern the model are passed over;
 /// [`load_pretrained`](crate::hf::load_pretrained) reads it from a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
+    /// The architecture that folders name.
+    pub family: LlamaFamily,
     /// Number of tokens `V`.
     pub vocab_size: usize,
     /// Width `D` of the residual stream.
@@ -23,8 +26,16 @@ pub struct LlamaConfig {
     pub num_key_value_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
-    /// Longest sequence the position tables serve.
+    /// Longest sequence the model was made for.
     pub max_position_embeddings: usize,
+    /// How many tokens a token sees, itself among them; all where there is none. A Mistral alone has it, and longer texts are
+    /// refused: up to there attention is the same.
+    pub sliding_window: Option<usize>,
+    /// Whether the projections of attention have biases: those of queries, keys and values, and in a Llama that of the output
+    /// too. A Qwen2 always has them, a Mistral never.
+    pub attention_bias: bool,
+    /// Whether the projections of the feed-forward layers have biases: never but in a Llama.
+    pub mlp_bias: bool,
     /// Added to the mean square in every `RMSNorm`.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
@@ -54,6 +65,7 @@ impl LlamaConfig {
         num_attention_heads: usize,
     ) -> Self {
         Self {
+            family: LlamaFamily::Llama,
             vocab_size,
             hidden_size,
             intermediate_size,
@@ -62,6 +74,9 @@ impl LlamaConfig {
             num_key_value_heads: num_attention_heads,
             head_dim: hidden_size / num_attention_heads.max(1),
             max_position_embeddings: 1024,
+            sliding_window: None,
+            attention_bias: false,
+            mlp_bias: false,
             rms_norm_eps: 1e-6,
             rope_theta: 10_000.0,
             rope_scaling: RopeScaling::Default,
@@ -109,12 +124,32 @@ impl LlamaConfig {
         self
     }
 
+    /// The longest text: `max_position_embeddings`, or more where a dynamic `rope_scaling` stretches them, or the sliding
+    /// window where that is less.
+    pub fn num_positions(&self) -> usize {
+        let stretch = match self.rope_scaling {
+            RopeScaling::Dynamic { factor } => factor,
+            _ => 1.0,
+        };
+        let positions = (self.max_position_embeddings as f64 * stretch) as usize;
+        positions.min(self.sliding_window.unwrap_or(usize::MAX))
+    }
+
+    /// Whether the projection of what attention gathers has a bias.
+    pub(crate) fn has_output_bias(&self) -> bool {
+        self.attention_bias && self.family == LlamaFamily::Llama
+    }
+
     /// The exact number of parameters; a tied head counts once.
     pub fn num_parameters(&self) -> u64 {
         let [v, d, i] = [self.vocab_size, self.hidden_size, self.intermediate_size].map(|n| n as u64);
         let queries = (self.num_attention_heads * self.head_dim) as u64;
         let keys = (self.num_key_value_heads * self.head_dim) as u64;
-        let layer = 2 * d * queries + 2 * d * keys + 3 * d * i + 2 * d;
+        let bias = |there: bool, width: u64| if there { width } else { 0 };
+        let biases = bias(self.attention_bias, queries + 2 * keys)
+            + bias(self.has_output_bias(), d)
+            + bias(self.mlp_bias, 2 * i + d);
+        let layer = 2 * d * queries + 2 * d * keys + 3 * d * i + 2 * d + biases;
         let head = if self.tie_word_embeddings { 0 } else { v * d };
         v * d + self.num_hidden_layers as u64 * layer + d + head
     }
@@ -131,6 +166,7 @@ impl LlamaConfig {
     /// [`validate`](Self::validate), naming `origin` (a file) in the error.
     pub(crate) fn validate_as(&self, origin: &str) -> Result<(), ModelError> {
         self.validate_positive(origin)?;
+        self.validate_family(origin)?;
         let refuse = |field: &str, expected: String, found: &dyn ToString, mend: &str| {
             Err(ModelError::config(
                 origin,
@@ -168,7 +204,40 @@ impl LlamaConfig {
                 mend,
             );
         }
-        self.rope_scaling.validate(origin)
+        self.rope_scaling.validate(origin, self.head_dim)
+    }
+
+    /// Checks that the architecture has what is asked for.
+    fn validate_family(&self, origin: &str) -> Result<(), ModelError> {
+        let (is_llama, is_qwen2) = (
+            self.family == LlamaFamily::Llama,
+            self.family == LlamaFamily::Qwen2,
+        );
+        let kind = self.family.model_type();
+        let refuse = |field: &str, expected: &str, found: &dyn ToString| {
+            let mend = format!("a {kind} has no other form: correct it, or choose another family");
+            Err(ModelError::config(
+                origin,
+                field,
+                expected,
+                found.to_string(),
+                mend,
+            ))
+        };
+        match self.sliding_window {
+            Some(0) => return refuse("sliding_window", "more than zero", &0),
+            Some(window) if self.family != LlamaFamily::Mistral => {
+                return refuse("sliding_window", "none", &window);
+            }
+            _ => {}
+        }
+        if self.attention_bias != is_qwen2 && !is_llama {
+            return refuse("attention_bias", &is_qwen2.to_string(), &self.attention_bias);
+        }
+        if self.mlp_bias && !is_llama {
+            return refuse("mlp_bias", "false", &true);
+        }
+        Ok(())
     }
 
     /// Checks that every size and constant that must be positive is.
@@ -221,6 +290,40 @@ mod tests {
             .to_string();
         assert!(message.contains("`num_key_value_heads` is 3"), "{message}");
         assert!(message.contains("a divisor of 4"), "{message}");
+    }
+
+    #[test]
+    fn what_a_family_does_not_have_is_refused_by_its_field() {
+        let of = |family| LlamaConfig { family, ..config() };
+        let mistral = LlamaConfig {
+            attention_bias: true,
+            ..of(LlamaFamily::Mistral)
+        };
+        let llama = LlamaConfig {
+            sliding_window: Some(8),
+            ..config()
+        };
+        for (config, field) in [
+            (mistral, "attention_bias"),
+            (of(LlamaFamily::Qwen2), "attention_bias"),
+            (llama, "sliding_window"),
+        ] {
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains(&format!("`{field}`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_window_bounds_the_positions_and_a_dynamic_scaling_stretches_them() {
+        let window = LlamaConfig {
+            family: LlamaFamily::Mistral,
+            sliding_window: Some(100),
+            ..config()
+        };
+        assert_eq!(window.num_positions(), 100);
+        let dynamic = config().with_rope(10_000.0, RopeScaling::Dynamic { factor: 2.5 });
+        assert_eq!(dynamic.num_positions(), 2560);
+        assert_eq!(config().num_positions(), 1024);
     }
 
     #[test]

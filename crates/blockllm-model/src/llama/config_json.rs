@@ -1,4 +1,4 @@
-//! `config.json` as transformers 4 and 5 write it, both ways.
+//! `config.json` of the Llama family as transformers 4 and 5 write it, both ways.
 //!
 //! Version 4 keeps `rope_theta` beside `rope_scaling`, version 5 puts both into `rope_parameters`. We read either
 //! and write both, so that either version reads what we write.
@@ -7,14 +7,19 @@ use std::path::Path;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::config::LlamaConfig;
-use super::rope_json::RopeJson;
+use super::family::{LlamaFamily, known};
+use super::rope_json::{Lengths, RopeJson};
 use super::rope_scaling::RopeScaling;
 use crate::{ModelError, config_file};
 
-/// What transformers calls the language model.
-const CAUSAL_LM: &str = "LlamaForCausalLM";
+/// What transformers calls the head of a language model.
+const CAUSAL_LM: &str = "ForCausalLM";
+
+/// Who takes one of these for another model.
+const OTHERS: &str = "use a model of one of these";
 
 /// The keys of `config.json` that concern a Llama model; all others are passed over.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,16 +37,27 @@ pub(super) struct LlamaConfigJson {
     hidden_act: Option<String>,
     max_position_embeddings: Option<usize>,
     max_sequence_length: Option<usize>,
+    /// Beside the scaling where Phi-3 and transformers 4 have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_max_position_embeddings: Option<usize>,
     initializer_range: Option<f64>,
     rms_norm_eps: Option<f64>,
     tie_word_embeddings: Option<bool>,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeJson>,
     rope_parameters: Option<RopeJson>,
+    #[serde(skip_serializing)]
+    partial_rotary_factor: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     attention_bias: Option<bool>,
     #[serde(skip_serializing)]
     attention_dropout: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mlp_bias: Option<bool>,
+    #[serde(skip_serializing_if = "Window::is_unsaid")]
+    sliding_window: Window,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_sliding_window: Option<bool>,
     bos_token_id: Option<i64>,
     eos_token_id: Option<OneOrMany>,
     pad_token_id: Option<i64>,
@@ -57,20 +73,57 @@ enum OneOrMany {
     Many(Vec<i64>),
 }
 
+/// `sliding_window`, of which a file that does not name it says something else than one that says `null`.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(from = "Option<usize>", into = "Option<usize>")]
+enum Window {
+    #[default]
+    Unsaid,
+    Said(Option<usize>),
+}
+
+impl Window {
+    fn is_unsaid(&self) -> bool {
+        matches!(self, Self::Unsaid)
+    }
+}
+
+impl From<Option<usize>> for Window {
+    fn from(window: Option<usize>) -> Self {
+        Self::Said(window)
+    }
+}
+
+impl From<Window> for Option<usize> {
+    fn from(window: Window) -> Self {
+        match window {
+            Window::Unsaid => None,
+            Window::Said(window) => window,
+        }
+    }
+}
+
 impl LlamaConfig {
     /// Reads and validates a Hugging Face `config.json`.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is no JSON, lacks a size, or describes a model that is no plain Llama.
+    /// When the file cannot be read, is no JSON, lacks a size, or describes a model that is of another
+    /// [family](LlamaFamily).
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
         Self::from_file_of(path, &[CAUSAL_LM])
     }
 
-    /// [`from_file`](Self::from_file) for one of the heads that `architectures` names.
-    pub(crate) fn from_file_of(path: &Path, architectures: &[&str]) -> Result<Self, ModelError> {
+    /// [`from_file`](Self::from_file) for one of the heads that `architectures` names behind the family's name.
+    pub(crate) fn from_file_of(path: &Path, heads: &[&str]) -> Result<Self, ModelError> {
         let json: LlamaConfigJson = config_file::read(path)?;
-        json.into_config(&path.display().to_string(), architectures)
+        json.into_config(&path.display().to_string(), heads)
+    }
+
+    /// [`from_file`](Self::from_file) for keys that stand, under other names, in the file `origin`.
+    pub(crate) fn from_value(json: Value, origin: &str) -> Result<Self, ModelError> {
+        let json: LlamaConfigJson = config_file::of_value(json, origin)?;
+        json.into_config(origin, &[CAUSAL_LM])
     }
 
     /// The text of a `config.json` that transformers 4 and 5 both read.
@@ -104,8 +157,9 @@ impl TryFrom<LlamaConfigJson> for LlamaConfig {
 
 impl LlamaConfigJson {
     /// Parses the raw keys into a valid configuration.
-    fn into_config(self, origin: &str, architectures: &[&str]) -> Result<LlamaConfig, ModelError> {
-        self.refuse_other_models(origin, architectures)?;
+    fn into_config(self, origin: &str, heads: &[&str]) -> Result<LlamaConfig, ModelError> {
+        let family = self.family(origin, heads)?;
+        self.refuse_other_arithmetic(origin, family)?;
         let need = |field: &str, value: Option<usize>| {
             let mend = format!("add `{field}` to the file");
             value.ok_or_else(|| ModelError::config(origin, field, "a number", "missing", mend))
@@ -123,21 +177,37 @@ impl LlamaConfigJson {
                 mend,
             ));
         }
+        let positions = self.max_position_embeddings.or(self.max_sequence_length);
+        // What the classes of transformers take for a key that is not there.
+        let (key_value_heads, most) = match family {
+            LlamaFamily::Llama => (heads, 2048),
+            LlamaFamily::Mistral => (8, 131_072),
+            LlamaFamily::Qwen2 => (32, 32_768),
+        };
+        let max_position_embeddings = positions.unwrap_or(most);
+        let is_llama = family == LlamaFamily::Llama;
         let config = LlamaConfig {
+            family,
             vocab_size: need("vocab_size", self.vocab_size)?,
             hidden_size,
             intermediate_size: need("intermediate_size", self.intermediate_size)?,
             num_hidden_layers: need("num_hidden_layers", self.num_hidden_layers)?,
             num_attention_heads: heads,
-            num_key_value_heads: self.num_key_value_heads.unwrap_or(heads),
+            num_key_value_heads: self.num_key_value_heads.unwrap_or(key_value_heads),
             head_dim: self.head_dim.unwrap_or_else(|| hidden_size / heads),
-            max_position_embeddings: self
-                .max_position_embeddings
-                .or(self.max_sequence_length)
-                .unwrap_or(2048),
+            max_position_embeddings,
+            sliding_window: match family {
+                LlamaFamily::Mistral => match self.sliding_window {
+                    Window::Unsaid => Some(4096),
+                    Window::Said(window) => window,
+                },
+                _ => None,
+            },
+            attention_bias: (is_llama && self.attention_bias == Some(true)) || family == LlamaFamily::Qwen2,
+            mlp_bias: is_llama && self.mlp_bias == Some(true),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
             rope_theta: self.rope_theta(),
-            rope_scaling: self.rope_scaling(origin)?,
+            rope_scaling: self.rope_scaling(origin, max_position_embeddings)?,
             tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
             initializer_range: self.initializer_range.unwrap_or(0.02),
             bos_token_id: self.bos_token_id.and_then(token),
@@ -148,53 +218,54 @@ impl LlamaConfigJson {
         Ok(config)
     }
 
-    /// Refuses what this implementation would silently compute otherwise than transformers.
-    fn refuse_other_models(&self, origin: &str, architectures: &[&str]) -> Result<(), ModelError> {
-        let refuse = |field: &str, expected: &str, found: &dyn ToString, mend: &str| {
-            Err(ModelError::config(
-                origin,
-                field,
-                expected,
-                found.to_string(),
-                mend,
-            ))
+    /// Which of the known architectures this is; it must have one of these heads.
+    fn family(&self, origin: &str, heads: &[&str]) -> Result<LlamaFamily, ModelError> {
+        let refuse = |field: &str, expected: String, found: &str| {
+            Err(ModelError::config(origin, field, expected, found, OTHERS))
         };
-        if let Some(kind) = self.model_type.as_deref().filter(|kind| *kind != "llama") {
-            return refuse("model_type", "llama", &kind, "use a Llama model");
-        }
+        let family = match self.model_type.as_deref() {
+            None => LlamaFamily::Llama,
+            Some(kind) => match LlamaFamily::of(kind) {
+                Some(family) => family,
+                None => return refuse("model_type", format!("one of {}", known()), kind),
+            },
+        };
+        let classes: Vec<String> = heads.iter().map(|head| family.class(head)).collect();
         // GaLore's own files spell it `LLaMAForCausalLM`.
-        let llama = |name: &String| architectures.iter().any(|known| name.eq_ignore_ascii_case(known));
-        if let Some(names) = self
-            .architectures
-            .as_ref()
-            .filter(|names| !names.iter().any(llama))
-        {
-            return refuse(
-                "architectures",
-                &architectures.join(" or "),
-                &names.join(", "),
-                "use a Llama with this head",
-            );
-        }
-        if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
-            return refuse(
-                "hidden_act",
-                "silu",
-                &act,
-                "use a model with SwiGLU feed-forward layers",
-            );
-        }
-        for (field, value) in [
-            ("attention_bias", self.attention_bias),
-            ("mlp_bias", self.mlp_bias),
-        ] {
-            if value == Some(true) {
-                return refuse(field, "false", &true, "use a model without biases");
+        let is_known = |name: &String| classes.iter().any(|class| name.eq_ignore_ascii_case(class));
+        match &self.architectures {
+            Some(names) if !names.iter().any(is_known) => {
+                refuse("architectures", classes.join(" or "), &names.join(", "))
             }
+            _ => Ok(family),
+        }
+    }
+
+    /// Refuses what this implementation would silently compute otherwise than transformers.
+    fn refuse_other_arithmetic(&self, origin: &str, family: LlamaFamily) -> Result<(), ModelError> {
+        let refuse = |field: &str, expected: &str, found: &dyn ToString, mend: &str| {
+            let found = found.to_string();
+            Err(ModelError::config(origin, field, expected, found, mend))
+        };
+        if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
+            let mend = "use a model with SwiGLU feed-forward layers";
+            return refuse("hidden_act", "silu", &act, mend);
         }
         if let Some(dropout) = self.attention_dropout.filter(|dropout| *dropout != 0.0) {
             let mend = "attention is never dropped here: set it to 0 to train without";
             return refuse("attention_dropout", "0", &dropout, mend);
+        }
+        let part = |rope: &Option<RopeJson>| rope.as_ref().and_then(|rope| rope.partial_rotary_factor);
+        let part = part(&self.rope_parameters)
+            .or(part(&self.rope_scaling))
+            .or(self.partial_rotary_factor);
+        if let Some(part) = part.filter(|part| !(1.0..=1.0).contains(part)) {
+            let mend = "use a model whose heads are rotated whole";
+            return refuse("partial_rotary_factor", "1", &part, mend);
+        }
+        if family == LlamaFamily::Qwen2 && self.use_sliding_window == Some(true) {
+            let mend = "set it to false, and `max_position_embeddings` to the window";
+            return refuse("use_sliding_window", "false", &true, mend);
         }
         Ok(())
     }
@@ -206,14 +277,17 @@ impl LlamaConfigJson {
     }
 
     /// The rotary scaling, from where either version keeps it.
-    fn rope_scaling(&self, origin: &str) -> Result<RopeScaling, ModelError> {
+    fn rope_scaling(&self, origin: &str, positions: usize) -> Result<RopeScaling, ModelError> {
         let found = self
             .rope_parameters
             .as_ref()
             .map(|rope| ("rope_parameters", rope));
         match found.or(self.rope_scaling.as_ref().map(|rope| ("rope_scaling", rope))) {
             None => Ok(RopeScaling::Default),
-            Some((field, rope)) => rope.scaling(origin, field),
+            Some((field, rope)) => {
+                let original = self.original_max_position_embeddings;
+                rope.scaling(origin, field, Lengths { positions, original })
+            }
         }
     }
 }
@@ -221,10 +295,11 @@ impl LlamaConfigJson {
 impl From<LlamaConfig> for LlamaConfigJson {
     fn from(config: LlamaConfig) -> Self {
         let scaled = config.rope_scaling != RopeScaling::Default;
+        let is_llama = config.family == LlamaFamily::Llama;
         let mut ends: Vec<i64> = config.eos_token_id.iter().copied().map(i64::from).collect();
         Self {
-            architectures: Some(vec![CAUSAL_LM.to_owned()]),
-            model_type: Some("llama".to_owned()),
+            architectures: Some(vec![config.family.class(CAUSAL_LM)]),
+            model_type: Some(config.family.model_type().to_owned()),
             vocab_size: Some(config.vocab_size),
             hidden_size: Some(config.hidden_size),
             intermediate_size: Some(config.intermediate_size),
@@ -235,15 +310,25 @@ impl From<LlamaConfig> for LlamaConfigJson {
             hidden_act: Some("silu".to_owned()),
             max_position_embeddings: Some(config.max_position_embeddings),
             max_sequence_length: None,
+            original_max_position_embeddings: match &config.rope_scaling {
+                RopeScaling::LongRope(long) => Some(long.original_max_position_embeddings),
+                _ => None,
+            },
             initializer_range: Some(config.initializer_range),
             rms_norm_eps: Some(config.rms_norm_eps),
             tie_word_embeddings: Some(config.tie_word_embeddings),
             rope_theta: Some(config.rope_theta),
             rope_scaling: scaled.then(|| RopeJson::new(&config.rope_scaling, None)),
             rope_parameters: Some(RopeJson::new(&config.rope_scaling, Some(config.rope_theta))),
-            attention_bias: Some(false),
+            partial_rotary_factor: None,
+            attention_bias: is_llama.then_some(config.attention_bias),
             attention_dropout: None,
-            mlp_bias: Some(false),
+            mlp_bias: is_llama.then_some(config.mlp_bias),
+            sliding_window: match config.family {
+                LlamaFamily::Mistral => Window::Said(config.sliding_window),
+                _ => Window::Unsaid,
+            },
+            use_sliding_window: (config.family == LlamaFamily::Qwen2).then_some(false),
             bos_token_id: config.bos_token_id.map(i64::from),
             eos_token_id: match ends.len() {
                 0 => None,

@@ -87,20 +87,21 @@ impl LlamaConfig {
         let width = self.hidden_size;
         let queries = self.num_attention_heads * self.head_dim;
         let keys = self.num_key_value_heads * self.head_dim;
+        let (input_bias, mlp_bias) = (self.attention_bias, self.mlp_bias);
         LlamaDecoderLayer {
             self_attn: LlamaAttention {
-                q_proj: fresh.linear(width, queries),
-                k_proj: fresh.linear(width, keys),
-                v_proj: fresh.linear(width, keys),
-                o_proj: fresh.linear(queries, width),
+                q_proj: fresh.linear_with(width, queries, input_bias),
+                k_proj: fresh.linear_with(width, keys, input_bias),
+                v_proj: fresh.linear_with(width, keys, input_bias),
+                o_proj: fresh.linear_with(queries, width, self.has_output_bias()),
                 num_heads: self.num_attention_heads,
                 num_key_value_heads: self.num_key_value_heads,
                 head_dim: self.head_dim,
             },
             mlp: LlamaMlp {
-                gate_proj: fresh.linear(width, self.intermediate_size),
-                up_proj: fresh.linear(width, self.intermediate_size),
-                down_proj: fresh.linear(self.intermediate_size, width),
+                gate_proj: fresh.linear_with(width, self.intermediate_size, mlp_bias),
+                up_proj: fresh.linear_with(width, self.intermediate_size, mlp_bias),
+                down_proj: fresh.linear_with(self.intermediate_size, width, mlp_bias),
             },
             input_layernorm: self.init_norm(fresh),
             post_attention_layernorm: self.init_norm(fresh),
@@ -120,15 +121,24 @@ impl LlamaConfig {
 mod tests {
     use burn::module::Module;
 
+    use super::super::family::LlamaFamily;
     use super::*;
 
     #[test]
     fn the_count_of_parameters_is_exact() {
         let device = Device::default();
-        for tie in [false, true] {
-            let config = LlamaConfig::new(96, 32, 40, 2, 4)
-                .with_num_key_value_heads(2)
-                .with_tie_word_embeddings(tie);
+        let plain = LlamaConfig::new(96, 32, 40, 2, 4).with_num_key_value_heads(2);
+        let biased = LlamaConfig {
+            attention_bias: true,
+            mlp_bias: true,
+            ..plain.clone()
+        };
+        let qwen2 = LlamaConfig {
+            family: LlamaFamily::Qwen2,
+            attention_bias: true,
+            ..plain.clone()
+        };
+        for config in [plain.clone().with_tie_word_embeddings(true), plain, biased, qwen2] {
             let model = config.init(0, &device);
             assert_eq!(model.num_params() as u64, config.num_parameters());
         }

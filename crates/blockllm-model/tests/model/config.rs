@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use blockllm_model::llama::{LlamaConfig, RopeScaling};
+use blockllm_model::llama::{LlamaConfig, LlamaFamily, LongRope, RopeScaling, Yarn};
 
 use crate::common::{fixture, small_config};
 
@@ -40,16 +40,83 @@ fn both_spellings_of_rope_are_read() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    for scaling in [RopeScaling::Default, RopeScaling::Linear { factor: 2.0 }, LLAMA3] {
-        let config = LlamaConfig {
-            eos_token_id: vec![1, 2],
-            ..small_config().with_rope(500.0, scaling)
-        };
-        assert_eq!(
-            serde_json::from_str::<LlamaConfig>(&config.to_json()).unwrap(),
-            config
-        );
+    let long = RopeScaling::LongRope(LongRope {
+        short_factor: vec![1.0, 1.5, 2.0, 2.5],
+        long_factor: vec![1.0, 2.0, 4.0, 8.0],
+        attention_factor: 1.3,
+        original_max_position_embeddings: 16,
+    });
+    let yarn = Yarn {
+        attention_factor: 1.7,
+        truncate: false,
+        ..Yarn::new(4.0, 16)
+    };
+    for scaling in [
+        RopeScaling::Default,
+        RopeScaling::Linear { factor: 2.0 },
+        RopeScaling::Dynamic { factor: 2.0 },
+        RopeScaling::Yarn(yarn),
+        long,
+        LLAMA3,
+    ] {
+        for family in LlamaFamily::ALL {
+            let config = LlamaConfig {
+                family,
+                attention_bias: family != LlamaFamily::Mistral,
+                mlp_bias: family == LlamaFamily::Llama,
+                eos_token_id: vec![1, 2],
+                ..small_config().with_rope(500.0, scaling.clone())
+            };
+            let text = config.to_json();
+            assert_eq!(serde_json::from_str::<LlamaConfig>(&text).unwrap(), config);
+        }
     }
+}
+
+#[test]
+fn a_mistral_has_a_window_unless_it_says_that_it_has_none() {
+    let text = |key: &str| {
+        format!(
+            r#"{{"model_type": "mistral", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 20,
+            "num_hidden_layers": 1, "num_attention_heads": 8, "attention_bias": true{key}}}"#
+        )
+    };
+    let read = |key: &str| serde_json::from_str::<LlamaConfig>(&text(key)).unwrap();
+    assert_eq!(read("").sliding_window, Some(4096));
+    assert_eq!(
+        (read("").num_positions(), read("").num_key_value_heads),
+        (4096, 8)
+    );
+    assert_eq!(read(r#", "sliding_window": null"#).sliding_window, None);
+    assert_eq!(read(r#", "sliding_window": 9"#).sliding_window, Some(9));
+    // transformers has no biases there, whatever the file says.
+    assert!(!read("").attention_bias);
+    for window in [None, Some(9)] {
+        let config = LlamaConfig {
+            sliding_window: window,
+            ..read("")
+        };
+        let text = config.to_json();
+        assert!(
+            text.contains(r#""sliding_window""#) && !text.contains("attention_bias"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<LlamaConfig>(&text).unwrap(), config);
+    }
+}
+
+#[test]
+fn a_length_beside_the_scaling_and_the_two_scales_of_attention_are_read() {
+    let text = r#"{"vocab_size": 32, "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "max_position_embeddings": 64, "original_max_position_embeddings": 16,
+        "rope_scaling": {"type": "yarn", "original_max_position_embeddings": 8, "mscale": 1.0, "mscale_all_dim": 0.5}}"#;
+    let config: LlamaConfig = serde_json::from_str(text).unwrap();
+    let RopeScaling::Yarn(yarn) = config.rope_scaling else {
+        panic!("it says yarn")
+    };
+    assert_eq!(yarn.original_max_position_embeddings, 16);
+    let (one, half) = (0.1 * 4_f64.ln() + 1.0, 0.05 * 4_f64.ln() + 1.0);
+    assert!((yarn.factor - 4.0).abs() < 1e-12 && (yarn.attention_factor - one / half).abs() < 1e-12);
 }
 
 #[test]
@@ -64,25 +131,40 @@ fn older_spelling_type_and_unknown_keys_are_tolerated() {
 }
 
 #[test]
-fn what_is_no_plain_llama_is_refused_by_field() {
-    let cases: [(&str, serde_json::Value); 6] = [
-        ("attention_bias", true.into()),
-        ("mlp_bias", true.into()),
+fn what_is_no_llama_is_refused_by_field() {
+    let cases: [(&str, serde_json::Value); 7] = [
         ("hidden_act", "gelu".into()),
-        ("model_type", "mistral".into()),
+        ("model_type", "qwen3".into()),
         ("architectures", serde_json::json!(["BertModel"])),
         ("num_key_value_heads", 3.into()),
+        ("partial_rotary_factor", 0.5.into()),
+        ("attention_dropout", 0.1.into()),
+        ("quantization_config", serde_json::json!({"bits": 4})),
     ];
     for (field, value) in cases {
         let message = refused(|json| json[field] = value.clone());
         assert!(message.contains(&format!("`{field}`")), "{message}");
     }
-    let message = refused(|json| json["rope_parameters"]["rope_type"] = "yarn".into());
+    let message = refused(|json| json["model_type"] = "gemma2".into());
+    assert!(message.contains("one of llama, mistral, qwen2"), "{message}");
+    // The other's class, and layers of which some see only a window.
+    let message = refused(|json| json["model_type"] = "qwen2".into());
+    assert!(message.contains("Qwen2ForCausalLM"), "{message}");
+    let message = refused(|json| {
+        json["model_type"] = "qwen2".into();
+        json["architectures"] = serde_json::json!(["Qwen2ForCausalLM"]);
+        json["use_sliding_window"] = true.into();
+    });
+    assert!(message.contains("`use_sliding_window`"), "{message}");
+    let message = refused(|json| json["rope_parameters"]["rope_type"] = "mrope".into());
     assert!(
-        message.contains("`rope_parameters.rope_type` is yarn"),
+        message.contains("`rope_parameters.rope_type` is mrope"),
         "{message}"
     );
-    assert!(message.contains("default, linear or llama3"), "{message}");
+    assert!(
+        message.contains("default, linear, dynamic, yarn, longrope or llama3"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -102,6 +184,11 @@ fn a_missing_size_or_factor_is_named() {
     let message = refused(|json| json["rope_parameters"]["rope_type"] = "linear".into());
     assert!(
         message.contains("`rope_parameters.factor` is missing"),
+        "{message}"
+    );
+    let message = refused(|json| json["rope_parameters"]["rope_type"] = "longrope".into());
+    assert!(
+        message.contains("`rope_parameters.short_factor` is missing"),
         "{message}"
     );
 }

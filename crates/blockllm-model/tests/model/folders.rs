@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use blockllm_model::hf::{
-    SaveOptions, WeightDtype, load_pretrained, load_pretrained_as, save_pretrained_with,
+    SaveOptions, WeightDtype, load_pretrained, load_pretrained_as, save_companions, save_pretrained_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use burn::tensor::{DType, Device};
@@ -289,5 +289,44 @@ fn an_index_that_names_files_elsewhere_is_refused() {
             .unwrap_err()
             .to_string();
         assert_contains(&error, &["weight_map", INDEX, elsewhere, "beside"]);
+    }
+}
+
+#[test]
+fn what_lies_beside_the_weights_goes_along_and_generation_stops_where_it_did() {
+    let (from, _) = saved(&small_config(), &SaveOptions::default());
+    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        fs::write(from.path().join(name), name).unwrap();
+    }
+    fs::write(from.path().join("notes.txt"), "of somebody").unwrap();
+    let (dir, _) = saved(&small_config(), &SaveOptions::default());
+    let config = LlamaConfig {
+        eos_token_id: vec![3, 5],
+        ..small_config()
+    };
+    save_companions(from.path(), &config, dir.path()).unwrap();
+    assert_eq!(
+        names(dir.path()),
+        [
+            "chat_template.jinja",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json"
+        ]
+    );
+    let text = |dir: &Path, name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!(text(dir.path(), "tokenizer.json"), "tokenizer.json");
+    let generation: serde_json::Value =
+        serde_json::from_str(&text(dir.path(), "generation_config.json")).unwrap();
+    assert_eq!(generation["eos_token_id"], serde_json::json!([3, 5]));
+
+    // Settings that are there are kept, and a folder may be its own source.
+    fs::write(from.path().join("generation_config.json"), "its own").unwrap();
+    for _ in 0..2 {
+        save_companions(from.path(), &config, dir.path()).unwrap();
+        save_companions(dir.path(), &config, dir.path()).unwrap();
+        assert_eq!(text(dir.path(), "generation_config.json"), "its own");
     }
 }

@@ -87,6 +87,40 @@ fn logits_with_linear_rope_scaling_equal_transformers() {
 }
 
 #[test]
+fn logits_of_a_text_beyond_the_original_length_of_longrope_equal_transformers() {
+    assert_logits_match("longrope");
+}
+
+#[test]
+fn logits_of_a_text_beyond_all_positions_with_dynamic_rope_scaling_equal_transformers() {
+    assert_logits_match("dynamic");
+}
+
+#[test]
+fn a_mistral_in_its_window_equals_transformers() {
+    assert_logits_match("mistral");
+    assert_loss_and_gradients_match("mistral", None);
+}
+
+#[test]
+fn a_tied_qwen2_with_its_biases_in_shards_of_bf16_equals_transformers() {
+    assert_logits_match("qwen2");
+    assert_loss_and_gradients_match("qwen2", None);
+}
+
+#[test]
+fn a_llama_with_every_bias_equals_transformers() {
+    assert_logits_match("biased");
+    assert_loss_and_gradients_match("biased", Some(7));
+}
+
+#[test]
+fn a_llama_stretched_by_yarn_equals_transformers() {
+    assert_logits_match("yarn");
+    assert_loss_and_gradients_match("yarn", None);
+}
+
+#[test]
 fn loss_and_every_gradient_of_a_grouped_query_model_equal_transformers() {
     assert_loss_and_gradients_match("grouped", None);
 }

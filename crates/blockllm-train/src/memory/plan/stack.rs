@@ -52,7 +52,7 @@ impl ModelShape {
     pub(super) fn table_bytes(&self, length: u64) -> u64 {
         match self {
             Self::Llama(config) | Self::LlamaClassifier(config, _) => {
-                let rows = RotaryEmbedding::rows_for(length as usize, config.max_position_embeddings);
+                let rows = RotaryEmbedding::rows_for(length as usize, config.num_positions());
                 4 * rows as u64 * (config.head_dim as u64 / 2) * 2
             }
             Self::Encoder(_) => 0,
