@@ -39,6 +39,7 @@ pub mod error;
 pub mod file_role;
 pub mod glue;
 pub mod hashing;
+pub mod instruct;
 mod lane;
 pub mod loader;
 pub mod loader_config;
