@@ -73,6 +73,20 @@ impl LmBatch {
         (self.batch_size > 0 && excerpt.label_tokens() > 0).then_some(excerpt)
     }
 
+    /// The place of each token in its document, from 0, `[B, T]`; without segments in its row.
+    ///
+    /// For rotary embeddings it makes no difference where attention stays within a segment.
+    pub fn position_ids(&self) -> Vec<i32> {
+        let mut positions: Vec<i32> = Vec::with_capacity(self.input_ids.len());
+        for at in 0..self.input_ids.len() {
+            let same = |segments: &Vec<i32>| segments[at - 1] == segments[at];
+            let goes_on = at % self.seq_len.max(1) > 0 && self.segment_ids.as_ref().is_none_or(same);
+            let last = positions.last().copied().unwrap_or_default();
+            positions.push(if goes_on { last + 1 } else { 0 });
+        }
+        positions
+    }
+
     /// The positions that the loss counts: labels that are not [`IGNORE_INDEX`].
     pub fn label_tokens(&self) -> usize {
         self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
@@ -141,5 +155,6 @@ mod tests {
         };
         let batch = LmBatch::from_rows(vec![row], 4);
         assert_eq!((batch.label_tokens(), batch.input_tokens()), (1, 3));
+        assert_eq!(batch.position_ids(), [0, 1, 0, 0]);
     }
 }

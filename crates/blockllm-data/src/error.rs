@@ -111,6 +111,54 @@ pub enum DataError {
         expected: usize,
     },
 
+    /// A record of a file is none of the forms of instruction data, or wrong in its own.
+    #[error("{}, {place}: expected {expected}, found {found}. Mend or remove the record, or leave such records out", path.display())]
+    InstructRecord {
+        /// The file.
+        path: PathBuf,
+        /// `line N` or `record N`, counted from 1.
+        place: String,
+        /// What should stand there.
+        expected: String,
+        /// What does.
+        found: String,
+    },
+
+    /// A JSON array breaks off or is damaged, so that no record behind can be found.
+    #[error("{}, record {record}: the JSON array is broken ({found}). Mend the file, or write one JSON object a line", path.display())]
+    BrokenArray {
+        /// The file.
+        path: PathBuf,
+        /// The record that was read, counted from 1.
+        record: u64,
+        /// What the parser said.
+        found: String,
+    },
+
+    /// A name says two things about what a file is for.
+    #[error(
+        "the name of {} says both {found}: expected one word of train, validation and test. Rename the file",
+        path.display()
+    )]
+    AmbiguousRole {
+        /// The file.
+        path: PathBuf,
+        /// The roles that its name speaks of.
+        found: String,
+    },
+
+    /// A chat template cannot be read, or has an error.
+    #[error(
+        "chat template {template}: {found}. Expected a Jinja template as transformers renders it, in `chat_template.jinja` or \
+         as `chat_template` in `tokenizer_config.json`"
+    )]
+    ChatTemplate {
+        /// The template's file, or how it is named.
+        template: String,
+        /// What the library said.
+        found: String,
+    },
+
     /// A file is larger than files of its kind are.
     #[error("{} has {found} bytes: expected at most {expected}. Is it the right file?", path.display())]
     FileTooLarge {
@@ -357,6 +405,7 @@ impl DataError {
                 | Self::LineTooLong { .. }
                 | Self::Tokenizer { .. }
                 | Self::TokenOutOfRange { .. }
+                | Self::InstructRecord { .. }
         )
     }
 
@@ -364,7 +413,10 @@ impl DataError {
     pub(crate) fn is_about_a_shard(&self) -> bool {
         matches!(
             self,
-            Self::EmptyShard { .. } | Self::TruncatedShard { .. } | Self::CorruptShard { .. }
+            Self::EmptyShard { .. }
+                | Self::TruncatedShard { .. }
+                | Self::CorruptShard { .. }
+                | Self::BrokenArray { .. }
         )
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::DataError;
+use crate::file_role::FileRole;
 use crate::hashing::hex;
 
 /// Where C4's shards may lie below the folder that was given: in it, in a download of the hub, or in a parent of one.
@@ -43,14 +44,6 @@ pub struct ShardSet {
     pub left_out: Vec<PathBuf>,
 }
 
-/// What a file is for, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Train,
-    Validation,
-    Test,
-}
-
 impl ShardSet {
     /// Looks for C4's shards, or mC4's, in `root` and the usual folders below it; the first folder that has any wins.
     ///
@@ -84,7 +77,12 @@ impl ShardSet {
         Ok(shards)
     }
 
-    fn sorted(root: &Path, is_c4: bool, files: Vec<PathBuf>, role: impl Fn(&str) -> Option<Role>) -> Self {
+    fn sorted(
+        root: &Path,
+        is_c4: bool,
+        files: Vec<PathBuf>,
+        role: impl Fn(&str) -> Option<FileRole>,
+    ) -> Self {
         let mut shards = Self {
             root: root.to_path_buf(),
             is_c4,
@@ -94,9 +92,9 @@ impl ShardSet {
         };
         for file in files {
             match role(file_name(&file)) {
-                Some(Role::Train) => shards.train.push(file),
-                Some(Role::Validation) => shards.validation.push(file),
-                Some(Role::Test) => shards.left_out.push(file),
+                Some(FileRole::Train) => shards.train.push(file),
+                Some(FileRole::Validation) => shards.validation.push(file),
+                Some(FileRole::Test) => shards.left_out.push(file),
                 None => {}
             }
         }
@@ -188,31 +186,21 @@ fn file_name(path: &Path) -> &str {
 }
 
 /// `c4-train.00000-of-01024`, or mC4's `c4-de.tfrecord-00000-of-02048` and `c4-de-validation.tfrecord-..`.
-fn c4_role(name: &str) -> Option<Role> {
+fn c4_role(name: &str) -> Option<FileRole> {
     let rest = name.strip_prefix("c4-")?;
     let (stem, behind) = rest.split_once('.')?;
     match stem {
-        "train" => Some(Role::Train),
-        "validation" => Some(Role::Validation),
+        "train" => Some(FileRole::Train),
+        "validation" => Some(FileRole::Validation),
         _ if !behind.starts_with("tfrecord-") => None,
-        _ if stem.ends_with("-validation") => Some(Role::Validation),
-        _ => Some(Role::Train),
+        _ if stem.ends_with("-validation") => Some(FileRole::Validation),
+        _ => Some(FileRole::Train),
     }
 }
 
-fn plain_role(name: &str) -> Role {
-    let name = name.to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
-    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
-    if has(&["train", "training"]) {
-        Role::Train
-    } else if has(&["validation", "valid", "val", "dev", "eval"]) {
-        Role::Validation
-    } else if has(&["test"]) {
-        Role::Test
-    } else {
-        Role::Train
-    }
+/// A name that speaks of several roles is that of a train file first: such as `train-eval.jsonl`.
+fn plain_role(name: &str) -> FileRole {
+    FileRole::named(name).first().copied().unwrap_or(FileRole::Train)
 }
 
 #[cfg(test)]

@@ -27,8 +27,13 @@ pub fn epoch_rng(seed: u64, epoch: u64, purpose: Purpose) -> ChaCha8Rng {
 
 /// The generator of (`seed`, `epoch`, `block`) for the order of a block of documents.
 pub fn block_rng(seed: u64, epoch: u64, block: u64) -> ChaCha8Rng {
-    let mut rng = epoch_rng(seed, epoch, Purpose::Block);
-    rng.set_stream(block);
+    source_rng(seed, epoch, Purpose::Block, block)
+}
+
+/// The generator of (`seed`, `epoch`, `purpose`) for one of several sources.
+pub fn source_rng(seed: u64, epoch: u64, purpose: Purpose, source: u64) -> ChaCha8Rng {
+    let mut rng = epoch_rng(seed, epoch, purpose);
+    rng.set_stream(source);
     rng
 }
 

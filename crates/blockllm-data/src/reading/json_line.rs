@@ -43,7 +43,7 @@ pub(super) fn parse(line: &[u8]) -> Result<String, Refusal> {
 }
 
 /// The head of a line, what cannot be seen in it made visible.
-fn shown(line: &[u8]) -> String {
+pub(super) fn shown(line: &[u8]) -> String {
     let head = String::from_utf8_lossy(&line[..line.len().min(40)]);
     let encoding = match line {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => " (UTF-16: save the file as UTF-8)",
@@ -53,7 +53,7 @@ fn shown(line: &[u8]) -> String {
 }
 
 /// The parser quotes what it found, which may be a whole document.
-fn brief(message: &str) -> String {
+pub(super) fn brief(message: &str) -> String {
     match message.char_indices().nth(160) {
         Some((end, _)) => format!("{} ..", &message[..end]),
         None => message.to_owned(),

@@ -1,6 +1,7 @@
 //! Reading shards: files, gzip members, bounded lines, JSON objects; and what becomes of a document that is none.
 mod gzip_members;
 mod json_line;
+pub(crate) mod json_records;
 mod lines;
 pub mod shard_hashes;
 pub mod shard_reader;
@@ -32,8 +33,8 @@ impl Default for ReadingConfig {
     }
 }
 
-/// What becomes of a document that is broken: a line that is no JSON object, has no `text`, or is too long; a text that
-/// the tokenizer refuses; and of a shard that is empty, cut short or corrupt.
+/// What becomes of a document that is broken: a line that is no JSON object, has no `text`, or is too long; a record that is no
+/// example; a text that the tokenizer or the chat template refuses; and of a shard that is empty, cut short or corrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadDocuments {

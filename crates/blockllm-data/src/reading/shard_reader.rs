@@ -129,7 +129,8 @@ impl Iterator for ShardReader {
     }
 }
 
-fn open(path: &Path, hashes: &Arc<ShardHashes>) -> Result<Box<dyn BufRead + Send>, DataError> {
+/// The bytes of a file, decompressed where its name ends in `.gz`.
+pub(super) fn open(path: &Path, hashes: &Arc<ShardHashes>) -> Result<Box<dyn BufRead + Send>, DataError> {
     let file = BufReader::with_capacity(BUFFER_BYTES, HashedFile::open(path, hashes)?);
     if path.extension().is_some_and(|extension| extension == "gz") {
         let members = GzipMembers::new(file);
@@ -138,7 +139,8 @@ fn open(path: &Path, hashes: &Arc<ShardHashes>) -> Result<Box<dyn BufRead + Send
     Ok(Box::new(file))
 }
 
-fn read_error(path: &Path, line: u64, source: io::Error) -> DataError {
+/// What an error of reading says about the file.
+pub(super) fn read_error(path: &Path, line: u64, source: io::Error) -> DataError {
     let path = path.to_path_buf();
     match source.kind() {
         io::ErrorKind::UnexpectedEof => DataError::TruncatedShard { path, line },

@@ -13,10 +13,11 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use self::special_tokens::{Declared, EOS_NAMES, SpecialTokens, without_mark};
+use self::special_tokens::{Declared, EOS_NAMES, SpecialTokens};
 use crate::atomic_file::write_atomically;
 use crate::bounded_file::bounded;
 use crate::hashing::sha256_hex;
+use crate::settings_file::without_mark;
 use crate::{DataError, DocumentForm};
 
 const BYTES: usize = 256;

@@ -7,7 +7,7 @@ use tokenizers::{Encoding, Token, Tokenizer};
 
 use super::trained::{EOS_TOKEN, PAD_TOKEN};
 use crate::DataError;
-use crate::bounded_file::bounded;
+use crate::settings_file::settings;
 
 /// Names that are looked for where no file says which token ends a text.
 pub(super) const EOS_NAMES: [&str; 6] = [
@@ -20,8 +20,6 @@ pub(super) const EOS_NAMES: [&str; 6] = [
 ];
 /// The same for padding.
 const PAD_NAMES: [&str; 4] = [PAD_TOKEN, "<pad>", "[PAD]", "<|padding|>"];
-/// A file of settings that is larger is not read: they have a few KiB.
-const MAX_SETTINGS_BYTES: u64 = 16 << 20;
 
 /// What the files beside a `tokenizer.json` say, as far as they are there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +52,7 @@ impl Declared {
             "generation_config.json",
             "config.json",
         ] {
-            if let Some(settings) = read(&folder.join(file))? {
+            if let Some(settings) = settings(&folder.join(file))? {
                 declared.add(&settings);
             }
         }
@@ -94,23 +92,6 @@ impl Name {
             Self::Id(id) => tokenizer.id_to_token(*id).map(|_| *id),
         }
     }
-}
-
-fn read(path: &Path) -> Result<Option<Value>, DataError> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let bytes = bounded(path, MAX_SETTINGS_BYTES)?;
-    let settings = serde_json::from_slice(without_mark(&bytes));
-    settings.map(Some).map_err(|error| DataError::Tokenizer {
-        tokenizer: path.display().to_string(),
-        found: error.to_string(),
-    })
-}
-
-/// UTF-8's mark is no JSON, but some editors write it.
-pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// The ids of a tokenizer's special tokens.

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_documents;
+mod chat_templates;
 mod corpus;
 mod fixtures;
 mod glue;
 mod glue_batches;
 mod hostile;
+mod instruct;
 mod lanes;
 mod loader;
 mod parquet_columns;

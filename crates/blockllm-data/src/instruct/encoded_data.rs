@@ -1,0 +1,122 @@
+//! Instruction data as tokens: rendered and tokenized once, on all cores, what does not fit cut or left out.
+
+use rayon::prelude::*;
+
+use super::dataset::{InstructData, InstructSource, PlacedExample};
+use super::encoder::{EncodedInstruction, EncodingConfig, InstructEncoder};
+use super::fitting::{FittingCounts, fitted};
+use crate::hashing::sha256_hex;
+use crate::reading::{ReadingConfig, Skipped};
+use crate::{DataError, FileRole};
+
+/// The tokens of a part of the data.
+#[derive(Debug, Clone)]
+pub struct EncodedData {
+    /// The sources, each with at least one example, and their weights.
+    pub sources: Vec<EncodedSource>,
+    /// What became of the examples.
+    pub counts: FittingCounts,
+    /// Examples that the template or the tokenizer refused, where such are skipped.
+    pub skipped: Skipped,
+    /// Tells these tokens from others.
+    pub identity: String,
+    /// The settings they were made with.
+    pub config: EncodingConfig,
+    /// The token that fills rows.
+    pub pad_id: i32,
+}
+
+/// The examples of one source.
+#[derive(Debug, Clone)]
+pub struct EncodedSource {
+    /// Its weight: the one that was given, else its examples.
+    pub weight: f64,
+    /// Its examples, in the order of the file.
+    pub examples: Vec<EncodedInstruction>,
+}
+
+impl EncodedData {
+    /// The tokens of the part `role` of `data`.
+    ///
+    /// # Errors
+    /// [`DataError::InstructRecord`] with file and record where the template refuses a conversation and bad documents stop;
+    /// what tokenizing fails with; [`DataError::EmptySplit`] when no example is left; [`DataError::Config`] when only some of
+    /// several sources have a weight.
+    pub fn new(
+        data: &InstructData,
+        role: FileRole,
+        encoder: &InstructEncoder,
+        config: EncodingConfig,
+    ) -> Result<Self, DataError> {
+        let parts = data.part(role);
+        let weighted = parts.iter().filter(|source| source.weight.is_some()).count();
+        if role == FileRole::Train && weighted != 0 && weighted != parts.len() {
+            return Err(DataError::Config {
+                field: "weight",
+                found: format!("given for {weighted} of {} files", parts.len()),
+                expected: "a weight for every train file, or for none",
+            });
+        }
+        let mut counts = FittingCounts::default();
+        let mut skipped = Skipped::default();
+        let mut sources = Vec::new();
+        for source in parts {
+            let examples = encode(source, encoder, data.reading, &mut skipped)?;
+            let fit = |example| fitted(example, &config, &mut counts);
+            let examples: Vec<EncodedInstruction> = examples.into_iter().filter_map(fit).collect();
+            if !examples.is_empty() {
+                let weight = source.weight.unwrap_or(examples.len() as f64);
+                sources.push(EncodedSource { weight, examples });
+            }
+        }
+        if sources.is_empty() {
+            return Err(data.empty(
+                role,
+                "Raise `max_tokens`, or give files whose examples have answers",
+            ));
+        }
+        let parts = format!(
+            "{}|{}|{}|{config:?}",
+            data.identity(),
+            encoder.tokenizer().sha256(),
+            encoder.template().source()
+        );
+        Ok(Self {
+            sources,
+            counts,
+            skipped,
+            identity: sha256_hex(parts.as_bytes()),
+            config,
+            pad_id: encoder.pad_id(),
+        })
+    }
+}
+
+fn encode(
+    source: &InstructSource,
+    encoder: &InstructEncoder,
+    reading: ReadingConfig,
+    skipped: &mut Skipped,
+) -> Result<Vec<EncodedInstruction>, DataError> {
+    let encode = |placed: &PlacedExample| {
+        encoder.encode(&placed.example).map_err(|error| match error {
+            DataError::ChatTemplate { template, found } => DataError::InstructRecord {
+                path: source.path.clone(),
+                place: placed.place.clone(),
+                expected: format!("a conversation that the chat template {template} takes"),
+                found,
+            },
+            error => error,
+        })
+    };
+    let encoded: Vec<Result<EncodedInstruction, DataError>> =
+        source.examples.par_iter().map(encode).collect();
+    let mut kept = Vec::with_capacity(encoded.len());
+    for example in encoded {
+        match example {
+            Ok(example) => kept.push(example),
+            Err(error) => reading.bad_documents.pass(error, skipped)?,
+        }
+    }
+    Ok(kept)
+}
