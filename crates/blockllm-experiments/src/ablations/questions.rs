@@ -34,7 +34,7 @@ pub(super) fn find(names: &[String], stage: Stage) -> Result<Vec<&'static Questi
 }
 
 /// All of them.
-pub(super) const QUESTIONS: [Question; 14] = [
+pub(super) const QUESTIONS: [Question; 17] = [
     Question {
         name: "sparsity",
         asks: "How much must be trained at a time, with all else standing still, and with all else moving by normalised SGD?",
@@ -97,6 +97,40 @@ pub(super) const QUESTIONS: [Question; 14] = [
             "blockllm:{}+threshold=4096",
             "blockllm:{}+refresh=each-step",
             "official-compat:{}",
+        ]),
+    },
+    Question {
+        name: "score",
+        asks: "By what should a mask choose entries, and should it take or leave all weights of an input or an output as one?",
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+score=smallest-weights",
+            "blockllm:{}+score=principal-weights:16",
+            "blockllm:{}+unit=input",
+            "blockllm:{}+unit=output",
+        ]),
+    },
+    // A mask leaves much out where blocks are large.
+    Question {
+        name: "recovery",
+        asks: "Should masked-out entries follow the trained ones of their column?",
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "blockllm:{}+recovery=1.01",
+            "blockllm:{}+partition=decoder-layer",
+            "blockllm:{}+partition=decoder-layer+recovery=1.01",
+        ]),
+    },
+    Question {
+        name: "drawing",
+        asks: "Should blocks be drawn by the latest norms, by their average, or by chance, with steps the longer the rarer a block is?",
+        rows: Rows::Both(&[
+            "blockllm:{}",
+            "importance:{}",
+            "misa:{}",
+            "misa:{}+policy=eta:5000",
+            "random:{}+policy=blocks:4",
+            "random:{}+policy=blocks:4+policy=unbiased:true",
         ]),
     },
     Question {
@@ -237,6 +271,7 @@ pub(super) const QUESTIONS: [Question; 14] = [
                 "blockllm:0.95",
                 "blockllm-sgd:0.95@1e-3",
                 "scale@1e-3",
+                "apollo-mini",
                 "galore:64",
                 "lora:8",
                 "badam:1",
@@ -247,6 +282,7 @@ pub(super) const QUESTIONS: [Question; 14] = [
                 "blockllm:0.95",
                 "blockllm-sgd:0.95+embedding-rate=1",
                 "scale",
+                "apollo-mini",
                 "galore:8",
                 "lora:8",
                 "badam:1",
