@@ -21,7 +21,7 @@ Examples:
 #[derive(Parser, Clone, Debug)]
 #[command(name = "plan", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// A preset (tiny, 60m, 130m, 350m, 1b, 7b), or a Hugging Face folder or config.json: Llama, BERT or RoBERTa
+    /// A preset (tiny, 60m, 130m, 350m, 1b, 7b), or a Hugging Face folder or config.json: Llama, Mistral, Qwen2, BERT or RoBERTa
     #[arg(long, default_value = "7b", value_name = "NAME|FOLDER")]
     pub model: String,
     /// What trains, as in `--methods` of an experiment: `NAME[:NUMBER][+KEY=VALUE]...`
