@@ -28,7 +28,8 @@ pub enum FoundBy {
     Prefixes,
 }
 
-/// Renders `messages` and finds what the assistant says: by the template's tag, else by marks, else turn by turn.
+/// Renders `messages` and finds what the assistant says: by the template's tag, else by marks, else turn by turn; turn by turn
+/// before by marks where an answer has more than its content, such as calls of tools, which no mark stands around.
 ///
 /// Marks also serve templates that render the last turn in another way (Mistral puts the system prompt there), for which
 /// a shorter conversation is no beginning of a longer one. Whatever way: the text is that of the conversation itself.
@@ -41,18 +42,32 @@ pub fn answered(
     names: &SpecialNames,
 ) -> Result<Answered, String> {
     let rendering = template.render(messages, names, false)?;
-    let (answers, found_by) = match rendering.generated {
-        Some(answers) => (Some(answers), FoundBy::Tag),
-        None => match by_marks(template, messages, names, &rendering.text) {
-            Some(answers) => (Some(answers), FoundBy::Marks),
-            None => (
-                by_prefixes(template, messages, names, &rendering.text),
-                FoundBy::Prefixes,
-            ),
-        },
+    let marks = || {
+        Some((
+            by_marks(template, messages, names, &rendering.text)?,
+            FoundBy::Marks,
+        ))
     };
-    let answers =
-        answers.ok_or("it cannot be told where answers stand: the template needs the tag `generation`")?;
+    let prefixes = || {
+        Some((
+            by_prefixes(template, messages, names, &rendering.text)?,
+            FoundBy::Prefixes,
+        ))
+    };
+    let says_more = messages
+        .iter()
+        .any(|message| message.is_answer() && !message.others.is_empty());
+    // A tag that was not rendered tells nothing.
+    let says_any = messages.iter().any(Message::is_answer);
+    let tagged = rendering.generated.clone();
+    let tagged = tagged.filter(|found| !(found.is_empty() && says_any));
+    let found = match tagged {
+        Some(answers) => Some((answers, FoundBy::Tag)),
+        None if says_more => prefixes().or_else(marks),
+        None => marks().or_else(prefixes),
+    };
+    let (answers, found_by) =
+        found.ok_or("it cannot be told where answers stand: the template needs the tag `generation`")?;
     Ok(Answered {
         text: rendering.text,
         answers,

@@ -79,8 +79,8 @@ impl ChatTemplate {
     /// one named `default`); `None` where neither has one.
     ///
     /// # Errors
-    /// [`DataError::Io`] and [`DataError::FileTooLarge`] when a file cannot be read, [`DataError::ChatTemplate`] when it has no
-    /// template that compiles.
+    /// [`DataError::Io`] and [`DataError::FileTooLarge`] when a file cannot be read, [`DataError::Tokenizer`] when it is no JSON,
+    /// [`DataError::ChatTemplate`] when it has no template that compiles.
     pub fn beside(tokenizer: &Path, date: FixedDate) -> Result<Option<Self>, DataError> {
         let folder = tokenizer.parent().unwrap_or(Path::new(""));
         let file = folder.join("chat_template.jinja");
@@ -96,7 +96,8 @@ impl ChatTemplate {
         }
         let file = folder.join("tokenizer_config.json");
         let label = file.display().to_string();
-        let declared = settings(&file)?.map(|mut settings| settings["chat_template"].take());
+        let declared = settings(&file)?;
+        let declared = declared.and_then(|mut settings| Some(settings.get_mut("chat_template")?.take()));
         match declared {
             None | Some(Value::Null) => Ok(None),
             Some(declared) => match default_of(&declared) {
@@ -125,7 +126,8 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// The text of a conversation, equal to that of transformers' `apply_chat_template(tokenize=False)`.
+    /// The text of a conversation, equal to that of transformers' `apply_chat_template(tokenize=False)`, but for objects in other
+    /// fields of a message: their keys come in alphabetical order.
     ///
     /// # Errors
     /// What the template says against the conversation.
@@ -219,7 +221,10 @@ fn words(error: &Error) -> String {
 /// A text that no message holds.
 pub(super) fn unused_mark(messages: &[Message]) -> String {
     let is_used = |mark: &str| {
-        let holds = |message: &Message| message.content.contains(mark) || message.role.contains(mark);
+        let holds = |message: &Message| {
+            let others = serde_json::to_string(&message.others).expect("the keys are strings");
+            message.content.contains(mark) || message.role.contains(mark) || others.contains(mark)
+        };
         messages.iter().any(holds)
     };
     // Not a character, so no text should have it; where one does, a longer mark is taken.

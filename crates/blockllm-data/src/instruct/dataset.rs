@@ -70,7 +70,7 @@ impl InstructData {
     ///
     /// # Errors
     /// [`DataError::InstructRecord`] and others that name file and record where bad documents stop; what reading fails with;
-    /// [`DataError::EmptySplit`] when a file leaves nothing to train on.
+    /// [`DataError::EmptySplit`] when they leave nothing to train on.
     pub fn from_files(files: &DataFiles, reading: ReadingConfig) -> Result<Self, DataError> {
         let mut skipped = Skipped::default();
         let mut read = |files: &[DataFile]| -> Result<Vec<InstructSource>, DataError> {

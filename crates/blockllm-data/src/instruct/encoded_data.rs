@@ -64,23 +64,27 @@ impl EncodedData {
             let examples = encode(source, encoder, data.reading, &mut skipped)?;
             let fit = |example| fitted(example, &config, &mut counts);
             let examples: Vec<EncodedInstruction> = examples.into_iter().filter_map(fit).collect();
+            if examples.is_empty() && source.weight.is_some() && role == FileRole::Train {
+                return Err(DataError::Config {
+                    field: "weight",
+                    found: format!("one of {}, of which no example is left", source.path.display()),
+                    expected: "weights of files with examples that fit: raise `max_tokens`, or leave the file out",
+                });
+            }
             if !examples.is_empty() {
                 let weight = source.weight.unwrap_or(examples.len() as f64);
                 sources.push(EncodedSource { weight, examples });
             }
         }
         if sources.is_empty() {
-            return Err(data.empty(
-                role,
-                "Raise `max_tokens`, or give files whose examples have answers",
-            ));
+            let mend = if parts.is_empty() {
+                "Give a file for it: there are too few examples to hold any out"
+            } else {
+                "Raise `max_tokens`, or give files whose examples have answers"
+            };
+            return Err(data.empty(role, mend));
         }
-        let parts = format!(
-            "{}|{}|{}|{config:?}",
-            data.identity(),
-            encoder.tokenizer().sha256(),
-            encoder.template().source()
-        );
+        let parts = format!("{}|{config:?}|{:?}", tokens_hash(&sources), encoder.pad_id());
         Ok(Self {
             sources,
             counts,
@@ -90,6 +94,20 @@ impl EncodedData {
             pad_id: encoder.pad_id(),
         })
     }
+}
+
+/// A hash of what a batch is made of: whatever it came from, other tokens give another one.
+fn tokens_hash(sources: &[EncodedSource]) -> String {
+    let mut all = Vec::new();
+    for source in sources {
+        all.extend(source.weight.to_le_bytes());
+        for example in &source.examples {
+            all.extend((example.input_ids.len() as u64).to_le_bytes());
+            all.extend(example.input_ids.iter().flat_map(|id| id.to_le_bytes()));
+            all.extend(example.learned.iter().map(|learned| u8::from(*learned)));
+        }
+    }
+    sha256_hex(&all)
 }
 
 fn encode(

@@ -72,7 +72,11 @@ impl FixedDate {
             let part =
                 part.ok_or_else(|| format!("`%{}` of strftime is not known", code.unwrap_or_default()))?;
             let bare = part.trim_start_matches(['0', ' ']);
-            text.push_str(if is_bare && !bare.is_empty() { bare } else { &part });
+            text.push_str(match (is_bare, bare) {
+                (false, _) => &part,
+                (true, "") => "0",
+                (true, bare) => bare,
+            });
         }
         Ok(text)
     }
@@ -136,7 +140,7 @@ mod tests {
             month: 3,
             day: 1,
         };
-        assert_eq!(first.format("%a %-d.%-m.%y %j %-H").unwrap(), "Wed 1.3.00 061 00");
+        assert_eq!(first.format("%a %-d.%-m.%y %j %-H").unwrap(), "Wed 1.3.00 061 0");
         assert!(date.format("%Q").unwrap_err().contains("%Q"));
         assert!(date.format("100%").is_err());
     }

@@ -142,6 +142,28 @@ fn marks_and_prefixes_find_the_same_answers() {
     assert!(agreed > 50, "{agreed}");
 }
 
+/// Calls of tools are said by the assistant too, though no mark stands around them; a tag that is not rendered says nothing.
+#[test]
+fn all_that_an_answer_has_is_learned() {
+    const CALLS: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}[{{ m.tool_calls[0] }}]{% endif %}\
+                         <end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    let (_folder, tokenizer) = chat_tokenizer(&reference(), LLAMA_3);
+    let names = SpecialNames::of(&tokenizer);
+    let mut answer = Message::new("assistant", "I look.");
+    answer.others.insert("tool_calls".to_owned(), json!(["weather"]));
+    let messages = [Message::new("user", "Rain?"), answer];
+    for source in [CALLS.to_owned(), format!("{CALLS}{{# {{% generation %}} #}}")] {
+        let template = ChatTemplate::new("calls", &source, FixedDate::default()).unwrap();
+        let found = answered(&template, &messages, &names).unwrap();
+        let said: Vec<_> = found
+            .answers
+            .iter()
+            .map(|range| &found.text[range.clone()])
+            .collect();
+        assert_eq!(said, ["I look.[weather]<end>"], "{source}");
+    }
+}
+
 #[test]
 fn a_template_is_found_beside_the_tokenizer() {
     let (folder, _) = chat_tokenizer(&reference(), LLAMA_3);
@@ -161,6 +183,10 @@ fn a_template_is_found_beside_the_tokenizer() {
         json!([{ "name": "tool_use", "template": "{{ 2 }}" }, { "name": "default", "template": "{{ 3 }}" }]),
     );
     assert_eq!(find().unwrap().unwrap().source(), "{{ 3 }}");
+    for no_object in ["[]", "1", "\"x\""] {
+        fs::write(folder.path().join("tokenizer_config.json"), no_object).unwrap();
+        assert!(find().unwrap().is_none(), "{no_object}");
+    }
     settings(json!(["x"]));
     assert!(matches!(find(), Err(DataError::ChatTemplate { .. })));
     fs::write(folder.path().join("chat_template.jinja"), "{{ 4 }}").unwrap();

@@ -162,17 +162,48 @@ fn rope_scaling(
     }
     let kind = keys.name("rope.scaling.type");
     let need = |key: &str| keys.number(key)?.ok_or_else(|| keys.refuse(key, "a number"));
+    // What llama.cpp takes where no type is told, and the older name of its factor.
+    let linear = || {
+        let factor = keys.number("rope.scaling.factor")?;
+        Ok::<_, TensorFileError>(factor.or(keys.number("rope.scale_linear")?))
+    };
     Ok(match keys.metadata.text(&kind)? {
-        None | Some("none") => None,
-        Some("linear") => Some(json!({ "rope_type": "linear", "factor": need("rope.scaling.factor")? })),
-        Some("yarn") => Some(json!({
-            "rope_type": "yarn",
-            "factor": need("rope.scaling.factor")?,
-            "original_max_position_embeddings": keys.need("rope.scaling.original_context_length")?,
-        })),
+        Some("none") => None,
+        None => {
+            let scales = linear()?.filter(|factor| *factor > 0.0 && *factor != 1.0);
+            scales.map(|factor| json!({ "rope_type": "linear", "factor": factor }))
+        }
+        Some("linear") => match linear()? {
+            Some(factor) => Some(json!({ "rope_type": "linear", "factor": factor })),
+            None => return Err(keys.refuse("rope.scaling.factor", "a number").into()),
+        },
+        Some("yarn") => {
+            for key in YARN_OF_ITS_OWN {
+                if keys.number(key)?.is_some() {
+                    return Err(keys
+                        .refuse(key, "none: yarn is read with its usual numbers only")
+                        .into());
+                }
+            }
+            Some(json!({
+                "rope_type": "yarn",
+                "factor": need("rope.scaling.factor")?,
+                "original_max_position_embeddings": keys.need("rope.scaling.original_context_length")?,
+            }))
+        }
         Some(_) => return Err(keys.refuse("rope.scaling.type", "none, linear or yarn").into()),
     })
 }
+
+/// Numbers of yarn that a file may have for itself.
+const YARN_OF_ITS_OWN: [&str; 6] = [
+    "rope.scaling.attn_factor",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_ext_factor",
+    "rope.scaling.yarn_log_multiplier",
+];
 
 /// By how much llama.cpp divides each of Llama 3's frequencies.
 fn llama3_factors(factor: f64, rope_theta: f64, head_dim: usize) -> Vec<f64> {

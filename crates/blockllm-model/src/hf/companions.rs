@@ -1,6 +1,7 @@
 //! The files beside weights that transformers reads with them: tokenizer, chat template, settings of generation.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::json;
@@ -27,7 +28,8 @@ const COMPANIONS: [&str; 10] = [
 ];
 
 /// Puts beside a model that was saved in `dir` what the folder `from`, which it was made from, has beside its weights: all files of
-/// the tokenizer, the chat template, and the settings of generation, as they are.
+/// the tokenizer, the chat template, and the settings of generation, as they are. What `dir` has of an earlier model and `from` has
+/// not goes: transformers would read it.
 ///
 /// A folder without settings of generation gets those of `config`, so that transformers stops at its tokens.
 ///
@@ -42,11 +44,10 @@ pub fn save_companions(from: &Path, config: &LlamaConfig, dir: &Path) -> Result<
             copy(&from.join(name), &dir.join(name))?;
         }
     }
-    let generation = dir.join(GENERATION);
-    if generation.is_file() {
+    if from.join(GENERATION).is_file() {
         return Ok(());
     }
-    write_text(&generation, &generation_config(config))
+    write_text(&dir.join(GENERATION), &generation_config(config))
 }
 
 /// The text of a `generation_config.json` with the special tokens of `config`.
@@ -65,10 +66,13 @@ pub(crate) fn generation_config(config: &LlamaConfig) -> String {
     format!("{settings:#}\n")
 }
 
-/// Copies a file that may be there, whole or not at all.
+/// Copies a file, whole or not at all; where it is not there, it is there no more either.
 fn copy(from: &Path, to: &Path) -> Result<(), ModelError> {
     if !from.is_file() {
-        return Ok(());
+        return match fs::remove_file(to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(ModelError::io(to, "remove")(error)),
+            _ => Ok(()),
+        };
     }
     let mut unfinished = Unfinished::default();
     let temporary = unfinished.beside(to);

@@ -329,4 +329,12 @@ fn what_lies_beside_the_weights_goes_along_and_generation_stops_where_it_did() {
         save_companions(dir.path(), &config, dir.path()).unwrap();
         assert_eq!(text(dir.path(), "generation_config.json"), "its own");
     }
+
+    // What an earlier model left goes, and its ends with it.
+    for name in ["generation_config.json", "chat_template.jinja"] {
+        fs::remove_file(from.path().join(name)).unwrap();
+    }
+    save_companions(from.path(), &config, dir.path()).unwrap();
+    assert!(!dir.path().join("chat_template.jinja").exists());
+    assert!(text(dir.path(), "generation_config.json").contains("eos_token_id"));
 }
