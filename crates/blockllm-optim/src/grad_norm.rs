@@ -71,7 +71,7 @@ impl SumsOfSquares {
     }
 
     /// Moves averages towards the `latest` sums of the parameters in `now`: a share of `decay` of each stays. What is measured
-    /// for the first time begins with what it is.
+    /// for the first time begins with what it is; a sum that is not finite leaves its average as it was.
     pub(crate) fn average_in(&mut self, latest: &Self, now: &BTreeSet<usize>, decay: f64) {
         let Some(sums) = latest.values.clone() else {
             return;
@@ -85,7 +85,13 @@ impl SumsOfSquares {
         let data = TensorData::new(weights, [self.parameters]);
         let weights = Tensor::from_data(data, (&sums.device(), DType::F32));
         let averages = self.values_on(&sums.device());
-        self.values = Some(averages.clone() + (sums - averages) * weights);
+        let stays = sums
+            .clone()
+            .is_finite()
+            .bool_not()
+            .bool_or(weights.clone().equal_elem(0.0));
+        let moved = averages.clone() + (sums - averages.clone()) * weights;
+        self.values = Some(moved.mask_where(stays, averages));
         self.measured.extend(now);
     }
 

@@ -1,5 +1,5 @@
 //! Recovery scaling: masked-out entries of selected matrices follow their gradient, as far as the trained ones of their column go.
-use crate::precision::{cast_to, in_f32};
+use crate::precision::in_f32;
 use crate::record::mismatch;
 use crate::sparse_state::SparseState;
 use crate::{OptimError, OptimizerRecord};
@@ -12,13 +12,15 @@ use std::collections::BTreeMap;
 /// (Fira, arXiv 2410.01623, with a mask in place of its subspace; `SubTrack++` likewise).
 ///
 /// An entry `j` of column `c` moves by `-g_j |d_c| / |g_c|`: `d_c` are the changes that the update rule has just made to the
-/// trained entries of the column, `g_c` their gradients. A column is all weights of an output of a matrix, all of a vector; where
+/// trained entries of the column (a decay among them), `g_c` their gradients. A column is all weights of an output of a matrix, all of a vector; where
 /// none of it is trained it stays. Nothing is kept but one number a parameter, which bounds how fast the movement's norm grows.
-/// What it computes with, six arrays as long as the parameter, exists for one masked parameter at a time.
+/// What it computes with, six arrays as long as the parameter, exists for one masked parameter at a time. For f32 weights: the
+/// changes of rounded ones do not tell how far they were to go.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recovery {
-    /// By how much the norm of a parameter's recovered movement may grow from one step to the next, at most; 1.01 in Fira.
+    /// By how much the norm of a parameter's recovered movement, over the learning rate, may grow from one step to the next, at
+    /// most; 1.01 in Fira.
     pub growth: f64,
 }
 
@@ -41,7 +43,7 @@ impl Recovery {
     }
 }
 
-/// The norm of each parameter's latest recovered movement: `[1]`, on the device.
+/// The norm of each parameter's latest recovered movement over the learning rate: `[1]`, on the device.
 #[derive(Debug, Default)]
 pub(crate) struct RecoveredNorms(BTreeMap<usize, Tensor<1>>);
 
@@ -50,6 +52,8 @@ pub(crate) struct Updated {
     pub before: Tensor<1>,
     pub after: Tensor<1>,
     pub gradient: Tensor<1>,
+    /// The learning rate of the update.
+    pub learning_rate: f64,
     /// Its last dimension; one for a vector.
     pub columns: usize,
     /// Its position.
@@ -63,18 +67,20 @@ impl RecoveredNorms {
             before,
             after,
             gradient,
+            learning_rate,
             columns,
             param,
         } = updated;
-        let Some(trained) = state.trained() else {
+        let trained = state.trained().filter(|_| learning_rate > 0.0);
+        let Some(trained) = trained else {
             return after;
         };
-        let (numel, dtype) = (after.dims()[0], after.dtype());
+        let numel = after.dims()[0];
         let gradient = in_f32(gradient);
         let squares_of_columns = |values: Tensor<1>| -> Tensor<2> {
             values.square().reshape([numel / columns, columns]).sum_dim(0) // [1, columns]
         };
-        let changes = squares_of_columns(in_f32(after.clone()) - in_f32(before));
+        let changes = squares_of_columns((after.clone() - before).div_scalar(learning_rate));
         let gradients = squares_of_columns(gradient.clone().mask_fill(trained.clone().bool_not(), 0.0));
         let none = gradients.clone().equal_elem(0.0);
         let ratios = (changes / gradients).sqrt().mask_fill(none, 0.0);
@@ -91,7 +97,7 @@ impl RecoveredNorms {
             None => Tensor::ones([1], (&norm.device(), DType::F32)),
         };
         self.0.insert(param, norm * factor.clone());
-        let moved = cast_to(in_f32(after.clone()) - movement * factor, dtype);
+        let moved = after.clone() - (movement * factor).mul_scalar(learning_rate);
         moved.mask_where(trained, after)
     }
 

@@ -77,9 +77,10 @@ impl Updater<'_> {
         let gradient = (others.is_some() || recovery.is_some()).then(|| moving.gradient.clone());
         let before = recovery.map(|_| moving.weight.clone());
         let rate = self.rates.get(&param).copied().unwrap_or(1.0);
+        let rate_of_trained = learning_rate * rate * state.ramp(self.config.ramp);
         let step = Applied {
             rule,
-            learning_rate: learning_rate * rate * state.ramp(self.config.ramp),
+            learning_rate: rate_of_trained,
             parameter,
             clip: self.clip.as_ref(),
             rounding: trained,
@@ -94,6 +95,7 @@ impl Updater<'_> {
                     before,
                     after: weight,
                     gradient,
+                    learning_rate: rate_of_trained,
                     columns: moving.columns,
                     param,
                 };

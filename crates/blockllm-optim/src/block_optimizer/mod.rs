@@ -19,7 +19,7 @@ use crate::{
 use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Trains a few blocks of a module at a time.
@@ -88,6 +88,7 @@ impl BlockOptimizer {
         {
             check_dtype(device, parameter.dtype)?;
         }
+        check_choices(&config, &parameters, policy.signals())?;
         let blocks = trainable_blocks(module, &parameters, &config)?;
         let selector = Selector::new(blocks, config.selector(), policy)?;
         let always = selector
@@ -397,4 +398,22 @@ impl BlockOptimizer {
             .chain(self.states.always().iter().copied())
             .collect()
     }
+}
+
+/// Refuses choices that do not go with the policy or with the weights.
+fn check_choices(
+    config: &BlockOptimizerConfig,
+    parameters: &[Parameter],
+    signals: &[Signal],
+) -> Result<(), OptimError> {
+    let refuse = |field, value: String, mend| Err(OptimError::Setting { field, value, mend });
+    if config.norm == NormKind::Processed && signals.contains(&Signal::GradNormAverage) {
+        let mend = "moving averages are of raw gradients: use rms or grad";
+        return refuse("norm", "processed".into(), mend);
+    }
+    if config.recovery.is_some() && parameters.iter().any(|parameter| parameter.dtype != DType::F32) {
+        let mend = "use f32 weights: changes of rounded ones do not tell how far they were to go";
+        return refuse("recovery", "set for weights in half precision".into(), mend);
+    }
+    Ok(())
 }

@@ -59,6 +59,13 @@ impl ParameterState {
         self.projected.is_some()
     }
 
+    /// Whether the gradient is projected and there is no subspace yet: its first gradient may come later than the first step.
+    pub fn needs_basis(&self) -> bool {
+        self.projected
+            .as_ref()
+            .is_some_and(|projected| projected.basis().is_none())
+    }
+
     /// Entries of the parameter.
     pub fn numel(&self) -> u64 {
         self.numel

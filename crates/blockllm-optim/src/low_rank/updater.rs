@@ -29,7 +29,12 @@ impl Updater<'_> {
     fn refresh(&self, position: usize) -> Option<Sketch> {
         let done = self.step - 1;
         let gap = self.config.update_proj_gap;
-        done.is_multiple_of(gap).then(|| Sketch {
+        let lacks_one = || {
+            self.states
+                .get(&position)
+                .is_some_and(ParameterState::needs_basis)
+        };
+        (done.is_multiple_of(gap) || lacks_one()).then(|| Sketch {
             seed: self.config.seed,
             stream: ((position as u64) << 32) | (done / gap),
         })

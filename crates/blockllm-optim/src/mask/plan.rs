@@ -42,7 +42,7 @@ impl MaskPlan {
             match (self.threshold, self.scope) {
                 (MaskThreshold::Sampled(samples), scope) => {
                     let entries: u64 = group.sizes.values().sum();
-                    let samples = (samples as u64 * entries).div_ceil(total) as usize;
+                    let samples = (samples as u64 * entries).div_ceil(total.max(1)) as usize;
                     let tensors = present.iter().map(of).collect();
                     masks.extend(sampled(tensors, group.keep, scope, samples, self.seed)?);
                 }

@@ -165,7 +165,7 @@ impl MaskUnit {
             [inputs, outputs] => [inputs, outputs],
             _ => return scores,
         };
-        let squares = scores.reshape([inputs, outputs]).square();
+        let squares = in_f32(scores).reshape([inputs, outputs]).square();
         let of_units: Tensor<2> = squares.mean_dim(axis).sqrt();
         of_units.expand([inputs, outputs]).reshape([-1])
     }

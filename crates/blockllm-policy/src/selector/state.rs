@@ -20,7 +20,11 @@ pub struct SelectorState {
     blocks: Option<Vec<(String, Role)>>,
     block_sizes: Vec<u64>,
     visits: Visits,
-    measurements: Measurements,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measurements: Option<Measurements>,
+    /// In states of earlier versions, which had one signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    norms: Option<Vec<Option<f64>>>,
     measured_at: Vec<Option<u64>>,
     selected: Vec<BlockId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +49,8 @@ impl Selector {
             blocks: Some(self.named_roles()),
             block_sizes: self.blocks.iter().map(|block| block.numel).collect(),
             visits: self.visits.clone(),
-            measurements: self.measurements.clone(),
+            measurements: Some(self.measurements.clone()),
+            norms: None,
             measured_at: self.measured_at.clone(),
             selected: self.selected.clone(),
             terms: self.terms.clone(),
@@ -63,6 +68,7 @@ impl Selector {
     /// When the state is of another policy, partition, sparsity or setting of the policy, or is no whole state.
     pub fn restore(&mut self, state: SelectorState) -> Result<(), PolicyError> {
         self.check_is_of_this(&state)?;
+        let measurements = self.measurements_of(&state)?;
         self.check_is_whole(&state)?;
         let sparsity = state.sparsity_in_force.unwrap_or(self.config.sparsity);
         let budget = Budget::new(&self.blocks, sparsity)?;
@@ -71,7 +77,7 @@ impl Selector {
         self.policy.restore(&state.policy_state)?;
         self.policy.check_restored(&self.candidates)?;
         self.visits = state.visits;
-        self.measurements = state.measurements;
+        self.measurements = measurements;
         self.measured_at = state.measured_at;
         self.selected = state.selected;
         self.terms = state.terms;
@@ -127,11 +133,29 @@ impl Selector {
                 return Err(mismatch(what, &found, &count));
             }
         }
-        if !state.measurements.is_like(&self.measurements) {
-            let (found, own) = (state.measurements.names(), self.measurements.names());
-            return Err(mismatch("measurements of", &found, &own));
-        }
         self.check_known(&state.selected)
+    }
+
+    /// What a state has measured, if it is of this policy's signals and of as many blocks.
+    fn measurements_of(&self, state: &SelectorState) -> Result<Measurements, PolicyError> {
+        let mut own = self.measurements.clone();
+        match (&state.measurements, &state.norms) {
+            (Some(found), _) if found.is_like(&own) => Ok(found.clone()),
+            (Some(found), _) => Err(mismatch("measurements of", &found.names(), &own.names())),
+            (None, Some(norms)) if norms.len() == self.blocks.len() => {
+                let first = own.first();
+                for (block, norm) in norms.iter().enumerate() {
+                    if let Some(norm) = norm {
+                        own.note(first, BlockId(block), *norm);
+                    }
+                }
+                Ok(own)
+            }
+            (None, norms) => {
+                let found = norms.as_ref().map_or(0, Vec::len);
+                Err(mismatch("norms of blocks", &found, &self.blocks.len()))
+            }
+        }
     }
 
     fn named_roles(&self) -> Vec<(String, Role)> {

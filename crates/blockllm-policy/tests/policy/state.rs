@@ -162,6 +162,18 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
         other.restore(state).is_err()
     };
     assert!(!refused(&|_| {}));
+    // As an earlier version wrote it.
+    let earlier = |norms: serde_json::Value| {
+        move |state: &mut serde_json::Value| {
+            state.as_object_mut().unwrap().remove("measurements");
+            state["norms"] = norms.clone();
+        }
+    };
+    assert!(!refused(&earlier(serde_json::json!(vec![
+        Some(0.5);
+        SIZES.len()
+    ]))));
+    assert!(refused(&earlier(serde_json::json!([0.5]))));
     assert!(refused(&|state| state["selected"] = serde_json::json!([99])));
     assert!(refused(
         &|state| state["measurements"]["values"] = serde_json::json!({ "grad-norm": [] })

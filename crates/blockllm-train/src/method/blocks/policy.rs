@@ -60,8 +60,9 @@ pub trait PolicySettings:
     /// When a setting is out of its range.
     fn build(&self) -> Result<Box<dyn Policy>, PolicyError>;
 
-    /// Changes the block optimizer's settings after all others are set: a partition, an update rule or a score of entries of
-    /// your own goes in here, for training and for the memory plan alike.
+    /// Changes the block optimizer's settings after all others but the run's clip and seed: a partition, roles, an update rule or
+    /// a score of entries of your own goes in here. The memory plan follows the first three; what else is changed here it does not
+    /// know of.
     #[must_use]
     fn configure(&self, config: BlockOptimizerConfig) -> BlockOptimizerConfig {
         config
