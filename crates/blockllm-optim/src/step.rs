@@ -35,7 +35,7 @@ pub(crate) struct Updater<'a> {
     pub states: &'a mut States,
     pub momenta: &'a mut Momenta,
     pub recovered: &'a mut RecoveredNorms,
-    /// What the learning rate of trained parameters is multiplied with, where the policy has other rates than one.
+    /// What the learning rate of selected parameters is multiplied with.
     pub rates: &'a BTreeMap<usize, f64>,
     /// Parameters of blocks outside the selection that move.
     pub inactive: &'a BTreeSet<usize>,

@@ -223,14 +223,12 @@ impl BlockOptimizer {
         flat.iter().map(one).collect()
     }
 
-    /// What the learning rate of each trained parameter is multiplied with, where the policy has other rates than one.
+    /// What the learning rate of each selected parameter is multiplied with.
     fn rates(&self) -> BTreeMap<usize, f64> {
         let mut rates = BTreeMap::new();
         for block in self.selector.selected() {
             let rate = self.selector.rate(*block);
-            if rate != 1.0 {
-                rates.extend(self.params_of(&[*block]).map(|param| (param, rate)));
-            }
+            rates.extend(self.params_of(&[*block]).map(|param| (param, rate)));
         }
         rates
     }

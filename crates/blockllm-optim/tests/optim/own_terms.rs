@@ -92,7 +92,7 @@ fn new(
 /// The entries of a parameter that differ.
 fn changed(before: &[f64], after: &[f64]) -> Vec<usize> {
     (0..before.len())
-        .filter(|entry| before[*entry] != after[*entry])
+        .filter(|entry| before[*entry].to_bits() != after[*entry].to_bits())
         .collect()
 }
 

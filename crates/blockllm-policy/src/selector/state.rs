@@ -54,7 +54,8 @@ impl Selector {
             measured_at: self.measured_at.clone(),
             selected: self.selected.clone(),
             terms: self.terms.clone(),
-            sparsity_in_force: Some(self.sparsity).filter(|sparsity| *sparsity != self.config.sparsity),
+            sparsity_in_force: Some(self.sparsity)
+                .filter(|sparsity| sparsity.to_bits() != self.config.sparsity.to_bits()),
             history: self.history.clone(),
             step: self.step,
             steps_since_selection: self.steps_since_selection,
