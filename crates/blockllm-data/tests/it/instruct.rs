@@ -229,10 +229,22 @@ fn long_examples_are_counted_and_a_set_of_nothing_else_is_an_error() {
         cut.cut > 0 && cut.cut + cut.without_answer == dropped.too_long,
         "{cut} {dropped}"
     );
-    let data =
-        InstructData::from_files(&DataFiles::sorted(&files).unwrap(), ReadingConfig::default()).unwrap();
-    let refused = EncodedData::new(&data, FileRole::Train, &ENCODER, encoding(2));
-    assert!(matches!(refused, Err(DataError::EmptySplit { .. })));
+    let refused = |files: &[DataFile]| {
+        let data = InstructData::from_files(&DataFiles::sorted(files).unwrap(), ReadingConfig::default());
+        EncodedData::new(&data.unwrap(), FileRole::Train, &ENCODER, encoding(2)).unwrap_err()
+    };
+    // A file whose share was asked for by name is missed.
+    let weighted = refused(&files).to_string();
+    assert!(
+        weighted.contains("weight") && weighted.contains("max_tokens"),
+        "{weighted}"
+    );
+    let unweighted = files.iter().map(|file| DataFile {
+        weight: None,
+        ..file.clone()
+    });
+    let refused = refused(&unweighted.collect::<Vec<_>>());
+    assert!(matches!(refused, DataError::EmptySplit { .. }), "{refused}");
 }
 
 #[test]
