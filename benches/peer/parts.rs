@@ -123,7 +123,7 @@ pub fn selection(work: &Work) -> Result<Measured> {
     let model = work.config.init(0, &device);
     let entries: Vec<usize> = parameters(&model)
         .iter()
-        .map(|parameter| parameter.shape.iter().product())
+        .map(|parameter| parameter.info.shape.iter().product())
         .collect();
     let drawn = |len: &usize| Tensor::<1>::random([*len], Distribution::Normal(0.0, 1.0), &device);
     let gradients: Vec<_> = entries.iter().map(drawn).collect();

@@ -170,7 +170,7 @@ fn rope_scaling(
     Ok(match keys.metadata.text(&kind)? {
         Some("none") => None,
         None => {
-            let scales = linear()?.filter(|factor| *factor > 0.0 && *factor != 1.0);
+            let scales = linear()?.filter(|factor| *factor > 0.0 && (factor - 1.0).abs() > f64::EPSILON);
             scales.map(|factor| json!({ "rope_type": "linear", "factor": factor }))
         }
         Some("linear") => match linear()? {

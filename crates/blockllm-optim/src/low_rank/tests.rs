@@ -77,7 +77,9 @@ impl Formula {
         let mut update: Vec<f64> = gradient.concat().iter().map(|entry| entry * gain).collect();
         if let Some(before) = self.norm {
             let limiter = (norm(&update) / (before + 1e-8)).max(1.01) / 1.01;
-            update.iter_mut().for_each(|entry| *entry /= limiter);
+            for entry in &mut update {
+                *entry /= limiter;
+            }
         }
         self.norm = Some(norm(&update));
         update.iter().map(|entry| entry * 128.0_f64.sqrt()).collect()

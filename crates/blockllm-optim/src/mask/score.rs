@@ -161,9 +161,8 @@ impl MaskUnit {
             Self::Input => 1,
             Self::Output => 0,
         };
-        let [inputs, outputs] = match *parameter.info.shape {
-            [inputs, outputs] => [inputs, outputs],
-            _ => return scores,
+        let [inputs, outputs] = *parameter.info.shape else {
+            return scores;
         };
         let squares = in_f32(scores).reshape([inputs, outputs]).square();
         let of_units: Tensor<2> = squares.mean_dim(axis).sqrt();
