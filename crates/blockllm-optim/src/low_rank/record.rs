@@ -50,6 +50,10 @@ impl LowRankOptimizer {
             return Err(mismatch("rank", &meta.rank.to_string(), &self.config.rank));
         }
         if let Some(settings) = &meta.settings {
+            let (saved, own) = (made_by(settings), made_by(&self.settings()));
+            if saved != own {
+                return Err(mismatch("optimizer", saved, &own));
+            }
             check_settings(settings, &self.settings())?;
         }
         let device = device.clone().without_autodiff();
@@ -78,5 +82,13 @@ impl LowRankOptimizer {
             Rule::Apollo { norm_growth, .. } => settings["norm_growth"] = norm_growth.into(),
         }
         settings
+    }
+}
+
+/// Whose settings these are: only APOLLO bounds the growth of an update.
+fn made_by(settings: &serde_json::Value) -> &'static str {
+    match settings.get("norm_growth") {
+        Some(_) => "APOLLO",
+        None => "GaLore",
     }
 }
