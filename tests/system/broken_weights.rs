@@ -42,7 +42,7 @@ fn a_weight_file_without_a_tensor_is_refused_with_the_file_the_tensor_and_the_me
         &[
             "no tensor",
             NAME,
-            "check that config.json belongs to these weights",
+            "check that the configuration (config.json) belongs to these weights",
         ],
     );
 }
@@ -63,7 +63,7 @@ fn a_weight_file_with_a_misshapen_tensor_is_refused_with_both_shapes_and_the_men
             NAME,
             "[32, 40]",
             "[40, 32]",
-            "check that config.json",
+            "check that the configuration (config.json)",
         ],
     );
 }

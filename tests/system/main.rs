@@ -13,6 +13,7 @@ mod evaluation;
 mod fine_tuning;
 mod gradient_accumulation;
 mod hostile_runs;
+mod instruct;
 mod killing;
 mod laws;
 mod layer_wise;

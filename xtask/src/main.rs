@@ -10,6 +10,7 @@ mod device;
 mod feature_sets;
 mod file_rules;
 mod gpu_check;
+mod handed_on;
 mod module_names;
 mod pack;
 mod peer;
@@ -40,6 +41,8 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask reproduce-paper                the C4 experiment in minutes, nothing to download
   cargo xtask reproduce-paper --data ~/c4    the same on your own C4 shards
+  cargo xtask finetune --model DIR --data FILE
+                                             a language model of your own, on your own text or instructions
   cargo xtask plan --model 7b --memory 24GB  what a training step would need, before anything is made
   cargo xtask test                           everything that CI runs as tests
   cargo xtask tidy --fix                     format, then lint
@@ -55,6 +58,9 @@ enum Verb {
     Bench(bench::Args),
     GpuCheck(gpu_check::Args),
     Plan(plan::Args),
+    Finetune(handed_on::Finetune),
+    Generate(handed_on::Generate),
+    Chat(handed_on::Chat),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +82,9 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Finetune(args) => handed_on::run("finetune", &args.options),
+        Verb::Generate(args) => handed_on::run("generate", &args.options),
+        Verb::Chat(args) => handed_on::run("chat", &args.options),
     }
 }
 

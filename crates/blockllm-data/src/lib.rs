@@ -76,5 +76,5 @@ pub use reading::{BadDocuments, ReadingConfig, Skipped};
 pub use row::{IGNORE_INDEX, PADDING_SEGMENT, Row};
 pub use shards::ShardSet;
 pub use token_store::TokenStore;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{TextStream, Tokenizer};
 pub use validation::{ValidationSet, validation_batches, validation_set};

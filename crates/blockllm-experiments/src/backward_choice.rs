@@ -1,8 +1,9 @@
-//! How a run's backward pass goes: as the command line says, or by the memory that the run would need.
+//! How a run's backward pass goes: as the command line says, or by the memory that the run would need; and how much that is.
 use crate::Cli;
+use crate::byte_size::gigabytes;
 use crate::plan::for_model;
 use anyhow::Result;
-use blockllm_train::memory::{ModelShape, Workload, memory_of};
+use blockllm_train::memory::{BackwardMode, MemoryPlan, ModelShape, Part, Workload, memory_of};
 use blockllm_train::{Backward, DeviceChoice, Method, TrainConfig};
 
 /// Whole or layer-wise, for `config` on batches of `batch_size` rows of `seq_len` tokens.
@@ -14,20 +15,66 @@ pub fn of_run(
     model: &ModelShape,
     method: &Method,
     config: &TrainConfig,
-    [batch_size, seq_len]: [usize; 2],
+    sizes: [usize; 2],
 ) -> Result<Backward> {
     if cli.backward != Backward::Auto {
         return Ok(cli.backward);
     }
     let device = cli.device.resolve()?.choice;
     let method = &for_model(method.clone(), model);
-    let workload = Workload {
+    let workload = workload(device, model, method, config, sizes);
+    Ok(cli.backward.resolve(&workload, memory(cli, device))?)
+}
+
+/// What a step of the run will need by the plan, part by part, beside what the device has, in words.
+///
+/// # Errors
+/// As [`of_run`].
+pub fn told(
+    cli: &Cli,
+    model: &ModelShape,
+    method: &Method,
+    config: &TrainConfig,
+    sizes: [usize; 2],
+) -> Result<String> {
+    let device = cli.device.resolve()?.choice;
+    let method = &for_model(method.clone(), model);
+    let (way, backward) = match config.backward {
+        Backward::LayerWise => ("a backward pass layer by layer", BackwardMode::LayerWise),
+        Backward::Auto | Backward::Whole => ("a whole backward pass", BackwardMode::Whole),
+    };
+    let plan = MemoryPlan::estimate(&Workload {
+        backward,
+        ..workload(device, model, method, config, sizes)
+    })?;
+    let parts = Part::ALL
+        .iter()
+        .filter(|part| plan.peak.of(**part) > 0)
+        .map(|part| format!("{} {}", part.name(), gigabytes(plan.peak.of(*part))));
+    let here = memory(cli, device).map_or(String::new(), |bytes| format!("; there are {}", gigabytes(bytes)));
+    Ok(format!(
+        "a step will need about {} with {way} ({}){here}",
+        gigabytes(plan.peak_bytes()),
+        parts.collect::<Vec<_>>().join(", "),
+    ))
+}
+
+fn workload<'a>(
+    device: DeviceChoice,
+    model: &'a ModelShape,
+    method: &'a Method,
+    config: &TrainConfig,
+    [batch_size, seq_len]: [usize; 2],
+) -> Workload<'a> {
+    Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,
         clipped: config.holds_all_gradients(),
         on_host: device == DeviceChoice::Flex,
         ..Workload::new(model, method, batch_size as u64, seq_len as u64)
-    };
-    let memory = cli.memory.map_or_else(|| memory_of(device), |size| Some(size.0));
-    Ok(cli.backward.resolve(&workload, memory)?)
+    }
+}
+
+fn memory(cli: &Cli, device: DeviceChoice) -> Option<u64> {
+    cli.memory.map_or_else(|| memory_of(device), |size| Some(size.0))
 }

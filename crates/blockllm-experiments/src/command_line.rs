@@ -6,6 +6,11 @@ pub fn typed(to_resume: bool) -> String {
     join(words.filter(|word| !(to_resume && word == "--fresh")))
 }
 
+/// How the verb is called from the workspace, with `words` behind it.
+pub fn verb(name: &str, words: &[String]) -> String {
+    format!("cargo xtask {name} {}", join(words.iter().cloned()))
+}
+
 fn join(words: impl Iterator<Item = String>) -> String {
     words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }

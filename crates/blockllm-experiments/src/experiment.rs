@@ -152,3 +152,12 @@ pub struct Runs<P> {
     /// Those whose loss, gradients or logits were no longer numbers.
     pub diverged: Vec<DivergedRun>,
 }
+
+impl<P> Default for Runs<P> {
+    fn default() -> Self {
+        Self {
+            complete: Vec::new(),
+            diverged: Vec::new(),
+        }
+    }
+}

@@ -10,7 +10,14 @@ use anyhow::{Context, Result};
 /// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report of
 /// all others is written.
 pub fn run<E: Experiment>(cli: &Cli) -> Result<()> {
-    let mut plan = E::plan(cli)?;
+    run_plan(&mut E::plan(cli)?, cli).map(|_| ())
+}
+
+/// [`run`] with a plan that is made already; gives the runs, none with `--dry-run`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>> {
     eprintln!("{}", plan.describe());
     for note in plan.notes() {
         eprintln!("note: {note}");
@@ -19,28 +26,26 @@ pub fn run<E: Experiment>(cli: &Cli) -> Result<()> {
         let runs = plan.runs(cli)?;
         let lines = runs.iter().map(|run| (run.settings.as_str(), &run.place));
         dry_run::show(&plan.table(cli), lines);
-        return Ok(());
+        return Ok(Runs::default());
     }
     plan.prepare(cli)?;
     // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
     let runs = make_all(cli, plan.runs(cli)?)?;
     plan.conclude(cli);
     if cli.alone.is_some() {
-        return Ok(());
+        return Ok(runs);
     }
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
         report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders)?;
     }
-    check_diverged(&runs.diverged, runs.complete.len())
+    check_diverged(&runs.diverged, runs.complete.len())?;
+    Ok(runs)
 }
 
 /// Makes the runs that this process is to make; one that diverges does not take the others with it.
 fn make_all<P>(cli: &Cli, planned: Vec<PlannedRun<'_, P>>) -> Result<Runs<P>> {
-    let mut runs = Runs {
-        complete: Vec::new(),
-        diverged: Vec::new(),
-    };
+    let mut runs = Runs::default();
     for planned in planned
         .into_iter()
         .filter(|run| alone::is_wanted(cli, &run.place))

@@ -1,7 +1,9 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use blockllm_experiments::{command_line, plan, registry, signals};
+use anyhow::Result;
+use blockllm_experiments::{command_line, finetune, plan, registry, signals};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -9,28 +11,13 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    if words.get(1).is_some_and(|word| word == plan::NAME) {
-        // The first word stands for the program there.
-        return match plan::run(&plan::Args::parse_from(&words[1..])) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let mut cli = registry::read_command_line();
-    device_log::install();
-    let run = signals::install(cli.alone.is_some()).and_then(|interrupt| {
-        cli.interrupt = interrupt;
-        registry::run(&cli)
-    });
-    let Err(error) = run else {
+    // A process that another made for one run leaves it to that one to tell how to go on.
+    let is_child = words.iter().any(|word| word == "--alone");
+    let Err(error) = run(&words) else {
         return ExitCode::SUCCESS;
     };
     if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
-        // Of a process that was made for one run its parent tells.
-        if cli.alone.is_none() {
+        if !is_child {
             eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
         }
         // As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
@@ -38,4 +25,24 @@ fn main() -> ExitCode {
     }
     eprintln!("error: {error:#}");
     ExitCode::FAILURE
+}
+
+/// Does what the first word asks for: a verb, or else an experiment.
+fn run(words: &[OsString]) -> Result<()> {
+    // The first word stands for the program there.
+    let of_verb = words.get(1..).unwrap_or_default();
+    match words.get(1).and_then(|word| word.to_str()) {
+        Some(plan::NAME) => plan::run(&plan::Args::parse_from(of_verb)),
+        Some(finetune::NAME) => {
+            let args = finetune::Args::parse_from(of_verb);
+            device_log::install();
+            finetune::run(&args, signals::install(args.alone.is_some())?)
+        }
+        _ => {
+            let mut cli = registry::read_command_line();
+            device_log::install();
+            cli.interrupt = signals::install(cli.alone.is_some())?;
+            registry::run(&cli)
+        }
+    }
 }

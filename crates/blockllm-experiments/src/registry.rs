@@ -1,14 +1,15 @@
 //! The experiments by name: the list that a new one is added to.
 use crate::ablations::Ablations;
 use crate::experiment::{Experiment, NotTaken};
-use crate::{Cli, c4, flow, glue, gpu_check, memory, options};
+use crate::{Cli, c4, flow, glue, gpu_check, instruct, memory, options};
 use anyhow::{Result, anyhow};
 use blockllm_train::{DeviceChoice, Methods};
 use std::ffi::OsString;
 
-const EXPERIMENTS: [Entry; 5] = [
+const EXPERIMENTS: [Entry; 6] = [
     Entry::of::<c4::Plan>(),
     Entry::of::<glue::Plan>(),
+    Entry::of::<instruct::Plan>(),
     Entry::of::<memory::Settings>(),
     Entry::of::<Ablations>(),
     // No set of runs: it has something to say where there is no GPU.
@@ -68,6 +69,14 @@ pub fn run(cli: &Cli) -> Result<()> {
     if !experiment.needs_device {
         return (experiment.run)(cli);
     }
+    (experiment.run)(&on_its_device(cli)?)
+}
+
+/// `cli` with the device that `auto` means here, which is told.
+///
+/// # Errors
+/// When the device is missing.
+pub(crate) fn on_its_device(cli: &Cli) -> Result<Cli> {
     let device = cli.device.resolve()?;
     if cli.device == DeviceChoice::Auto {
         let because = device.passed_over.join("; ");
@@ -78,11 +87,10 @@ pub fn run(cli: &Cli) -> Result<()> {
         };
         eprintln!("device: {}{because}", device.choice.name());
     }
-    let cli = Cli {
+    Ok(Cli {
         device: device.choice,
         ..cli.clone()
-    };
-    (experiment.run)(&cli)
+    })
 }
 
 fn find(cli: &Cli) -> Result<&'static Entry> {
@@ -148,7 +156,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("c5") && message.contains("c4, glue, memory, ablations, gpu-check"),
+            message.contains("c5") && message.contains("c4, glue, instruct, memory, ablations, gpu-check"),
             "{message}"
         );
     }

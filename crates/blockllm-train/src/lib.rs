@@ -11,6 +11,7 @@ pub mod divergence;
 pub mod environment;
 pub mod error;
 pub mod evaluate;
+mod instruction_batches;
 pub mod interrupt;
 pub mod language_modeling;
 pub mod memory;
@@ -19,6 +20,7 @@ mod metrics_file;
 mod micro_batches;
 pub mod objective;
 pub mod optimizer;
+pub mod pretrained_lm;
 pub mod progress;
 pub mod records;
 pub mod run_folder;
@@ -44,6 +46,7 @@ pub use method::{
 };
 pub use objective::{BatchSource, Objective};
 pub use optimizer::{BackwardInParts, TrainingOptimizer};
+pub use pretrained_lm::PretrainedLm;
 pub use progress::Progress;
 pub use records::{
     EvaluationRecord, LeftOutRecord, Record, RunObserver, RunResult, SkippedRecord, StepRecord,

@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const NAMES: [(&str, f64); 32] = [
+const NAMES: [(&str, f64); 36] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
@@ -73,6 +73,10 @@ const NAMES: [(&str, f64); 32] = [
     ("random:0.8", 1e-2),
     ("cyclic:0.8", 1e-2),
     ("importance:0.8", 1e-2),
+    ("misa:0.8", 1e-2),
+    ("random:0.8+policy=blocks:3+policy=unbiased:true", 1e-2),
+    ("blockllm:0.8+score=principal-weights:2+unit=input", 1e-2),
+    ("blockllm:0.8+score=smallest-weights+recovery=1.01", 1e-2),
     ("epsilon-greedy:0.8", 1e-2),
     ("official-compat:0.6", 1e-2),
     ("all", 1e-2),

@@ -10,6 +10,7 @@ mod complete_run;
 mod devices;
 mod divergence;
 mod faults;
+mod finetune;
 pub mod fixtures;
 mod folders;
 #[cfg(unix)]

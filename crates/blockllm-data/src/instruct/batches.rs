@@ -158,6 +158,14 @@ impl InstructBatches {
         Ok(batches)
     }
 
+    /// The same stream from the batch after `cursor`.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn resumed(&self, cursor: InstructCursor) -> Result<Self, DataError> {
+        Self::resume(self.data.clone(), self.config, cursor)
+    }
+
     /// The place before the next batch.
     pub fn cursor(&self) -> &InstructCursor {
         &self.cursor

@@ -5,7 +5,9 @@ use rayon::prelude::*;
 use super::dataset::{InstructData, InstructSource, PlacedExample};
 use super::encoder::{EncodedInstruction, EncodingConfig, InstructEncoder};
 use super::fitting::{FittingCounts, fitted};
+use super::row_packing::best_fit;
 use crate::hashing::sha256_hex;
+use crate::packing::Layout;
 use crate::reading::{ReadingConfig, Skipped};
 use crate::{DataError, FileRole};
 
@@ -93,6 +95,15 @@ impl EncodedData {
             config,
             pad_id: encoder.pad_id(),
         })
+    }
+}
+
+impl EncodedData {
+    /// The rows that all examples fill when each comes once.
+    pub fn rows(&self, layout: Layout) -> usize {
+        let examples = self.sources.iter().flat_map(|source| &source.examples);
+        let lengths: Vec<usize> = examples.map(|example| example.input_ids.len()).collect();
+        best_fit(&lengths, self.config.max_tokens, layout).len()
     }
 }
 

@@ -9,7 +9,7 @@ use tokenizers::PostProcessorWrapper;
 
 use super::answers::{FoundBy, answered};
 use super::chat_template::ChatTemplate;
-use super::example::Example;
+use super::example::{ASSISTANT, Example, Message};
 use super::special_names::SpecialNames;
 use crate::row::IGNORE_INDEX;
 use crate::tokenizer::library_error;
@@ -159,6 +159,47 @@ impl InstructEncoder {
                 Ok(self.as_document(self.marked(text, std::slice::from_ref(&all), false)?))
             }
         }
+    }
+
+    /// The tokens of `messages` and of what begins the assistant's turn: what an answer is generated from.
+    ///
+    /// # Errors
+    /// [`DataError::ChatTemplate`] with what the template says against a conversation; else as [`Tokenizer::encode`].
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, DataError> {
+        let rendered = self.template.render(messages, &self.names, true);
+        let rendered = rendered.map_err(|found| DataError::ChatTemplate {
+            template: self.template.label().to_owned(),
+            found,
+        })?;
+        self.ids(&rendered.text)
+    }
+
+    /// The tokens of a text that is to be continued, behind what begins a document.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn continued(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        Ok([self.form.before.clone(), self.ids(text)?].concat())
+    }
+
+    /// The tokens at which an answer is over: the one that ends a text, and the one that the template puts behind what the
+    /// assistant says.
+    pub fn ends(&self) -> Vec<u32> {
+        let turns = ["user", ASSISTANT].map(|role| Message::new(role, "a"));
+        let example = self.encode(&Example::Conversation(turns.to_vec())).ok();
+        let behind = example.and_then(|example| {
+            let last = example.learned.iter().rposition(|&learned| learned)?;
+            u32::try_from(example.input_ids[last]).ok()
+        });
+        let behind = behind.filter(|id| self.special.contains(id) && *id != self.form.end);
+        [self.form.end].into_iter().chain(behind).collect()
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self.bare.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| library_error(self.tokenizer.label(), &*error))?;
+        self.tokenizer.check_ids(encoding.get_ids())?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// Tokenizes `text`; `with_ends` adds the token that ends a turn to each answer.

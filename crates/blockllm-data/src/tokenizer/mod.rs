@@ -3,8 +3,10 @@
 mod special_tokens;
 mod template;
 mod text_cut;
+mod text_stream;
 mod trained;
 
+pub use self::text_stream::TextStream;
 pub use self::trained::{EOS_TOKEN, PAD_TOKEN};
 
 use std::panic::catch_unwind;
@@ -56,6 +58,15 @@ impl Tokenizer {
         let bytes = bounded(path, MAX_FILE_BYTES)?;
         let declared = Declared::beside(path)?;
         Self::from_json(without_mark(&bytes), path.display().to_string(), &declared)
+    }
+
+    /// A tokenizer that lies in no folder, such as a GGUF file's: the text of its `tokenizer.json`, and what `tokenizer_config.json`
+    /// would say beside it. `label` names it in errors.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] when it is none.
+    pub fn from_text(json: &str, config: &Value, label: &str) -> Result<Self, DataError> {
+        Self::from_json(json.as_bytes(), label.to_owned(), &Declared::of(config))
     }
 
     /// Learns a byte-level BPE, so that every text has an encoding and comes back from it unchanged.

@@ -59,6 +59,13 @@ impl Declared {
         Ok(declared)
     }
 
+    /// What one such file says.
+    pub fn of(settings: &Value) -> Self {
+        let mut declared = Self::default();
+        declared.add(settings);
+        declared
+    }
+
     /// Adds what one file says, behind what is known already.
     fn add(&mut self, settings: &Value) {
         for (names, key) in [

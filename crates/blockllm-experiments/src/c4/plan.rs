@@ -1,6 +1,6 @@
 //! What the C4 experiment will run: corpus, tokenizer, model and training settings, by scale.
 use super::published::{default_methods, departures, published};
-use crate::{Cli, Scale, backward_choice, options};
+use crate::{Cli, Scale, backward_choice, options, workspace_dir};
 use anyhow::{Context, Result, bail};
 use blockllm_data::corpus::HOLD_OUT_ONE_IN;
 use blockllm_data::manifest::ValidationSplit;
@@ -11,7 +11,6 @@ use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::{LanguageModeling, Method, Schedule, TrainConfig, WeightType};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Text that a tokenizer is trained on, at most.
@@ -153,7 +152,7 @@ impl Plan {
             bad_documents: cli.bad_documents,
             ..ReadingConfig::default()
         };
-        let corpus = Corpus::open(cli.data.as_deref(), workspace_dir())?.with_reading(reading);
+        let corpus = Corpus::open(cli.data.as_deref(), workspace_dir::find())?.with_reading(reading);
         super::data::remember(&corpus, &cli.out)?;
         let tokenizer = match &cli.tokenizer {
             Some(path) => Tokenizer::from_file(path)?.fitted(MOST_EMBEDDINGS)?,
@@ -389,15 +388,4 @@ fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
     let run = options::run_settings(cli, patience);
     let methods = methods.into_iter().map(|method| Ok(method.for_run(&run)?));
     methods.collect()
-}
-
-/// The workspace that this runner was built from, or else the folder that it was started in: the embedded default reads its
-/// locked dependencies.
-fn workspace_dir() -> &'static Path {
-    let built_from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    if built_from.join("Cargo.lock").is_file() {
-        built_from
-    } else {
-        Path::new(".")
-    }
 }

@@ -1,7 +1,6 @@
 //! Where a fine-tuning starts from: a Hugging Face folder of either architecture, or a small encoder from random weights.
 use anyhow::{Context, Result, bail};
 use blockllm_data::glue::{GlueTask, PairEncoder};
-use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_model::Labels;
 use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
 use blockllm_model::hf::{
@@ -11,6 +10,7 @@ use blockllm_model::hf::{
 use blockllm_model::llama::{LlamaConfig, LlamaFamily, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
 use blockllm_train::memory::ModelShape;
+use blockllm_train::pretrained_lm::folder_sha256;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::path::{Path, PathBuf};
@@ -115,23 +115,7 @@ impl Checkpoint {
         let (Self::Encoder(dir, _) | Self::Llama(dir, _)) = self else {
             return Ok(None);
         };
-        let entries = std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
-        let mut files = entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<std::io::Result<Vec<_>>>()
-            .with_context(|| format!("reading {}", dir.display()))?;
-        files.retain(|path| {
-            path.ends_with("config.json")
-                || path
-                    .extension()
-                    .is_some_and(|extension| extension == "safetensors")
-        });
-        files.sort();
-        let hashes = files
-            .iter()
-            .map(|path| Ok(sha256_file(path)?.1))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Some(sha256_hex(hashes.concat().as_bytes())))
+        Ok(Some(folder_sha256(dir)?))
     }
 
     /// Copies what the folder says of its tokenizer, which is more than could be written anew.

@@ -21,7 +21,9 @@ pub use plot::{
     CurveStyle, loss_curves_svg, memory_bars_svg, plot_loss_curves, plot_memory_bars, plot_selection_map,
     selection_map_svg,
 };
-pub use quoted::{quoted_c4_table, quoted_glue_table, quoted_memory_table, quoted_table};
+pub use quoted::{
+    quoted_c4_table, quoted_glue_table, quoted_instruction_table, quoted_memory_table, quoted_table,
+};
 pub use table::{Align, Table};
 
 /// The first table of a written report with its caption, for the terminal.

@@ -69,6 +69,25 @@ pub fn quoted_memory_table() -> Section {
     )
 }
 
+/// What is published of the paper's instruction tuning.
+pub fn quoted_instruction_table() -> Section {
+    let columns = [
+        ("run", Align::Left),
+        ("validation loss", Align::Right),
+        ("memory", Align::Right),
+        ("time", Align::Right),
+        ("settings", Align::Left),
+    ];
+    let (run, memory, settings) = paper::INSTRUCTION_TUNING;
+    let (loss, time) = paper::INSTRUCTION_TUNING_LOSS;
+    quoted_table(
+        "Instruction tuning of a 7B model",
+        paper::INSTRUCTION_TUNING_SOURCE,
+        Table::new(columns).with_row([run, loss, memory, time, settings]),
+        [paper::INSTRUCTION_TUNING_LOSS_CAVEAT.to_owned()],
+    )
+}
+
 /// The published GLUE scores.
 pub fn quoted_glue_table() -> Section {
     let tasks = paper::GLUE_TASKS.map(|task| (task, Align::Right));

@@ -82,6 +82,16 @@ impl GgufModel {
         Ok(tokenizer_json(self.file.metadata())?.to_string())
     }
 
+    /// What a `tokenizer_config.json` says of that tokenizer: special tokens, the chat template, the longest text.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokenizer_json`](Self::tokenizer_json).
+    pub fn tokenizer_config(&self) -> Result<serde_json::Value, ModelError> {
+        let metadata = self.file.metadata();
+        Ok(tokenizer_config(metadata, self.config.max_position_embeddings)?)
+    }
+
     /// Writes `tokenizer.json`, `tokenizer_config.json` (with the chat template) and `generation_config.json` into `dir`, as
     /// transformers reads them beside the weights that [`save_pretrained`](crate::hf::save_pretrained) writes.
     ///
@@ -89,8 +99,7 @@ impl GgufModel {
     ///
     /// As [`tokenizer_json`](Self::tokenizer_json), and when the folder cannot be written.
     pub fn save_tokenizer(&self, dir: &Path) -> Result<(), ModelError> {
-        let metadata = self.file.metadata();
-        let config = tokenizer_config(metadata, self.config.max_position_embeddings)?;
+        let config = self.tokenizer_config()?;
         let tokenizer = self.tokenizer_json()?;
         std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
         write_text(&dir.join("tokenizer.json"), &tokenizer)?;

@@ -177,7 +177,17 @@ fn settings_out_of_range_and_a_record_of_galore_are_refused_by_name() {
     )
     .unwrap();
     let error = apollo.restore(galore.record(), &device).unwrap_err();
-    assert!(error.to_string().contains("optimizer GaLore, this run has APOLLO"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("optimizer GaLore, this run has APOLLO"),
+        "{error}"
+    );
     let error = galore.restore(apollo.record(), &device).unwrap_err();
-    assert!(error.to_string().contains("optimizer APOLLO, this run has GaLore"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("optimizer APOLLO, this run has GaLore"),
+        "{error}"
+    );
 }

@@ -1,0 +1,182 @@
+//! What a scale of instruction tuning decides: lengths, batches, steps, the course of the rate.
+use crate::{Cli, Scale};
+use anyhow::{Result, bail};
+use blockllm_data::Layout;
+use blockllm_data::instruct::{EncodingConfig, InstructBatchConfig};
+use blockllm_train::{Schedule, ScheduleKind};
+use serde::{Deserialize, Serialize};
+
+/// How often a run is evaluated where nothing else is said.
+const EVALUATIONS: u64 = 10;
+
+/// What a scale decides, after the command line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The scale.
+    pub scale: Scale,
+    /// Rows of an optimizer step.
+    pub batch_size: usize,
+    /// Micro-batches of a step.
+    pub grad_accum_steps: usize,
+    /// How examples become tokens: the longest row, what becomes of longer ones, which tokens are learned.
+    pub encoding: EncodingConfig,
+    /// Several examples a row, or one.
+    pub layout: Layout,
+    /// Passes over the training examples, where `steps` is not given.
+    pub epochs: u64,
+    /// Optimizer steps.
+    pub steps: Option<u64>,
+    /// Optimizer steps between evaluations; a tenth of the run without.
+    pub evaluate_every: Option<u64>,
+    /// `m`: patience, in steps.
+    pub patience: usize,
+    /// The course of the learning rate.
+    pub schedule: Schedule,
+    /// Evaluations without a better one after which a run stops; 0 never stops it.
+    pub stop_after: u64,
+    /// The first seed.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The settings of a scale. The paper's are those of the authors' Alpaca runs: one row a step, cosine to 0, warmup 0.1, blocks
+    /// chosen again after 100 steps.
+    pub fn of(scale: Scale) -> Self {
+        let paper = Self {
+            scale,
+            batch_size: 1,
+            grad_accum_steps: 1,
+            encoding: EncodingConfig::default(),
+            layout: Layout::TruncateAndPad,
+            epochs: 1,
+            steps: None,
+            evaluate_every: None,
+            patience: 100,
+            schedule: Schedule {
+                kind: ScheduleKind::Cosine,
+                warmup: 0.1,
+                final_share: 0.0,
+            },
+            stop_after: 0,
+            seed: 0,
+        };
+        let with_length = |max_tokens| EncodingConfig {
+            max_tokens,
+            ..EncodingConfig::default()
+        };
+        match scale {
+            Scale::Quick => Self {
+                batch_size: 8,
+                encoding: with_length(128),
+                layout: Layout::Packed,
+                steps: Some(150),
+                patience: 15,
+                ..paper
+            },
+            Scale::Cpu => Self {
+                batch_size: 4,
+                encoding: with_length(256),
+                layout: Layout::Packed,
+                steps: Some(200),
+                patience: 20,
+                ..paper
+            },
+            Scale::Paper => paper,
+        }
+    }
+
+    /// With what the command line says instead.
+    ///
+    /// # Errors
+    /// When a step's rows cannot be split into so many micro-batches.
+    pub fn overridden(mut self, cli: &Cli) -> Result<Self> {
+        if let Some(epochs) = cli.epochs {
+            self.epochs = epochs;
+            self.steps = None;
+        }
+        self.steps = cli.steps.or(self.steps);
+        self.patience = cli.patience.map_or(self.patience, |patience| patience as usize);
+        self.encoding.max_tokens = cli.max_length.unwrap_or(self.encoding.max_tokens);
+        self.schedule.warmup = cli.warmup.unwrap_or(self.schedule.warmup);
+        self.stop_after = cli.stop_after;
+        self.grad_accum_steps = cli.grad_accum_steps as usize;
+        self.check()?;
+        Ok(self)
+    }
+
+    /// # Errors
+    /// When a step's rows cannot be split into so many micro-batches, or a row is too short to learn from.
+    pub fn check(&self) -> Result<()> {
+        let (rows, parts) = (self.batch_size, self.grad_accum_steps);
+        if rows == 0 || parts == 0 || !rows.is_multiple_of(parts) {
+            let divisors: Vec<String> = (1..=rows)
+                .filter(|count| rows.is_multiple_of(*count))
+                .map(|count| count.to_string())
+                .collect();
+            bail!(
+                "--grad-accum-steps {parts} does not divide a step's {rows} rows: use one of {}",
+                divisors.join(", ")
+            );
+        }
+        if self.encoding.max_tokens < 2 {
+            bail!(
+                "--max-length {} leaves nothing to predict: use 2 or more",
+                self.encoding.max_tokens
+            );
+        }
+        Ok(())
+    }
+
+    /// Rows of a micro-batch, and tokens of a row.
+    pub fn micro_batch(&self) -> [usize; 2] {
+        [self.batch_size / self.grad_accum_steps, self.encoding.max_tokens]
+    }
+
+    /// How batches are made for a seed.
+    pub fn batches(&self, seed: u64) -> InstructBatchConfig {
+        InstructBatchConfig {
+            batch_size: self.micro_batch()[0],
+            layout: self.layout,
+            seed,
+        }
+    }
+
+    /// The optimizer steps of a run over data that fill `rows` rows.
+    pub fn steps_over(&self, rows: usize) -> u64 {
+        let epoch = rows.div_ceil(self.batch_size) as u64;
+        self.steps
+            .unwrap_or_else(|| self.epochs.saturating_mul(epoch))
+            .max(1)
+    }
+
+    /// Optimizer steps between the evaluations of a run of so many steps.
+    pub fn evaluate_every(&self, steps: u64) -> u64 {
+        self.evaluate_every.unwrap_or_else(|| steps.div_ceil(EVALUATIONS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn settings(words: &str) -> Result<Settings> {
+        let words = ["runner", "instruct"].into_iter().chain(words.split_whitespace());
+        Settings::of(Scale::Quick).overridden(&Cli::parse_from(words))
+    }
+
+    #[test]
+    fn epochs_are_steps_over_the_rows_and_steps_come_first() {
+        let steps = |words| settings(words).unwrap().steps_over(100);
+        assert_eq!([steps(""), steps("--epochs 2"), steps("--steps 7")], [150, 26, 7]);
+        assert_eq!(settings("--epochs 2").unwrap().evaluate_every(26), 3);
+    }
+
+    #[test]
+    fn what_does_not_divide_or_leaves_nothing_is_refused_with_what_to_do() {
+        let message = settings("--grad-accum-steps 3").unwrap_err().to_string();
+        assert!(message.contains("use one of 1, 2, 4, 8"), "{message}");
+        let message = settings("--max-length 1").unwrap_err().to_string();
+        assert!(message.contains("use 2 or more"), "{message}");
+    }
+}

@@ -1,0 +1,239 @@
+//! A language model as people have it, a Hugging Face folder or a GGUF file: configuration, weights, tokenizer, chat template.
+use crate::{TrainError, WeightType};
+use blockllm_data::Tokenizer;
+use blockllm_data::atomic_file::write_atomically;
+use blockllm_data::hashing::{sha256_file, sha256_hex};
+use blockllm_data::instruct::{ChatTemplate, FixedDate, InstructEncoder};
+use blockllm_model::gguf::GgufModel;
+use blockllm_model::hf::{SaveOptions, load_pretrained_as, save_companions, save_pretrained_with};
+use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
+use burn::tensor::Device;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The tokenizer of a folder.
+const TOKENIZER: &str = "tokenizer.json";
+/// The settings of generation.
+const GENERATION: &str = "generation_config.json";
+
+/// A model of Llama's family on disk. Its weights are read by [`load`](Self::load), everything else is there.
+#[derive(Debug)]
+pub struct PretrainedLm {
+    path: PathBuf,
+    gguf: Option<GgufModel>,
+    config: LlamaConfig,
+    tokenizer: Arc<Tokenizer>,
+    /// A tokenizer that the folder has not.
+    is_given_tokenizer: bool,
+    template: Option<ChatTemplate>,
+    /// A template that the model has not.
+    is_given_template: bool,
+}
+
+impl PretrainedLm {
+    /// Looks at the folder or GGUF file `path`; `tokenizer` is a `tokenizer.json` in place of its own.
+    ///
+    /// # Errors
+    /// When there is none, a file is missing or broken, its model is none of Llama's family, or the tokenizer has more tokens than
+    /// the model has embeddings.
+    pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, TrainError> {
+        if !path.exists() {
+            return Err(no_model(path));
+        }
+        let gguf = if path.is_file() {
+            Some(GgufModel::open(path)?)
+        } else {
+            None
+        };
+        let config = match &gguf {
+            Some(gguf) => gguf.config().clone(),
+            None => LlamaConfig::from_file(&path.join("config.json"))?,
+        };
+        let date = FixedDate::default();
+        let (own, template) = match (&gguf, tokenizer) {
+            (_, Some(given)) => (Tokenizer::from_file(given)?, ChatTemplate::beside(given, date)?),
+            (None, None) => {
+                let file = path.join(TOKENIZER);
+                (Tokenizer::from_file(&file)?, ChatTemplate::beside(&file, date)?)
+            }
+            (Some(gguf), None) => {
+                let label = path.display().to_string();
+                let own = Tokenizer::from_text(&gguf.tokenizer_json()?, &gguf.tokenizer_config()?, &label)?;
+                let template = gguf.chat_template()?;
+                let template = template.map(|source| ChatTemplate::new(&label, source, date));
+                (own, template.transpose()?)
+            }
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            tokenizer: Arc::new(own.fitted(config.vocab_size)?),
+            gguf,
+            config,
+            is_given_tokenizer: tokenizer.is_some(),
+            template,
+            is_given_template: false,
+        })
+    }
+
+    /// The same model with another chat template, which [`save`](Self::save) writes beside it.
+    #[must_use]
+    pub fn with_template(mut self, template: ChatTemplate) -> Self {
+        self.template = Some(template);
+        self.is_given_template = true;
+        self
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// Its chat template, if it has one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model, its weights in that type; all of them require gradients when `device` is an autodiff device.
+    ///
+    /// # Errors
+    /// When weights are missing, broken or of another model, or the device cannot compute in that type.
+    pub fn load(&self, weights: WeightType, device: &Device) -> Result<LlamaForCausalLM, TrainError> {
+        weights.check(device)?;
+        let model = match &self.gguf {
+            Some(gguf) => gguf.load(weights.into(), device)?,
+            None => load_pretrained_as(&self.path, weights.into(), device)?.0,
+        };
+        Ok(model)
+    }
+
+    /// Writes `model` as a folder that transformers loads, with the tokenizer, the chat template and the settings of generation
+    /// that it was made with. Adapters of `LoRA` are merged.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save(&self, model: &LlamaForCausalLM, weights: WeightType, dir: &Path) -> Result<(), TrainError> {
+        save_pretrained_with(model, &self.config, dir, &SaveOptions::of(weights.into()))?;
+        match &self.gguf {
+            Some(gguf) => gguf.save_tokenizer(dir)?,
+            None => save_companions(&self.path, &self.config, dir)?,
+        }
+        if self.is_given_tokenizer {
+            self.tokenizer.save(&dir.join(TOKENIZER))?;
+        }
+        let Some(template) = &self.template else {
+            return Ok(());
+        };
+        if self.is_given_template || self.is_given_tokenizer {
+            write_atomically(&dir.join("chat_template.jinja"), template.source().as_bytes())?;
+        }
+        let encoder = InstructEncoder::new(self.tokenizer.clone(), template.clone())?;
+        stop_at(&dir.join(GENERATION), &encoder.ends())
+    }
+
+    /// One line for people: name, kind and size.
+    pub fn describe(&self) -> String {
+        let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let name = name.file_name().unwrap_or(self.path.as_os_str());
+        format!(
+            "{} ({}, {:.1} M parameters)",
+            name.to_string_lossy(),
+            self.config.family.model_type(),
+            self.config.num_parameters() as f64 / 1e6
+        )
+    }
+
+    /// A SHA-256 over configuration and weights, whatever the folder is called.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn sha256(&self) -> Result<String, TrainError> {
+        match &self.gguf {
+            Some(_) => Ok(sha256_file(&self.path)?.1),
+            None => folder_sha256(&self.path),
+        }
+    }
+}
+
+/// A SHA-256 over configuration and weights of a Hugging Face folder: pins a run to its checkpoint, whatever the folder is called.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn folder_sha256(dir: &Path) -> Result<String, TrainError> {
+    let unreadable = |source| TrainError::File {
+        path: dir.to_owned(),
+        source,
+    };
+    let entries = std::fs::read_dir(dir).map_err(unreadable)?;
+    let mut files = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(unreadable)?;
+    let is_weights = |path: &Path| {
+        path.extension()
+            .is_some_and(|extension| extension == "safetensors")
+    };
+    files.retain(|path| path.ends_with("config.json") || is_weights(path));
+    files.sort();
+    let hashes = files
+        .iter()
+        .map(|path| Ok(sha256_file(path)?.1))
+        .collect::<Result<Vec<_>, TrainError>>()?;
+    Ok(sha256_hex(hashes.concat().as_bytes()))
+}
+
+/// Adds `ends` to the tokens at which generation stops by the settings in `file`.
+fn stop_at(file: &Path, ends: &[u32]) -> Result<(), TrainError> {
+    let broken = |message: String| TrainError::Record {
+        path: file.to_owned(),
+        message,
+    };
+    let text = std::fs::read_to_string(file).map_err(|source| TrainError::File {
+        path: file.to_owned(),
+        source,
+    })?;
+    let mut settings: Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+    let Some(fields) = settings.as_object_mut() else {
+        return Err(broken("it is no JSON object".to_owned()));
+    };
+    let mut known = match fields.get("eos_token_id") {
+        Some(Value::Array(ids)) => ids.clone(),
+        Some(id @ Value::Number(_)) => vec![id.clone()],
+        _ => Vec::new(),
+    };
+    let missing: Vec<Value> = ends
+        .iter()
+        .map(|&id| id.into())
+        .filter(|id| !known.contains(id))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    known.extend(missing);
+    let ends = match known.as_slice() {
+        [end] => end.clone(),
+        _ => known.into(),
+    };
+    fields.insert("eos_token_id".to_owned(), ends);
+    Ok(write_atomically(file, format!("{settings:#}\n").as_bytes())?)
+}
+
+fn no_model(path: &Path) -> TrainError {
+    TrainError::Setting {
+        field: "model",
+        value: path.display().to_string(),
+        mend: "there is no such folder or file; name a Hugging Face folder (config.json, model.safetensors, tokenizer.json) or a \
+               .gguf file"
+            .to_owned(),
+    }
+}

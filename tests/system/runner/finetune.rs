@@ -1,0 +1,174 @@
+//! `finetune` and the experiment `instruct`: a model that is saved, loaded and tuned further; what is wrong is told by name.
+use super::folders::{report_in, run_in};
+use super::process::{refuse, succeed, text};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Sums as conversations, and how a person would begin: no model, a few steps.
+fn sums() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sums.jsonl");
+    let lines = (0..80).map(|i| {
+        format!(
+            r#"{{"messages": [{{"role": "user", "content": "What is {i} + 1?"}}, {{"role": "assistant", "content": "It is {}."}}]}}"#,
+            i + 1
+        )
+    });
+    fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    (folder, path)
+}
+
+fn tuned(data: &Path, out: &Path, more: &[&str]) -> super::process::Ended {
+    let common = [
+        "finetune",
+        "--device",
+        "flex",
+        "--data",
+        text(data),
+        "--out",
+        text(out),
+        "--max-length",
+        "64",
+        "--batch",
+        "4",
+    ];
+    succeed(common.iter().chain(more).copied())
+}
+
+/// The validation losses that the report's first table has in the row of `method`: after training, and before.
+fn losses(out: &Path, method: &str) -> [f64; 2] {
+    let markdown = fs::read_to_string(report_in(out, "instruct").join("report.md")).unwrap();
+    let row = markdown
+        .lines()
+        .find(|line| line.starts_with(&format!("| {method} ")))
+        .unwrap_or_else(|| panic!("{method} is not in {markdown}"))
+        .split('|')
+        .map(str::trim)
+        .collect::<Vec<_>>();
+    [4, 5].map(|place| row[place].parse().unwrap())
+}
+
+#[test]
+fn a_model_is_tuned_saved_whole_and_tuned_further_from_its_folder() {
+    let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let first = tuned(&data, out.path(), &["--steps", "12", "--method", "adamw@3e-3"]);
+    assert!(
+        first.stdout.contains("cargo xtask chat --model"),
+        "{}",
+        first.stdout
+    );
+    assert!(
+        first.stderr.contains("a step will need about"),
+        "{}",
+        first.stderr
+    );
+    let [after, before] = losses(out.path(), "adamw@3e-3");
+    assert!(after < before - 0.5, "{after} {before}");
+    let model = run_in(&out.path().join("instruct"), "adamw-3e-3-0").join("model");
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "chat_template.jinja",
+    ] {
+        assert!(model.join(file).is_file(), "{file}");
+    }
+    for method in ["blockllm:0.9", "lora:2"] {
+        let further = tempfile::tempdir().unwrap();
+        let words = ["--model", text(&model), "--steps", "3", "--method", method];
+        tuned(&data, further.path(), &words);
+        let [_, starts_at] = losses(further.path(), method);
+        assert!((starts_at - after).abs() < 2e-4, "{method}: {starts_at} {after}");
+        let again = tuned(&data, further.path(), &words);
+        assert!(
+            again.stderr.contains("complete, not run again"),
+            "{}",
+            again.stderr
+        );
+    }
+}
+
+#[test]
+fn a_dry_run_tells_the_memory_and_trains_nothing() {
+    let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let shown = tuned(&data, out.path(), &["--dry-run", "--epochs", "2"]);
+    let all = format!("{}{}", shown.stdout, shown.stderr);
+    for part in ["a step will need about", "to be trained in", "alpaca (built in)"] {
+        assert!(all.contains(part), "{part}\n{all}");
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_experiment_sets_methods_beside_each_other_with_answers_and_the_published_figures() {
+    let ((folder, _data), out) = (sums(), tempfile::tempdir().unwrap());
+    let words = [
+        "instruct",
+        "--data",
+        text(folder.path()),
+        "--out",
+        text(out.path()),
+        "--steps",
+        "4",
+        "--methods",
+        "adamw,blockllm:0.9",
+    ];
+    succeed(words);
+    let report = report_in(out.path(), "instruct");
+    let markdown = fs::read_to_string(report.join("report.md")).unwrap();
+    for part in [
+        "| adamw ",
+        "| blockllm:0.9 ",
+        "answered with the likeliest token",
+        "Quoted, not measured here",
+        "0.838",
+        "at or above LoRA's",
+    ] {
+        assert!(markdown.contains(part), "{part}\n{markdown}");
+    }
+    for file in ["loss.svg", "validation.svg", "memory.svg"] {
+        assert!(report.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_name_and_what_to_do() {
+    let ((folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let broken = folder.path().join("broken.jsonl");
+    fs::write(&broken, "{\"instruction\": \"x\"\n").unwrap();
+    let unknown = folder.path().join("unknown.jsonl");
+    fs::write(&unknown, "{\"question\": \"x\"}\n").unwrap();
+    let template = folder.path().join("template.jinja");
+    fs::write(&template, "{% if %}").unwrap();
+    for (words, parts) in [
+        (
+            vec!["--model", "/no/such/model"],
+            vec!["/no/such/model", "Hugging Face folder"],
+        ),
+        (
+            vec!["--model", "nobody/nothing"],
+            vec!["hf download nobody/nothing"],
+        ),
+        (vec!["--model", text(folder.path())], vec!["config.json"]),
+        (vec!["--data", text(&broken)], vec!["broken.jsonl", "line 1"]),
+        (vec!["--data", text(&unknown)], vec!["unknown.jsonl", "line 1"]),
+        (
+            vec!["--data", text(&data), "--chat-template", text(&template)],
+            vec!["template.jinja"],
+        ),
+        (
+            vec!["--data", text(&data), "--batch", "4", "--grad-accum-steps", "3"],
+            vec!["use one of 1, 2, 4"],
+        ),
+        (
+            vec!["--data", text(&data), "--max-length", "100000000"],
+            vec!["--max-length"],
+        ),
+    ] {
+        let common = ["finetune", "--device", "flex", "--out", text(out.path())];
+        refuse(&[&common[..], &words[..]].concat(), &parts);
+    }
+}
