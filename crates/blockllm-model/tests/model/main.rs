@@ -6,6 +6,7 @@ mod common;
 mod config;
 mod encoder;
 mod folders;
+mod generation;
 mod gguf;
 mod hostile;
 mod lora;
