@@ -57,7 +57,10 @@ impl Bytes {
 
     /// Fills `out`, which is no longer than what is left.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<(), DeltaError> {
-        debug_assert!(out.len() as u64 <= self.left, "headers were checked against their files");
+        debug_assert!(
+            out.len() as u64 <= self.left,
+            "headers were checked against their files"
+        );
         self.file
             .read_exact(out)
             .map_err(DeltaError::io(&self.path, "read"))?;

@@ -1,10 +1,10 @@
 //! Two tensors side by side, a piece at a time: which entries have other bits.
 
+use crate::DeltaError;
 use crate::bytes::{Bytes, PIECE};
 use crate::dtype::{cast, width};
 use crate::meter::Meter;
 use crate::model::{Model, Tensor};
-use crate::DeltaError;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 

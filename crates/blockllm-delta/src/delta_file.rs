@@ -166,11 +166,17 @@ impl Entries {
         let mut headers = BTreeMap::new();
         for (file, entry) in &self.headers {
             let damaged = |found: String| DeltaError::damaged(path, &format!("header/{file}"), found);
-            if !Path::new(file).extension().is_some_and(|end| end == "safetensors") {
+            if !Path::new(file)
+                .extension()
+                .is_some_and(|end| end == "safetensors")
+            {
                 return Err(damaged("is of no safetensors file".to_owned()));
             }
             if entry.bytes > MAX_HEADER_BYTES {
-                return Err(damaged(format!("has {} bytes, more than any header", entry.bytes)));
+                return Err(damaged(format!(
+                    "has {} bytes, more than any header",
+                    entry.bytes
+                )));
             }
             let mut json = vec![0; entry.bytes as usize];
             Bytes::open(path, entry.start, entry.bytes)?.fill(&mut json)?;
@@ -179,17 +185,26 @@ impl Entries {
         }
         for name in self.files.keys() {
             if name != INDEX && (headers.contains_key(name) || crate::folder::is_of_weights(name)) {
-                return Err(DeltaError::damaged(path, &format!("file/{name}"), "is a file of weights"));
+                return Err(DeltaError::damaged(
+                    path,
+                    &format!("file/{name}"),
+                    "is a file of weights",
+                ));
             }
         }
-        Model::of_headers(path, headers).map_err(|error| DeltaError::damaged(path, "header", error.to_string()))
+        Model::of_headers(path, headers)
+            .map_err(|error| DeltaError::damaged(path, "header", error.to_string()))
     }
 
     /// Values with their positions, as many of each, for tensors that there are.
     fn changes(&self, path: &Path, result: &Model) -> Result<BTreeMap<String, Change>, DeltaError> {
         for (kind, entries) in [("gaps", &self.gaps), ("bitmap", &self.bitmaps)] {
             if let Some(name) = entries.keys().find(|name| !self.values.contains_key(*name)) {
-                return Err(DeltaError::damaged(path, &format!("{kind}/{name}"), "has no values"));
+                return Err(DeltaError::damaged(
+                    path,
+                    &format!("{kind}/{name}"),
+                    "has no values",
+                ));
             }
         }
         let mut changes = BTreeMap::new();
@@ -209,9 +224,7 @@ impl Entries {
                 (Some(_), Some(_)) => return damaged("has positions twice".to_owned()),
             };
             let fits = match (encoding, positions) {
-                (Encoding::Bitmap, Some(bitmap)) => {
-                    bitmap.bytes == entries.div_ceil(8) && changed <= entries
-                }
+                (Encoding::Bitmap, Some(bitmap)) => bitmap.bytes == entries.div_ceil(8) && changed <= entries,
                 (Encoding::Gaps, Some(gaps)) => gaps.bytes >= changed && changed <= entries,
                 _ => changed == entries,
             };

@@ -152,9 +152,8 @@ fn write(
     for header in tuned.files.values() {
         writer.write(header.json())?;
     }
-    for (path, _) in carried.values() {
-        let mut file = File::open(path).map_err(DeltaError::io(path, "open"))?;
-        writer.copy(&mut file, path)?;
+    for (path, bytes) in carried.values() {
+        writer.copy(path, *bytes)?;
     }
     value_writer.finish()?;
     writer.finish()

@@ -8,7 +8,11 @@ use safetensors::Dtype;
 
 /// Bytes of an entry. Formats that do not fill whole bytes are taken byte by byte.
 pub(crate) fn width(dtype: Dtype) -> usize {
-    if fills_bytes(dtype) { dtype.bitsize() / 8 } else { 1 }
+    if fills_bytes(dtype) {
+        dtype.bitsize() / 8
+    } else {
+        1
+    }
 }
 
 /// The format that changed values are stored in: their own, or bytes where entries do not fill them.

@@ -140,7 +140,9 @@ pub enum DeltaError {
         found: String,
     },
     /// Deltas that are to be stacked change the same entries.
-    #[error("the deltas change the same entries: {found}; `--allow-overlap` adds their changes up, or leave one of them out")]
+    #[error(
+        "the deltas change the same entries: {found}; `--allow-overlap` adds their changes up, or leave one of them out"
+    )]
     Overlap {
         /// Tensors with the number of entries that several change.
         found: String,

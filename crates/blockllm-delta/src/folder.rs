@@ -59,10 +59,16 @@ pub(crate) fn shards(dir: &Path) -> Result<Shards, DeltaError> {
     let files: BTreeSet<String> = index.weight_map.values().cloned().collect();
     for name in &files {
         if !is_file_name(name) {
-            return Err(wrong(&path, format!("it names `{name}`, which is no file beside it")));
+            return Err(wrong(
+                &path,
+                format!("it names `{name}`, which is no file beside it"),
+            ));
         }
         if !dir.join(name).is_file() {
-            return Err(wrong(&path, format!("it names the shard {name}, which is not there")));
+            return Err(wrong(
+                &path,
+                format!("it names the shard {name}, which is not there"),
+            ));
         }
     }
     Ok(Shards {
@@ -108,7 +114,18 @@ mod tests {
         for name in ["config.json", "model-00001-of-00002.safetensors", "Grüße.txt"] {
             assert!(is_file_name(name), "{name}");
         }
-        for name in ["", ".", "..", "../a", "/etc/passwd", "a/b", "a\\b", "C:a", ".git", "a\0b"] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../a",
+            "/etc/passwd",
+            "a/b",
+            "a\\b",
+            "C:a",
+            ".git",
+            "a\0b",
+        ] {
             assert!(!is_file_name(name), "{name:?}");
         }
     }

@@ -118,8 +118,17 @@ impl Model {
     }
 
     fn check_names(&self, other: &Self) -> Result<(), DeltaError> {
-        let missing = listed(self.tensors.keys().filter(|name| !other.tensors.contains_key(*name)));
-        let more = listed(other.tensors.keys().filter(|name| !self.tensors.contains_key(*name)));
+        let missing = listed(
+            self.tensors
+                .keys()
+                .filter(|name| !other.tensors.contains_key(*name)),
+        );
+        let more = listed(
+            other
+                .tensors
+                .keys()
+                .filter(|name| !self.tensors.contains_key(*name)),
+        );
         let found = match (missing, more) {
             (None, None) => return Ok(()),
             (Some(missing), None) => format!("the latter lacks {missing}"),

@@ -105,11 +105,19 @@ impl Writer {
             .map_err(DeltaError::io(&self.path, "write"))
     }
 
-    /// Writes all that `file` gives, which is the one at `path`.
-    pub(crate) fn copy(&mut self, file: &mut impl Read, path: &Path) -> Result<(), DeltaError> {
-        let copied = io::copy(&mut file.take(self.left), &mut self.file);
-        self.left -= copied.map_err(DeltaError::io(path, "copy"))?;
-        Ok(())
+    /// Writes the file at `from`, which has `bytes`.
+    pub(crate) fn copy(&mut self, from: &Path, bytes: u64) -> Result<(), DeltaError> {
+        let file = File::open(from).map_err(DeltaError::io(from, "open"))?;
+        let copied = io::copy(&mut file.take(bytes), &mut self.file);
+        let copied = copied.map_err(DeltaError::io(from, "copy"))?;
+        if copied == bytes && self.left >= bytes {
+            self.left -= bytes;
+            return Ok(());
+        }
+        Err(DeltaError::Changed {
+            path: from.to_path_buf(),
+            found: format!("it had {bytes} bytes, and then {copied}"),
+        })
     }
 
     /// Syncs the file, which is filled.

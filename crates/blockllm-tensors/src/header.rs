@@ -23,7 +23,9 @@ impl Header {
     /// When the file cannot be read, or its header is corrupt or does not fit its size.
     pub fn read(path: &Path) -> Result<Self, TensorFileError> {
         let header = Self::parse(path, read_json(path)?)?;
-        let expected = header.data_start().saturating_add(header.metadata.data_len() as u64);
+        let expected = header
+            .data_start()
+            .saturating_add(header.metadata.data_len() as u64);
         let found = fs::metadata(path)
             .map_err(TensorFileError::io(path, "look up"))?
             .len();
