@@ -6,6 +6,7 @@ mod ci;
 mod circles;
 mod cuda;
 mod cuda_llvm;
+mod delta;
 mod device;
 mod feature_sets;
 mod file_rules;
@@ -41,6 +42,7 @@ Examples:
   cargo xtask reproduce-paper                the C4 experiment in minutes, nothing to download
   cargo xtask reproduce-paper --data ~/c4    the same on your own C4 shards
   cargo xtask plan --model 7b --memory 24GB  what a training step would need, before anything is made
+  cargo xtask delta apply BASE DELTA --out DIR  a tuned model again, from its base and what training has changed
   cargo xtask test                           everything that CI runs as tests
   cargo xtask tidy --fix                     format, then lint
 
@@ -55,6 +57,7 @@ enum Verb {
     Bench(bench::Args),
     GpuCheck(gpu_check::Args),
     Plan(plan::Args),
+    Delta(delta::Args),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Delta(args) => delta::run(&args),
     }
 }
 

@@ -59,11 +59,17 @@ pub fn apply(
         at: Vec::new(),
         changes: 0,
     };
-    let sha256 = write_weights(&base, &last.result, unfinished.path(), &mut chain, &mut meter)?;
+    let sha256 = write_weights(
+        &base,
+        &last.result,
+        unfinished.temporary(),
+        &mut chain,
+        &mut meter,
+    )?;
     check_result(last, &sha256)?;
     let changes = chain.changes;
-    write_companions(&base.path, &deltas, last, unfinished.path())?;
-    Model::open(unfinished.path())?;
+    write_companions(&base.path, &deltas, last, unfinished.temporary())?;
+    Model::open(unfinished.temporary())?;
     unfinished.publish()?;
     Ok(Applied {
         sha256,

@@ -166,10 +166,7 @@ impl Entries {
         let mut headers = BTreeMap::new();
         for (file, entry) in &self.headers {
             let damaged = |found: String| DeltaError::damaged(path, &format!("header/{file}"), found);
-            if !Path::new(file)
-                .extension()
-                .is_some_and(|end| end == "safetensors")
-            {
+            if Path::new(file).extension().is_none_or(|end| end != "safetensors") {
                 return Err(damaged("is of no safetensors file".to_owned()));
             }
             if entry.bytes > MAX_HEADER_BYTES {

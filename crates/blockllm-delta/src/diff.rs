@@ -39,7 +39,13 @@ pub fn diff(
     let mut meter = Meter::new(base.bytes().saturating_add(tuned.bytes()), progress);
     let found = find([&base, &tuned], &mut meter)?;
     let carried = carried(&base.path, &tuned)?;
-    write(unfinished.path(), [&base, &tuned], &found, &carried, &mut meter)?;
+    write(
+        unfinished.temporary(),
+        [&base, &tuned],
+        &found,
+        &carried,
+        &mut meter,
+    )?;
     unfinished.publish()?;
     Ok(DeltaFile::open(out)?.summary())
 }
@@ -55,7 +61,7 @@ struct Found {
 /// A tensor with changes.
 struct Changed {
     name: String,
-    changed: u64,
+    entries: u64,
     encoding: Encoding,
     position_bytes: u64,
 }
@@ -76,7 +82,7 @@ fn find(models: [&Model; 2], meter: &mut Meter<'_>) -> Result<Found, DeltaError>
             let (encoding, position_bytes) = count.smallest(tensor.entries());
             tensors.push(Changed {
                 name: name.clone(),
-                changed: count.changed,
+                entries: count.changed,
                 encoding,
                 position_bytes,
             });
@@ -135,7 +141,7 @@ fn write(
     let [base, tuned] = models;
     let (values, others) = planned(tuned, found, carried);
     let entries: u64 = tuned.tensors.values().map(crate::model::Tensor::entries).sum();
-    let changed: u64 = found.tensors.iter().map(|one| one.changed).sum();
+    let changed: u64 = found.tensors.iter().map(|one| one.entries).sum();
     let notes = json!({
         "format": FORMAT,
         "version": VERSION,
@@ -167,7 +173,7 @@ fn planned(
 ) -> (Vec<Section>, Vec<Section>) {
     let values = found.tensors.iter().map(|one| {
         let dtype = of_values(tuned.tensors[&one.name].dtype);
-        Section::new("values", &one.name, dtype, one.changed)
+        Section::new("values", &one.name, dtype, one.entries)
     });
     let bytes = |kind, name, count| Section::new(kind, name, Dtype::U8, count);
     let positions = found.tensors.iter().filter(|one| one.encoding != Encoding::All);
@@ -198,14 +204,14 @@ fn write_changes(
         positions.write(&encoder.piece(piece.first, entries, piece.changed))
     };
     compare(models, &one.name, meter, write)?;
-    if changed == one.changed {
+    if changed == one.entries {
         return Ok(());
     }
     Err(DeltaError::Changed {
         path: models[1].path.clone(),
         found: format!(
             "`{}` had {} changed entries, and then {changed}",
-            one.name, one.changed
+            one.name, one.entries
         ),
     })
 }

@@ -73,11 +73,11 @@ pub enum DeltaError {
         /// The tensor.
         tensor: String,
         /// The base.
-        base: PathBuf,
+        base: Box<Path>,
         /// Its shape there.
         base_shape: Vec<usize>,
         /// The tuned model or the delta.
-        other: PathBuf,
+        other: Box<Path>,
         /// Its shape there.
         other_shape: Vec<usize>,
     },
@@ -87,11 +87,11 @@ pub enum DeltaError {
         /// The tensor.
         tensor: String,
         /// The base, or the first delta.
-        base: PathBuf,
+        base: Box<Path>,
         /// Its format there.
         expected: String,
         /// The tuned model, or another delta.
-        other: PathBuf,
+        other: Box<Path>,
         /// Its format there.
         found: String,
     },
@@ -109,9 +109,9 @@ pub enum DeltaError {
     #[error("{} was made against a model whose tensors have the SHA-256 {expected}; {} has {found}: {mend}", delta.display(), base.display())]
     WrongBase {
         /// The delta.
-        delta: PathBuf,
+        delta: Box<Path>,
         /// The folder that was named.
-        base: PathBuf,
+        base: Box<Path>,
         /// The hash in the delta.
         expected: String,
         /// The folder's hash.

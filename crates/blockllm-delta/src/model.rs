@@ -98,18 +98,18 @@ impl Model {
             if tensor.shape != found.shape {
                 return Err(DeltaError::Shape {
                     tensor: name.clone(),
-                    base: self.path.clone(),
+                    base: self.path.as_path().into(),
                     base_shape: tensor.shape.clone(),
-                    other: other.path.clone(),
+                    other: other.path.as_path().into(),
                     other_shape: found.shape.clone(),
                 });
             }
             if !crate::dtype::is_cast(tensor.dtype, found.dtype) {
                 return Err(DeltaError::Dtype {
                     tensor: name.clone(),
-                    base: self.path.clone(),
+                    base: self.path.as_path().into(),
                     expected: tensor.dtype.to_string(),
-                    other: other.path.clone(),
+                    other: other.path.as_path().into(),
                     found: found.dtype.to_string(),
                 });
             }

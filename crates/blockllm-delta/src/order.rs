@@ -62,8 +62,8 @@ pub(crate) fn check_base(delta: &DeltaFile, base: &Path, found: &str) -> Result<
         "name the model that the delta was made from, in the number format that it had then"
     };
     Err(DeltaError::WrongBase {
-        delta: delta.path.clone(),
-        base: base.to_path_buf(),
+        delta: delta.path.as_path().into(),
+        base: base.into(),
         expected: delta.base_sha256.clone(),
         found: found.to_owned(),
         mend: mend.to_owned(),

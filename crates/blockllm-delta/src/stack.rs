@@ -90,15 +90,21 @@ pub fn stack(
         changed: 0,
         not_finite: 0,
     };
-    let sha256 = write_weights(&base, &first.result, unfinished.path(), &mut sums, &mut meter)?;
+    let sha256 = write_weights(
+        &base,
+        &first.result,
+        unfinished.temporary(),
+        &mut sums,
+        &mut meter,
+    )?;
     if let [layer] = layers
         && is_one(layer.weight)
     {
         check_result(first, &sha256)?;
     }
     let (changed, not_finite) = (sums.changed, sums.not_finite);
-    write_companions(&base.path, &deltas, first, unfinished.path())?;
-    Model::open(unfinished.path())?;
+    write_companions(&base.path, &deltas, first, unfinished.temporary())?;
+    Model::open(unfinished.temporary())?;
     unfinished.publish()?;
     Ok(Stacked {
         sha256,
@@ -141,9 +147,9 @@ fn check_formats(deltas: &[DeltaFile], layers: &[Layer]) -> Result<(), DeltaErro
             if tensor.dtype != expected {
                 return Err(DeltaError::Dtype {
                     tensor: name.clone(),
-                    base: first.path.clone(),
+                    base: first.path.as_path().into(),
                     expected: expected.to_string(),
-                    other: delta.path.clone(),
+                    other: delta.path.as_path().into(),
                     found: tensor.dtype.to_string(),
                 });
             }

@@ -39,7 +39,7 @@ impl Unfinished {
     }
 
     /// Where to write.
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }
 

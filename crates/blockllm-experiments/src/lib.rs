@@ -8,6 +8,7 @@ pub mod byte_size;
 pub mod c4;
 pub mod cli;
 pub mod command_line;
+pub mod delta;
 mod dry_run;
 pub mod estimate;
 pub mod experiment;

@@ -54,7 +54,7 @@ fn use_it(place: &Place) {
         &mut |_, _| (),
     );
     assert!(
-        place.names().iter().all(|name| !name.ends_with(".tmp")),
+        place.names().iter().all(|name| !name.contains(".tmp")),
         "{:?}",
         place.names()
     );

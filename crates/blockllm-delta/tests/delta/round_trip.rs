@@ -179,7 +179,7 @@ fn tensors_longer_than_a_piece_are_read_in_several() {
     let mut last = (0, 1);
     let paths = ["base", "tuned", "delta"].map(|name| place.at(name));
     let summary = blockllm_delta::diff(&paths[0], &paths[1], &paths[2], &mut |done, all| {
-        last = (done, all)
+        last = (done, all);
     })
     .unwrap();
     assert_eq!(last.0, last.1, "all of the work is told of");
