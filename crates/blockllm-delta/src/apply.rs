@@ -69,7 +69,6 @@ pub fn apply(
     check_result(last, &sha256)?;
     let changes = chain.changes;
     write_companions(&base.path, &deltas, last, unfinished.temporary())?;
-    Model::open(unfinished.temporary())?;
     unfinished.publish()?;
     Ok(Applied {
         sha256,

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Entries of a tensor that are read, compared and written at a time: a multiple of 8, so that bitmaps are cut between bytes.
-pub(crate) const PIECE: usize = 1 << 20;
+pub(crate) const PIECE: usize = 1 << 18;
 
 /// Buffers reads of single entries.
 const BUFFER: usize = 1 << 18;

@@ -89,7 +89,7 @@ fn head_of(header: &Header) -> Vec<u8> {
 }
 
 /// Puts into `dir` the files beside the weights of `base`, and in place of them and beside them those that `deltas` carry, the
-/// last one's where several do. The index is that of `layout`.
+/// last one's where several do. The index is that of `layout`, whose files of weights are there.
 pub(crate) fn write_companions(
     base: &Path,
     deltas: &[DeltaFile],
@@ -112,7 +112,18 @@ pub(crate) fn write_companions(
     for (name, (delta, file)) in carried {
         write(delta.bytes(file)?, &dir.join(name))?;
     }
-    Ok(())
+    check_whole(dir, layout)
+}
+
+/// Checks that a reader of `dir` finds all tensors: the index comes from the delta, and may name anything.
+fn check_whole(dir: &Path, layout: &DeltaFile) -> Result<(), DeltaError> {
+    let found = match Model::open(dir) {
+        Ok(model) if model.tensors == layout.result.tensors => return Ok(()),
+        Ok(_) => "leaves out files of weights".to_owned(),
+        Err(DeltaError::Folder { found, .. }) => format!("does not fit the files of weights: {found}"),
+        Err(error) => return Err(error),
+    };
+    Err(DeltaError::damaged(&layout.path, &format!("file/{INDEX}"), found))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), DeltaError> {

@@ -104,7 +104,6 @@ pub fn stack(
     }
     let (changed, not_finite) = (sums.changed, sums.not_finite);
     write_companions(&base.path, &deltas, first, unfinished.temporary())?;
-    Model::open(unfinished.temporary())?;
     unfinished.publish()?;
     Ok(Stacked {
         sha256,

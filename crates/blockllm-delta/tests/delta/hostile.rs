@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use safetensors::Dtype;
 use serde_json::Value;
 
-use crate::folders::{Place, Tensors, f32s, file_of, named};
+use crate::folders::{Place, Tensors, f32s, file_of, named, write_shards};
 
 /// A base and a delta with gaps, a bitmap, a whole tensor and a file beside.
 fn place() -> Place {
@@ -198,6 +198,43 @@ fn every_lie_is_told_by_its_place() {
     says("where it promises", &|tensors| {
         tensors.get_mut("values/a").unwrap().2[0] ^= 1;
     });
+}
+
+#[test]
+fn an_index_that_does_not_fit_the_shards_is_told() {
+    let tensors = named([("v", f32s(&[1.0])), ("w", f32s(&[2.0]))]);
+    for (index, part) in [
+        (None, "there is no model.safetensors and no"),
+        (
+            Some(r#"{"weight_map": {"v": "model-00001-of-00002.safetensors"}}"#),
+            "leaves out files",
+        ),
+        (
+            Some(r#"{"weight_map": {"v": "model-00002-of-00002.safetensors"}}"#),
+            "and it is not",
+        ),
+        (
+            Some(r#"{"weight_map": {"v": "../base/model.safetensors"}}"#),
+            "no file beside it",
+        ),
+        (Some("{"), "does not fit the files of weights"),
+    ] {
+        let place = Place::new();
+        place.model("base", &tensors);
+        write_shards(&place.at("tuned"), &tensors);
+        place.diff("base", "tuned", "delta").unwrap();
+        let (mut entries, notes) = entries(&place.at("delta"));
+        let carried = "file/model.safetensors.index.json";
+        assert!(entries.remove(carried).is_some());
+        entries.extend(index.map(|index| (carried.to_owned(), bytes(index.as_bytes()))));
+        let file = with_header(&file_of(entries.iter()), |header| {
+            header["__metadata__"] = Value::from(notes);
+        });
+        fs::write(place.at("delta"), file).unwrap();
+        let error = place.apply("base", &["delta"], "out").unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains(carried), "{error}");
+        assert_eq!(place.names(), ["base", "delta", "tuned"]);
+    }
 }
 
 #[test]
