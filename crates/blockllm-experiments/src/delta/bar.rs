@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// A bar on the terminal, and no word elsewhere.
 pub(super) struct Bar {
-    bar: ProgressBar,
+    shown: ProgressBar,
     label: &'static str,
     begun: Instant,
     bytes: u64,
@@ -26,7 +26,7 @@ impl Bar {
         bar.set_style(style.progress_chars("=> "));
         bar.set_prefix(label);
         Self {
-            bar,
+            shown: bar,
             label,
             begun: Instant::now(),
             bytes: 0,
@@ -36,13 +36,13 @@ impl Bar {
     /// `done` bytes of `all` are done.
     pub(super) fn show(&mut self, done: u64, all: u64) {
         self.bytes = done;
-        self.bar.set_length(all);
-        self.bar.set_position(done);
+        self.shown.set_length(all);
+        self.shown.set_position(done);
     }
 
     /// Takes the bar away, and tells what was done in which time.
     pub(super) fn finish(self) -> String {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
         let seconds = self.begun.elapsed().as_secs_f64();
         format!("{} {} in {seconds:.1} s", self.label, gigabytes(self.bytes))
     }
