@@ -1,15 +1,4 @@
 //! A delta: a safetensors file of what changed, and of how the result lies in its files.
-//!
-//! | entry | what it is |
-//! |---|---|
-//! | `values/T` | `[k]` in the format of tensor `T` of the result: the changed entries, as bits |
-//! | `gaps/T` or `bitmap/T` | `[bytes]` of U8: which entries those are ([`Encoding`]); neither where all have changed |
-//! | `header/FILE` | U8: the JSON header of a file of weights of the result, so that the result has its very bytes |
-//! | `file/NAME` | U8: a file beside the weights that the result has and the base has not, or has otherwise |
-//!
-//! Metadata: `format` (`blockllm-delta`), `version` (`1`), `base_sha256` and `result_sha256` (of the tensors, however they lie
-//! in files), and for people `changed_entries` and `entries`. Formats, shapes and counts of tensors are those of the entries
-//! and headers: they are not told a second time, where they might differ.
 
 use crate::dtype::of_values;
 use crate::folder::{INDEX, is_file_name};
@@ -31,6 +20,17 @@ pub(crate) const VERSION: &str = "1";
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// An opened delta, whose header has been checked; positions are checked as they are read.
+///
+/// | entry | what it is |
+/// |---|---|
+/// | `values/T` | `[k]` in the format of tensor `T` of the result: the changed entries, as bits |
+/// | `gaps/T` or `bitmap/T` | `[bytes]` of U8: which entries those are ([`Encoding`]); neither where all have changed |
+/// | `header/FILE` | U8: the JSON header of a file of weights of the result, so that the result has its very bytes |
+/// | `file/NAME` | U8: a file beside the weights that the result has and the base has not, or has otherwise |
+///
+/// Metadata: `format` (`blockllm-delta`), `version` (`1`), `base_sha256` and `result_sha256` (of the tensors, however they lie
+/// in files), and for people `changed_entries` and `entries`. Formats, shapes and counts of tensors are those of the entries
+/// and headers: they are not told a second time, where they might differ.
 #[derive(Debug)]
 pub struct DeltaFile {
     pub(crate) path: PathBuf,

@@ -1,22 +1,22 @@
 //! Which entries of a tensor have changed, as few bytes: gaps, a bitmap, or nothing where all have.
-//!
-//! - **gaps**: from each changed entry to the next, how many unchanged ones lie between, as LEB128 (seven bits a byte, low
-//!   ones first, the high bit says that more follow). One byte up to 127: at 5 % changed that is 1.002 bytes an entry, at 1 %
-//!   1.28, at 0.1 % 1.9.
-//! - **bitmap**: a bit for each entry, the low bits of a byte first: `1 / 8p` bytes for a changed entry at a share of `p`, so it
-//!   is the smaller one above one in eight. A BlockLLM selection is nearly dense in the few blocks that it takes, and there a
-//!   position costs an eighth of a byte.
-//! - **all**: no positions.
-//!
-//! Both can be counted before they are written, whichever is smaller is taken, and both are strictly rising by construction.
-//! Rice codes would save another quarter of a byte at 5 % (of 3 with a bf16 value), for a format that no other tool reads in
-//! three lines. The whole tensor is stored only where every entry has changed: else a delta would not tell what it touches.
 
 use crate::DeltaError;
 use crate::bytes::Bytes;
 use std::path::Path;
 
-/// How positions are stored.
+/// How positions are stored: whichever is smallest.
+///
+/// - **gaps**: from each changed entry to the next, how many unchanged ones lie between, as LEB128 (seven bits a byte, low
+///   ones first, the high bit says that more follow). One byte up to 127: at 5 % changed that is 1.002 bytes an entry, at 1 %
+///   1.28, at 0.1 % 1.9.
+/// - **bitmap**: a bit for each entry, the low bits of a byte first: `1 / 8p` bytes for a changed entry at a share of `p`, so it
+///   is the smaller one above one in eight. A BlockLLM selection is nearly dense in the few blocks that it takes, and there a
+///   position costs an eighth of a byte.
+/// - **all**: no positions.
+///
+/// Sizes are counted before anything is written, and gaps and bitmap are strictly rising by construction.
+/// Rice codes would save another quarter of a byte at 5 % (of 3 with a bf16 value), for a format that no other tool reads in
+/// three lines. The whole tensor is stored only where every entry has changed: else a delta would not tell what it touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// The unchanged entries before each changed one, as LEB128.
