@@ -61,6 +61,7 @@ enum Verb {
     Finetune(handed_on::Finetune),
     Generate(handed_on::Generate),
     Chat(handed_on::Chat),
+    Evaluate(handed_on::Evaluate),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +86,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Finetune(args) => handed_on::run("finetune", &args.options),
         Verb::Generate(args) => handed_on::run("generate", &args.options),
         Verb::Chat(args) => handed_on::run("chat", &args.options),
+        Verb::Evaluate(args) => handed_on::run("evaluate", &args.options),
     }
 }
 

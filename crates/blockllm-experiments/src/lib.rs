@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command_line;
 mod dry_run;
 pub mod estimate;
+pub mod evaluate;
 pub mod experiment;
 pub mod finetune;
 pub mod flow;
