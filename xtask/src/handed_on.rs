@@ -65,6 +65,26 @@ pub struct Chat {
     pub options: Vec<String>,
 }
 
+const EVALUATE: &str = "\
+Examples:
+  cargo xtask evaluate --model ~/models/SmolLM2-135M --task arc-easy --data ~/data/ai2_arc
+      accuracy on ARC's easy questions, as lm-evaluation-harness reckons it, from files as the hub has them
+  cargo xtask evaluate --model out/instruct/RUN/model --task gsm8k --data test.jsonl --few-shot train.jsonl --out items.jsonl
+      sums in words: the model writes its answers, and what it said of every item is kept
+  cargo xtask evaluate --model model.gguf --perplexity book.txt
+      how well it predicts a text, per token, word and byte
+  cargo xtask evaluate -- --help
+      all options and tasks";
+
+/// Score a language model on a task or a text: `cargo xtask evaluate --model DIR --task NAME --data FILE`
+#[derive(clap::Args, Debug)]
+#[command(after_help = EVALUATE)]
+pub struct Evaluate {
+    /// The model, the task and its data, see below
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    pub options: Vec<String>,
+}
+
 /// Builds the runner and gives it `verb` and `options`, with the device that it was built for.
 pub fn run(verb: &str, options: &[String]) -> Result<()> {
     let (choice, rest) = without_device(options)?;

@@ -64,6 +64,7 @@ enum Verb {
     Generate(handed_on::Generate),
     Chat(handed_on::Chat),
     Delta(delta::Args),
+    Evaluate(handed_on::Evaluate),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +90,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Generate(args) => handed_on::run("generate", &args.options),
         Verb::Chat(args) => handed_on::run("chat", &args.options),
         Verb::Delta(args) => delta::run(&args),
+        Verb::Evaluate(args) => handed_on::run("evaluate", &args.options),
     }
 }
 

@@ -370,6 +370,10 @@ pub enum DataError {
         found: String,
     },
 
+    /// The data of a task that a language model is evaluated on is not as it should be.
+    #[error(transparent)]
+    Task(crate::tasks::TaskFault),
+
     /// A prediction is none of the task's.
     #[error(
         "prediction {row} of {task} is {found}: expected {expected}. Were the predictions made with this task's labels?"

@@ -50,6 +50,7 @@ pub mod row;
 mod settings_file;
 pub mod shards;
 pub mod shuffle;
+pub mod tasks;
 pub mod token_store;
 mod tokenize_ahead;
 mod tokenized_documents;

@@ -12,6 +12,7 @@ pub mod command_line;
 pub mod delta;
 mod dry_run;
 pub mod estimate;
+pub mod evaluate;
 pub mod experiment;
 pub mod finetune;
 pub mod flow;

@@ -1,6 +1,6 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
 use anyhow::Result;
-use blockllm_experiments::{command_line, delta, finetune, plan, registry, signals, talk};
+use blockllm_experiments::{command_line, delta, evaluate, finetune, plan, registry, signals, talk};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
 use std::ffi::OsString;
@@ -36,6 +36,11 @@ fn run(words: &[OsString]) -> Result<()> {
         Some(delta::NAME) => delta::run(&delta::Args::parse_from(of_verb)),
         Some(talk::GENERATE) => talk::generate(&talk::GenerateArgs::parse_from(of_verb)),
         Some(talk::CHAT) => talk::chat(&talk::ChatArgs::parse_from(of_verb)),
+        Some(evaluate::NAME) => {
+            let args = evaluate::Args::parse_from(of_verb);
+            device_log::install();
+            evaluate::run(&args)
+        }
         Some(finetune::NAME) => {
             let args = finetune::Args::parse_from(of_verb);
             device_log::install();

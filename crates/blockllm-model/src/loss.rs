@@ -203,7 +203,7 @@ impl HeadWeight {
     }
 
     /// `V`.
-    fn vocab_size(&self) -> usize {
+    pub(crate) fn vocab_size(&self) -> usize {
         match self {
             Self::Columns(weight) => weight.dims()[1],
             Self::Rows(weight) => weight.dims()[0],
@@ -211,7 +211,7 @@ impl HeadWeight {
     }
 
     /// `z = h W`: `[n, D]` to `[n, V]`.
-    fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Columns(weight) => product(hidden, weight.clone()),
             Self::Rows(weight) => product(hidden, weight.clone().transpose()),

@@ -132,6 +132,14 @@ pub enum TrainError {
         /// What was found.
         loss: f64,
     },
+    /// A text of an evaluation cannot be scored by the model.
+    #[error("{what} cannot be scored: {why}")]
+    Unscorable {
+        /// The text, by where it stands.
+        what: String,
+        /// What is in the way, and what to do.
+        why: String,
+    },
     /// No batch has a label.
     #[error("{what} holds no token to predict: give longer documents")]
     NoLabels {

@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod config;
+mod counted_progress;
 pub mod device;
 pub mod device_log;
 pub mod divergence;
@@ -25,6 +26,7 @@ pub mod progress;
 pub mod records;
 pub mod run_folder;
 pub mod schedule;
+pub mod scoring;
 pub mod self_check;
 pub mod sequence_classification;
 pub mod trainer;
@@ -32,6 +34,7 @@ pub mod trainer;
 pub use blockllm_backward::Stack;
 pub use checkpoint::Checkpoints;
 pub use config::{Backward, BadSteps, TrainConfig, WeightType};
+pub use counted_progress::CountedProgress;
 pub use device::DeviceChoice;
 pub use divergence::Divergence;
 pub use environment::{Environment, Session};

@@ -1,6 +1,7 @@
 //! GLUE as the Hugging Face hub keeps it: a folder per configuration, parquet files per split.
 use super::{GlueExample, GlueLabel, GlueTask};
 use crate::DataError;
+use crate::reading::parquet_rows::{broken, check_size};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::{Field, Row};
@@ -9,11 +10,6 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Rows of a file: GLUE's largest has 393,000.
-const MAX_ROWS: i64 = 1 << 26;
-/// Bytes of a file's columns when decompressed: GLUE's largest has 70 MB.
-const MAX_BYTES: i64 = 1 << 31;
 
 /// The files of `split` in `folder`, in order: `train-00000-of-00001.parquet` and so on, or `train.parquet`.
 pub(super) fn files(folder: &Path, split: &str) -> Vec<PathBuf> {
@@ -66,13 +62,6 @@ fn read_file(
     read.unwrap_or_else(|_| Err(broken(path, "it is damaged")))
 }
 
-fn broken(path: &Path, found: &str) -> DataError {
-    DataError::Parquet {
-        path: path.to_owned(),
-        found: found.to_owned(),
-    }
-}
-
 fn read_rows(
     path: &Path,
     task: GlueTask,
@@ -89,20 +78,6 @@ fn read_rows(
         examples.push(example(path, &row, number, examples.len(), task, labelled)?);
     }
     Ok(())
-}
-
-/// A few bytes may claim any number of rows.
-fn check_size(path: &Path, metadata: &ParquetMetaData) -> Result<(), DataError> {
-    let groups = metadata.row_groups().iter();
-    let bytes = groups.fold(0i64, |bytes, group| bytes.saturating_add(group.total_byte_size()));
-    let rows = metadata.file_metadata().num_rows();
-    if (0..=MAX_ROWS).contains(&rows) && bytes <= MAX_BYTES {
-        return Ok(());
-    }
-    Err(broken(
-        path,
-        &format!("it says that it has {rows} rows in {bytes} bytes"),
-    ))
 }
 
 /// The columns that the task needs; others may hold what the row reader cannot read.

@@ -3,6 +3,7 @@ mod gzip_members;
 mod json_line;
 pub(crate) mod json_records;
 mod lines;
+pub(crate) mod parquet_rows;
 pub mod shard_hashes;
 pub mod shard_reader;
 

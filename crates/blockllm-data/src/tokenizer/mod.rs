@@ -242,6 +242,11 @@ impl Tokenizer {
         self.special.pads.iter().copied().find(|&id| self.has_row(id))
     }
 
+    /// What is put before every text where its special tokens are asked for: mostly nothing, or [`bos_id`](Self::bos_id).
+    pub(crate) fn before(&self) -> &[u32] {
+        &self.special.before
+    }
+
     /// What stands around a document in language modelling.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 use crate::{chat_template, model_path};
 use anyhow::Result;
 use blockllm_data::instruct::{ChatTemplate, InstructEncoder, Message};
+use blockllm_model::hf::GenerationSettings;
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
 use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
 use clap::Args;
@@ -82,7 +83,10 @@ impl ModelOptions {
         if let Some(name) = &self.chat_template {
             pretrained = pretrained.with_template(chat_template::named(name)?);
         }
-        let template = pretrained.template().cloned().unwrap_or_else(ChatTemplate::alpaca);
+        let template = pretrained
+            .template()
+            .cloned()
+            .unwrap_or_else(ChatTemplate::alpaca);
         let encoder = InstructEncoder::new(pretrained.tokenizer().clone(), template)?;
         let device = self.device.resolve()?;
         if self.device == DeviceChoice::Auto {
@@ -114,29 +118,23 @@ impl SamplingOptions {
     /// # Errors
     /// When a value is senseless, naming it.
     pub fn config(&self, talker: &Talker, max_new_tokens: usize) -> Result<GenerateConfig> {
-        let of_model = talker.pretrained.generation()?.unwrap_or_default();
-        let max_new_tokens = self
-            .max_new_tokens
-            .map(|count| count as usize)
-            .or(of_model.max_new_tokens)
-            .unwrap_or(max_new_tokens);
-        let draws = of_model.do_sample || self.draws();
-        let config = GenerateConfig {
-            temperature: match (self.greedy, draws) {
-                (false, true) => self.temperature.or(of_model.temperature).unwrap_or(1.0),
-                _ => 0.0,
-            },
+        let of_model = talker.pretrained.generation()?;
+        let draws = !self.greedy && (self.draws() || of_model.do_sample.unwrap_or(false));
+        let said = GenerationSettings {
+            do_sample: Some(draws),
+            temperature: self.temperature.or(of_model.temperature),
             top_k: self.top_k.or(of_model.top_k).filter(|_| draws),
-            top_p: self.top_p.or(of_model.top_p).unwrap_or(1.0),
-            min_p: self.min_p.or(of_model.min_p).unwrap_or(0.0),
-            repetition_penalty: self
-                .repetition_penalty
-                .or(of_model.repetition_penalty)
-                .unwrap_or(1.0),
-            ..GenerateConfig::sampling(max_new_tokens, 0.0, self.seed)
+            top_p: self.top_p.or(of_model.top_p).filter(|_| draws),
+            min_p: self.min_p.or(of_model.min_p).filter(|_| draws),
+            repetition_penalty: self.repetition_penalty.or(of_model.repetition_penalty),
+            max_new_tokens: self
+                .max_new_tokens
+                .map(|count| count as usize)
+                .or(of_model.max_new_tokens),
+            eos_token_id: [of_model.eos_token_id.clone(), talker.encoder.ends()].concat(),
+            ..of_model
         };
-        let ends = [of_model.eos_token_id, talker.encoder.ends()].concat();
-        let config = config.with_stop_at(ends);
+        let config = said.generate_config(max_new_tokens, self.seed);
         config.validate()?;
         Ok(config)
     }

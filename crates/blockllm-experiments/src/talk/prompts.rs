@@ -32,17 +32,26 @@ fn of_file(path: &Path) -> Result<Vec<String>> {
     let reading = || format!("reading {}", path.display());
     let size = std::fs::metadata(path).with_context(reading)?.len();
     if size > MAX_BYTES {
-        bail!("{} has {size} bytes; a file of prompts may have {MAX_BYTES}", path.display());
+        bail!(
+            "{} has {size} bytes; a file of prompts may have {MAX_BYTES}",
+            path.display()
+        );
     }
     let text = std::fs::read_to_string(path).with_context(reading)?;
     let is_json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
     let prompt = |(number, line): (usize, &str)| {
         if !is_json {
             return Ok(line.to_owned());
         }
-        let line: Line = serde_json::from_str(line)
-            .with_context(|| format!("{}, line {number}: expected {{\"prompt\": \"..\"}}", path.display()))?;
+        let line: Line = serde_json::from_str(line).with_context(|| {
+            format!(
+                "{}, line {number}: expected {{\"prompt\": \"..\"}}",
+                path.display()
+            )
+        })?;
         Ok(line.prompt)
     };
     lines.map(prompt).collect()

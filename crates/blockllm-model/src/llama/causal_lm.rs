@@ -124,11 +124,15 @@ impl LlamaForCausalLM {
     /// The loss of hidden states below the head, `[B, T, D]`.
     fn head_loss(&self, hidden: Tensor<3>, labels: Tensor<2, Int>, options: &LossOptions) -> CausalLmLoss {
         let [batch, length, width] = hidden.dims();
-        let head = match &self.lm_head {
+        let hidden = hidden.reshape([batch * length, width]);
+        chunked_cross_entropy(hidden, self.head(), labels.reshape([batch * length]), options)
+    }
+
+    /// The matrix of the head.
+    pub(super) fn head(&self) -> HeadWeight {
+        match &self.lm_head {
             Some(head) => HeadWeight::Columns(head.weight.val()),
             None => HeadWeight::Rows(self.model.embed_tokens.weight.val()),
-        };
-        let hidden = hidden.reshape([batch * length, width]);
-        chunked_cross_entropy(hidden, head, labels.reshape([batch * length]), options)
+        }
     }
 }

@@ -28,6 +28,7 @@ mod rope_scaling;
 mod rope_yarn;
 mod sampling;
 mod sequence_classification;
+mod token_scores;
 
 pub use attention::LlamaAttention;
 pub use causal_lm::LlamaForCausalLM;
@@ -47,3 +48,4 @@ pub use rope_long::LongRope;
 pub use rope_scaling::RopeScaling;
 pub use rope_yarn::Yarn;
 pub use sequence_classification::LlamaForSequenceClassification;
+pub use token_scores::TokenScores;

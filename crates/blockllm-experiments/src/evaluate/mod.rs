@@ -1,0 +1,102 @@
+//! `evaluate`: a language model's scores on a task or a text, in a table; with `--out` also what it said of every item.
+mod args;
+mod text;
+
+pub use args::{Args, NAME};
+
+use crate::model_path;
+use anyhow::{Context, Result};
+use blockllm_data::atomic_file::write_atomically;
+use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
+use blockllm_model::llama::LlamaForCausalLM;
+use blockllm_train::scoring::{ItemResult, Perplexity, Scorer, TaskRun, TaskScores};
+use blockllm_train::{CountedProgress, DeviceChoice, PretrainedLm};
+use burn::tensor::Device;
+use std::path::Path;
+
+/// Measures what `args` ask for, and prints it.
+///
+/// # Errors
+/// When the model or the data are not there or broken, an item cannot be scored, or the device fails.
+pub fn run(args: &Args) -> Result<()> {
+    let path = model_path::find(&args.model)?;
+    let pretrained = PretrainedLm::open(&path, args.tokenizer.as_deref())?;
+    let encoder = ContinuationEncoder::new(pretrained.tokenizer().clone())?;
+    // What is wrong with the data is told before any weights are read.
+    let data = match args.source() {
+        Some((task, source)) => Some(TaskData::open(task, &source)?),
+        None => None,
+    };
+    let (model, device) = load(args, &pretrained)?;
+    let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
+    let Some(data) = data else {
+        let file = args.perplexity.as_deref().unwrap_or(Path::new(""));
+        return measure_text(file, &scorer, &encoder, &pretrained);
+    };
+    let run = TaskRun {
+        data: &data,
+        scorer: &scorer,
+        encoder: &encoder,
+        max_new_tokens: args.answer_tokens(),
+        ends: &pretrained.config().eos_token_id,
+    };
+    let progress = CountedProgress::new(data.task.name(), run.requests());
+    let results = run.run(&|count| progress.advance(count))?;
+    progress.finish();
+    if let Some(out) = &args.out {
+        write_atomically(out, lines(&results)?.as_bytes())?;
+    }
+    println!("{}", text::heading(&data, &pretrained.describe()));
+    println!(
+        "{}",
+        text::table(&TaskScores::new(data.task, &results), data.task).to_markdown()
+    );
+    if let Some(out) = &args.out {
+        println!("what the model said of every item: {}", out.display());
+    }
+    Ok(())
+}
+
+/// Reads the weights on the device that was asked for.
+fn load(args: &Args, pretrained: &PretrainedLm) -> Result<(LlamaForCausalLM, Device)> {
+    let device = args.device.resolve()?;
+    if args.device == DeviceChoice::Auto {
+        eprintln!("device: {}", device.choice.name());
+    }
+    let device = device.choice.open()?;
+    eprintln!("loading {}", pretrained.describe());
+    Ok((pretrained.load(args.weights, &device)?, device))
+}
+
+/// The perplexity of a file.
+fn measure_text(
+    file: &Path,
+    scorer: &Scorer,
+    encoder: &ContinuationEncoder,
+    pretrained: &PretrainedLm,
+) -> Result<()> {
+    let rolling = RollingText::of_file(file, encoder, scorer.positions())?;
+    let progress = CountedProgress::new("windows", rolling.windows.len());
+    let perplexity = Perplexity::measure(scorer, &rolling, &|count| progress.advance(count))?;
+    progress.finish();
+    println!(
+        "{} on {}: {} tokens in {} windows of up to {}\n",
+        pretrained.describe(),
+        file.display(),
+        rolling.tokens,
+        rolling.windows.len(),
+        scorer.positions()
+    );
+    println!("{}", text::perplexity(&perplexity).to_markdown());
+    Ok(())
+}
+
+/// A JSON object a line.
+fn lines(results: &[ItemResult]) -> Result<String> {
+    let mut text = String::new();
+    for result in results {
+        text.push_str(&serde_json::to_string(result).context("a result as JSON")?);
+        text.push('\n');
+    }
+    Ok(text)
+}

@@ -1,0 +1,50 @@
+//! How far a count has come, on the terminal: a bar where there is one, else a line at every tenth.
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Shows a count on stderr.
+#[derive(Debug)]
+pub struct CountedProgress {
+    bar: ProgressBar,
+    label: String,
+    total: u64,
+    lines: bool,
+}
+
+impl CountedProgress {
+    /// None of `total` is done of what is called `label`.
+    pub fn new(label: &str, total: usize) -> Self {
+        let lines = !std::io::stderr().is_terminal();
+        let target = if lines {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} ({eta} left)")
+            .expect("the template names only indicatif's own fields");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(label.to_owned());
+        Self {
+            bar,
+            label: label.to_owned(),
+            total: total as u64,
+            lines,
+        }
+    }
+
+    /// So many more are done.
+    pub fn advance(&self, count: usize) {
+        let before = self.bar.position();
+        self.bar.inc(count as u64);
+        let tenth = |done: u64| done * 10 / self.total.max(1);
+        if self.lines && tenth(self.bar.position()) > tenth(before) {
+            eprintln!("{}: {}/{}", self.label, self.bar.position(), self.total);
+        }
+    }
+
+    /// All is done: the bar goes.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
