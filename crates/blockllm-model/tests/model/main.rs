@@ -7,6 +7,7 @@ mod config;
 mod encoder;
 mod folders;
 mod generation;
+mod generation_settings;
 mod gguf;
 mod hostile;
 mod lora;
