@@ -8,6 +8,7 @@
 pub mod elementwise;
 pub mod entries;
 pub mod gemm;
+pub mod row_product;
 pub mod simd;
 
 use std::mem::MaybeUninit;

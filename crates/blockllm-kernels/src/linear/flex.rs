@@ -7,6 +7,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::{LinearBackend, replaced_width, width};
 use crate::host::gemm::{Matrix, new_product};
+use crate::host::row_product::row_product;
 use crate::host::{in_f32, numbers, sum_over_rows, tensor};
 
 impl LinearBackend for Flex {
@@ -87,6 +88,12 @@ fn rows_times(x: &FlexTensor, weight: &FlexTensor, bias: Option<&[f32]>) -> Opti
         [rows.layout().shape()[0], rows.layout().shape()[1]],
         weight.layout().shape()[1],
     );
+    if count == 1
+        && left.column_stride == 1
+        && let Some(output) = row_product(&left.data[..depth], right, outputs, bias)
+    {
+        return Some(output);
+    }
     Some(new_product(left, right, [count, outputs, depth], bias))
 }
 

@@ -1,6 +1,7 @@
 //! The language model: decoder stack and output head, logits and training loss.
 
 use blockllm_backward::Stack;
+use blockllm_kernels::{linear, linear_layer};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
@@ -58,8 +59,8 @@ impl LlamaForCausalLM {
     /// - output: `[B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => hidden.matmul(self.model.embed_tokens.weight.val().transpose().unsqueeze()),
+            Some(head) => linear_layer(head, hidden),
+            None => linear(hidden, self.model.embed_tokens.weight.val().transpose(), None),
         }
     }
 
