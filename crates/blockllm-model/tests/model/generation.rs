@@ -6,11 +6,11 @@ use std::fs;
 use blockllm_model::ModelError;
 use blockllm_model::hf::load_pretrained;
 use blockllm_model::llama::{GenerateConfig, Generator, LlamaForCausalLM, RopeScaling};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::common::{devices, fixture, max_error, small_config, small_model};
+use crate::common::{devices, fixture, max_error, small_config, small_model, values};
 
 /// What transformers adds to one prompt.
 #[derive(Deserialize)]
@@ -161,6 +161,27 @@ fn tokens_come_in_rounds_and_no_row_comes_again_after_its_last() {
             .unwrap(),
         prompts
     );
+}
+
+#[test]
+fn texts_that_outgrow_the_buffers_are_those_of_each_alone_computed_anew() {
+    let config = small_config().with_max_position_embeddings(400);
+    let model = config.init(11, &Device::flex());
+    let prompts: [Vec<u32>; 3] = [3, 40, 90].map(|length| (0..length).map(|i| i * 7 % 96).collect());
+    let texts = model
+        .generate_batch(&prompts, &GenerateConfig::greedy(200))
+        .unwrap();
+    for (text, prompt) in texts.iter().zip(&prompts) {
+        let config = GenerateConfig::greedy(200).with_use_cache(false);
+        assert_eq!(text, &alone(&model, prompt, &config));
+        let mut whole = Generator::new(&model);
+        whole.push(&text[..text.len() - 1]).unwrap();
+        let ids: Vec<i32> = text[..text.len() - 1].iter().map(|token| *token as i32).collect();
+        let last = ids.len() - 1;
+        let ids = Tensor::from_data(TensorData::new(ids, [1, last + 1]), &Device::flex());
+        let uncached = values(model.forward(ids).narrow(1, last, 1));
+        assert!(max_error(&whole.next_logits().unwrap(), &uncached) < 1e-5);
+    }
 }
 
 #[test]
