@@ -224,6 +224,34 @@ fn a_conversation_goes_on_from_its_cache_as_if_it_were_computed_anew() {
 }
 
 #[test]
+fn a_stream_knows_the_whole_text_and_stops_where_generation_does() {
+    let model = small_model(&Device::flex());
+    let prompt = [5, 9, 2, 44, 7, 7, 80, 31];
+    let penalized = |penalty: f64| GenerateConfig {
+        repetition_penalty: penalty,
+        ..GenerateConfig::greedy(20)
+    };
+    let streamed = |config: &GenerateConfig| {
+        let mut text = Generator::new(&model);
+        text.push(&prompt).unwrap();
+        text.stream(config)
+            .unwrap()
+            .for_each(|token| drop(token.unwrap()));
+        text.tokens().to_vec()
+    };
+    // So large or small a penalty lets no token of the prompt come, or no other.
+    let (never, only) = (penalized(1e6), penalized(1e-6));
+    assert!(streamed(&never)[8..].iter().all(|token| !prompt.contains(token)));
+    assert!(streamed(&only)[8..].iter().all(|token| prompt.contains(token)));
+    let free = streamed(&penalized(1.3));
+    let ended = penalized(1.3).with_stop_at([free[12]]);
+    for config in [never, only, penalized(1.3), ended.clone()] {
+        assert_eq!(streamed(&config), alone(&model, &prompt, &config));
+    }
+    assert!(streamed(&ended).len() <= 13 && free.len() == 28);
+}
+
+#[test]
 fn a_text_is_cut_and_replaced_without_computing_its_beginning_again() {
     let model = small_model(&Device::flex());
     let sampled = GenerateConfig::sampling(10, 1.0, 3);
