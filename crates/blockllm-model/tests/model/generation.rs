@@ -234,9 +234,9 @@ fn a_stream_knows_the_whole_text_and_stops_where_generation_does() {
     let streamed = |config: &GenerateConfig| {
         let mut text = Generator::new(&model);
         text.push(&prompt).unwrap();
-        text.stream(config)
-            .unwrap()
-            .for_each(|token| drop(token.unwrap()));
+        for token in text.stream(config).unwrap() {
+            token.unwrap();
+        }
         text.tokens().to_vec()
     };
     // So large or small a penalty lets no token of the prompt come, or no other.
@@ -298,10 +298,7 @@ fn a_conversation_ends_with_an_error_where_the_positions_do_and_stays_as_it_is()
     ));
     text.truncate(10);
     assert_eq!(
-        text.stream(&GenerateConfig::greedy(4))
-            .unwrap()
-            .filter(Result::is_ok)
-            .count(),
+        text.stream(&GenerateConfig::greedy(4)).unwrap().flatten().count(),
         4
     );
 }
