@@ -117,7 +117,7 @@ impl GenerationSettings {
         };
         let token = |key: &str| {
             let found = keys.read(key, "a token's number", token)?;
-            Ok::<_, ModelError>(found.flatten())
+            Ok::<_, ModelError>(found.and_then(|Token(id)| id))
         };
         let settings = Self {
             do_sample: keys.read("do_sample", "true or false", Value::as_bool)?,
@@ -171,20 +171,22 @@ impl Keys<'_> {
     }
 }
 
-/// A token, or nothing where the file says "none" by a negative number.
-fn token(value: &Value) -> Option<Option<u32>> {
+/// A token, or none where the file says so by a negative number.
+struct Token(Option<u32>);
+
+fn token(value: &Value) -> Option<Token> {
     let id = value.as_i64()?;
-    match u32::try_from(id) {
-        Ok(token) => Some(Some(token)),
-        Err(_) => (id < 0).then_some(None),
+    if id < 0 {
+        return Some(Token(None));
     }
+    Some(Token(Some(u32::try_from(id).ok()?)))
 }
 
 /// One token or a list of them.
 fn tokens(value: &Value) -> Option<Vec<u32>> {
-    let found: Option<Vec<Option<u32>>> = match value {
+    let found: Option<Vec<Token>> = match value {
         Value::Array(values) => values.iter().map(token).collect(),
         value => token(value).map(|token| vec![token]),
     };
-    Some(found?.into_iter().flatten().collect())
+    Some(found?.into_iter().filter_map(|Token(id)| id).collect())
 }

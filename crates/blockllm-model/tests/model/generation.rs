@@ -6,11 +6,11 @@ use std::fs;
 use blockllm_model::ModelError;
 use blockllm_model::hf::load_pretrained;
 use blockllm_model::llama::{GenerateConfig, Generator, LlamaForCausalLM, RopeScaling};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::common::{devices, fixture, max_error, small_config, small_model};
+use crate::common::{devices, fixture, max_error, small_config, small_model, values};
 
 /// What transformers adds to one prompt.
 #[derive(Deserialize)]
@@ -164,6 +164,27 @@ fn tokens_come_in_rounds_and_no_row_comes_again_after_its_last() {
 }
 
 #[test]
+fn texts_that_outgrow_the_buffers_are_those_of_each_alone_computed_anew() {
+    let config = small_config().with_max_position_embeddings(400);
+    let model = config.init(11, &Device::flex());
+    let prompts: [Vec<u32>; 3] = [3, 40, 90].map(|length| (0..length).map(|i| i * 7 % 96).collect());
+    let texts = model
+        .generate_batch(&prompts, &GenerateConfig::greedy(200))
+        .unwrap();
+    for (text, prompt) in texts.iter().zip(&prompts) {
+        let config = GenerateConfig::greedy(200).with_use_cache(false);
+        assert_eq!(text, &alone(&model, prompt, &config));
+        let mut whole = Generator::new(&model);
+        whole.push(&text[..text.len() - 1]).unwrap();
+        let ids: Vec<i32> = text[..text.len() - 1].iter().map(|token| *token as i32).collect();
+        let last = ids.len() - 1;
+        let ids = Tensor::from_data(TensorData::new(ids, [1, last + 1]), &Device::flex());
+        let uncached = values(model.forward(ids).narrow(1, last, 1));
+        assert!(max_error(&whole.next_logits().unwrap(), &uncached) < 1e-5);
+    }
+}
+
+#[test]
 fn a_sampled_row_does_not_depend_on_what_is_beside_it_but_on_its_place() {
     let model = small_model(&Device::flex());
     let config = GenerateConfig {
@@ -200,6 +221,34 @@ fn a_conversation_goes_on_from_its_cache_as_if_it_were_computed_anew() {
             assert!(max_error(&cached, &anew.next_logits().unwrap()) < 1e-5);
         }
     }
+}
+
+#[test]
+fn a_stream_knows_the_whole_text_and_stops_where_generation_does() {
+    let model = small_model(&Device::flex());
+    let prompt = [5, 9, 2, 44, 7, 7, 80, 31];
+    let penalized = |penalty: f64| GenerateConfig {
+        repetition_penalty: penalty,
+        ..GenerateConfig::greedy(20)
+    };
+    let streamed = |config: &GenerateConfig| {
+        let mut text = Generator::new(&model);
+        text.push(&prompt).unwrap();
+        for token in text.stream(config).unwrap() {
+            token.unwrap();
+        }
+        text.tokens().to_vec()
+    };
+    // So large or small a penalty lets no token of the prompt come, or no other.
+    let (never, only) = (penalized(1e6), penalized(1e-6));
+    assert!(streamed(&never)[8..].iter().all(|token| !prompt.contains(token)));
+    assert!(streamed(&only)[8..].iter().all(|token| prompt.contains(token)));
+    let free = streamed(&penalized(1.3));
+    let ended = penalized(1.3).with_stop_at([free[12]]);
+    for config in [never, only, penalized(1.3), ended.clone()] {
+        assert_eq!(streamed(&config), alone(&model, &prompt, &config));
+    }
+    assert!(streamed(&ended).len() <= 13 && free.len() == 28);
 }
 
 #[test]
@@ -249,10 +298,7 @@ fn a_conversation_ends_with_an_error_where_the_positions_do_and_stays_as_it_is()
     ));
     text.truncate(10);
     assert_eq!(
-        text.stream(&GenerateConfig::greedy(4))
-            .unwrap()
-            .filter(Result::is_ok)
-            .count(),
+        text.stream(&GenerateConfig::greedy(4)).unwrap().flatten().count(),
         4
     );
 }
