@@ -11,9 +11,10 @@ use crate::process::ask;
 use crate::workspace;
 
 /// What people and CI build, beside the whole workspace: the arguments that choose packages.
-const ALONE: [&str; 7] = [
+const ALONE: [&str; 8] = [
     "blockllm-kernels",
     "blockllm-tensors",
+    "blockllm-delta",
     "blockllm-optim",
     "blockllm-model",
     "blockllm-train",

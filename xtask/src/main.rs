@@ -6,6 +6,7 @@ mod ci;
 mod circles;
 mod cuda;
 mod cuda_llvm;
+mod delta;
 mod device;
 mod feature_sets;
 mod file_rules;
@@ -44,6 +45,7 @@ Examples:
   cargo xtask finetune --model DIR --data FILE
                                              a language model of your own, on your own text or instructions
   cargo xtask plan --model 7b --memory 24GB  what a training step would need, before anything is made
+  cargo xtask delta apply BASE DELTA --out DIR  a tuned model again, from its base and what training has changed
   cargo xtask test                           everything that CI runs as tests
   cargo xtask tidy --fix                     format, then lint
 
@@ -61,6 +63,7 @@ enum Verb {
     Finetune(handed_on::Finetune),
     Generate(handed_on::Generate),
     Chat(handed_on::Chat),
+    Delta(delta::Args),
     Evaluate(handed_on::Evaluate),
 }
 
@@ -86,6 +89,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Finetune(args) => handed_on::run("finetune", &args.options),
         Verb::Generate(args) => handed_on::run("generate", &args.options),
         Verb::Chat(args) => handed_on::run("chat", &args.options),
+        Verb::Delta(args) => delta::run(&args),
         Verb::Evaluate(args) => handed_on::run("evaluate", &args.options),
     }
 }

@@ -3,6 +3,7 @@ use crate::Cli;
 use crate::byte_size::gigabytes;
 use crate::plan::for_model;
 use anyhow::Result;
+use blockllm_train::memory::plan::{Advice, Change, advice};
 use blockllm_train::memory::{BackwardMode, MemoryPlan, ModelShape, Part, Workload, memory_of};
 use blockllm_train::{Backward, DeviceChoice, Method, TrainConfig};
 
@@ -43,20 +44,39 @@ pub fn told(
         Backward::LayerWise => ("a backward pass layer by layer", BackwardMode::LayerWise),
         Backward::Auto | Backward::Whole => ("a whole backward pass", BackwardMode::Whole),
     };
-    let plan = MemoryPlan::estimate(&Workload {
+    let workload = Workload {
         backward,
         ..workload(device, model, method, config, sizes)
-    })?;
+    };
+    let plan = MemoryPlan::estimate(&workload)?;
     let parts = Part::ALL
         .iter()
         .filter(|part| plan.peak.of(**part) > 0)
         .map(|part| format!("{} {}", part.name(), gigabytes(plan.peak.of(*part))));
-    let here = memory(cli, device).map_or(String::new(), |bytes| format!("; there are {}", gigabytes(bytes)));
+    let here = match memory(cli, device) {
+        None => String::new(),
+        Some(bytes) if plan.peak_bytes() <= bytes => format!("; there are {}", gigabytes(bytes)),
+        Some(bytes) => format!("; there are only {}{}", gigabytes(bytes), mend(&workload, bytes)?),
+    };
     Ok(format!(
         "a step will need about {} with {way} ({}){here}",
         gigabytes(plan.peak_bytes()),
         parts.collect::<Vec<_>>().join(", "),
     ))
+}
+
+/// What would make it fit.
+fn mend(workload: &Workload<'_>, memory: u64) -> Result<String> {
+    let found = advice(workload, memory)?;
+    let changes = |advice: &Advice| {
+        let changes: Vec<String> = advice.changes.iter().map(Change::to_string).collect();
+        changes.join(" and ")
+    };
+    let found: Vec<String> = found.iter().map(changes).collect();
+    Ok(match found.as_slice() {
+        [] => ", and no setting makes up for that".to_owned(),
+        found => format!(": it fits with {}", found.join(", or with ")),
+    })
 }
 
 fn workload<'a>(

@@ -9,6 +9,7 @@ pub mod c4;
 mod chat_template;
 pub mod cli;
 pub mod command_line;
+pub mod delta;
 mod dry_run;
 pub mod estimate;
 pub mod evaluate;
@@ -31,6 +32,7 @@ pub mod report_folder;
 pub mod run_place;
 pub mod signals;
 pub mod summary;
+pub mod talk;
 mod tokenizer_files;
 mod workspace_dir;
 

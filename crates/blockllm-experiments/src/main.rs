@@ -1,6 +1,6 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
 use anyhow::Result;
-use blockllm_experiments::{command_line, evaluate, finetune, plan, registry, signals};
+use blockllm_experiments::{command_line, delta, evaluate, finetune, plan, registry, signals, talk};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
 use clap::Parser;
 use std::ffi::OsString;
@@ -33,6 +33,9 @@ fn run(words: &[OsString]) -> Result<()> {
     let of_verb = words.get(1..).unwrap_or_default();
     match words.get(1).and_then(|word| word.to_str()) {
         Some(plan::NAME) => plan::run(&plan::Args::parse_from(of_verb)),
+        Some(delta::NAME) => delta::run(&delta::Args::parse_from(of_verb)),
+        Some(talk::GENERATE) => talk::generate(&talk::GenerateArgs::parse_from(of_verb)),
+        Some(talk::CHAT) => talk::chat(&talk::ChatArgs::parse_from(of_verb)),
         Some(evaluate::NAME) => {
             let args = evaluate::Args::parse_from(of_verb);
             device_log::install();

@@ -3,13 +3,14 @@
 //!
 //! [`HeldTensor`] is a tensor that may be written: it shares the memory of its device until a piece of it is asked for.
 //! [`write_tensors`] puts many into a file, [`TensorFile`] finds them there, and [`StoredTensor::read`] brings one back in
-//! the number format and orientation that are wanted. [`GgufFile`](gguf::GgufFile) finds the tensors of llama.cpp's files, with
+//! the number format and orientation that are wanted. [`Header`] is for who wants the bytes as they are. [`GgufFile`](gguf::GgufFile) finds the tensors of llama.cpp's files, with
 //! all that such a file says of its model and tokenizer.
 
 mod blocks;
 mod error;
 mod file;
 pub mod gguf;
+mod header;
 mod held;
 mod numbers;
 mod stored;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use error::TensorFileError;
 pub use file::TensorFile;
+pub use header::Header;
 pub use held::HeldTensor;
 pub use stored::StoredTensor;
 pub use writer::{Written, digest, write_tensors};

@@ -5,7 +5,9 @@ use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_data::instruct::{ChatTemplate, FixedDate, InstructEncoder};
 use blockllm_model::gguf::GgufModel;
-use blockllm_model::hf::{SaveOptions, load_pretrained_as, save_companions, save_pretrained_with};
+use blockllm_model::hf::{
+    GenerationSettings, SaveOptions, load_pretrained_as, save_companions, save_pretrained_with,
+};
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use burn::tensor::Device;
 use serde_json::Value;
@@ -97,6 +99,18 @@ impl PretrainedLm {
     /// Its chat template, if it has one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// How its author says that it generates; at least the tokens at which it stops.
+    ///
+    /// # Errors
+    /// When its `generation_config.json` is broken.
+    pub fn generation(&self) -> Result<GenerationSettings, TrainError> {
+        let said = match &self.gguf {
+            Some(_) => None,
+            None => GenerationSettings::of_folder(&self.path)?,
+        };
+        Ok(said.unwrap_or_default().or_tokens_of(&self.config))
     }
 
     /// The folder or file.

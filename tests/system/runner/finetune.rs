@@ -96,6 +96,12 @@ fn a_dry_run_tells_the_memory_and_trains_nothing() {
     let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
     let shown = tuned(&data, out.path(), &["--dry-run", "--epochs", "2"]);
     let all = format!("{}{}", shown.stdout, shown.stderr);
+    let little = tuned(&data, out.path(), &["--dry-run", "--memory", "1MB"]);
+    assert!(
+        little.stderr.contains("there are only 1.0 MB"),
+        "{}",
+        little.stderr
+    );
     for part in ["a step will need about", "to be trained in", "alpaca (built in)"] {
         assert!(all.contains(part), "{part}\n{all}");
     }
@@ -165,7 +171,7 @@ fn what_is_wrong_is_told_with_its_name_and_what_to_do() {
         ),
         (
             vec!["--data", text(&data), "--max-length", "100000000"],
-            vec!["--max-length"],
+            vec!["--max-length", "use at most"],
         ),
     ] {
         let common = ["finetune", "--device", "flex", "--out", text(out.path())];

@@ -1,5 +1,6 @@
 //! What instruction tuning starts from: a model on disk, or a small Llama from random weights where none is given.
-use anyhow::Result;
+use crate::tokenizer_files;
+use anyhow::{Result, bail};
 use blockllm_data::Tokenizer;
 use blockllm_data::instruct::{ChatTemplate, Example, InstructData};
 use blockllm_model::hf::{SaveOptions, save_pretrained_with};
@@ -9,10 +10,10 @@ use burn::tensor::Device;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::tokenizer_files;
-
 /// Vocabulary of the tokenizer that is trained where no checkpoint brings one.
 const VOCAB_SIZE: usize = 1024;
+/// Positions of a small model from random weights, at most: its rotary tables are made for all of them.
+const MAX_POSITIONS: usize = 1 << 15;
 
 /// What is tuned.
 #[derive(Debug)]
@@ -34,6 +35,12 @@ impl Checkpoint {
     /// # Errors
     /// When the tokenizer cannot be trained or read.
     pub fn scratch(data: &InstructData, tokenizer: Option<&Path>, max_length: usize) -> Result<Self> {
+        if max_length > MAX_POSITIONS {
+            bail!(
+                "--max-length {max_length} is more than a small model from random weights has positions for: use at most \
+                 {MAX_POSITIONS}, or name a model"
+            );
+        }
         let tokenizer = match tokenizer {
             Some(path) => Tokenizer::from_file(path)?,
             None => Tokenizer::train_byte_level_bpe(texts(data), VOCAB_SIZE)?,

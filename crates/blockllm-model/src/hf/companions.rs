@@ -11,7 +11,7 @@ use crate::ModelError;
 use crate::llama::LlamaConfig;
 
 /// The settings of generation: above all, at which tokens it stops.
-const GENERATION: &str = "generation_config.json";
+pub(super) const GENERATION: &str = "generation_config.json";
 
 /// What a folder may hold beside its weights and their configuration, and a model made from it needs too.
 const COMPANIONS: [&str; 10] = [

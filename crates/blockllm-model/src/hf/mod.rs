@@ -11,6 +11,7 @@ pub(crate) mod companions;
 mod dtype;
 pub(crate) mod encoder;
 mod folder;
+mod generation_settings;
 mod index;
 mod linears;
 mod llama_classifier;
@@ -23,6 +24,7 @@ pub use classifier::Loaded;
 pub use companions::save_companions;
 pub use dtype::WeightDtype;
 pub use folder::WeightFolder;
+pub use generation_settings::GenerationSettings;
 pub use llama_classifier::{
     llama_classifier_config, llama_labels, load_llama_classifier, load_llama_classifier_as,
     save_llama_classifier, save_llama_classifier_with,

@@ -49,14 +49,15 @@ impl LlamaAttention {
         );
         let values = self.split(linear_layer(&self.v_proj, hidden), self.num_key_value_heads);
         let (queries, keys) = (rotary.rotate(queries), rotary.rotate(keys));
-        let (keys, values) = match cache {
+        let (keys, values, past) = match cache {
             Some(cache) => cache.append(keys, values),
-            None => (keys, values),
+            None => (keys, values, 0),
         };
         let options = AttentionOptions {
             scale: (self.head_dim as f32).powf(-0.5),
             causal: true,
-            past: keys.dims()[1] - length,
+            // Of a cache, what is not written yet comes later.
+            past,
             dropout: None,
         };
         let gathered = attention(queries, keys, values, visibility, options); // [B, T, H, head_dim]

@@ -47,7 +47,7 @@ impl LlamaForCausalLM {
     ///
     /// When `T` exceeds `max_position_embeddings`.
     pub fn hidden_states(&self, input_ids: Tensor<2, Int>, segment_ids: Option<Tensor<2, Int>>) -> Tensor<3> {
-        self.model.forward(input_ids, segment_ids, None)
+        self.model.forward(input_ids, segment_ids)
     }
 
     /// The head.

@@ -1,96 +1,182 @@
-//! Text generation, token by token, with or without a cache of keys and values.
-
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+//! Text generation in one call, and for several prompts at once.
 
 use super::causal_lm::LlamaForCausalLM;
+use super::decoder::{Decoder, no_tokens};
 use super::generate_config::GenerateConfig;
-use super::kv_cache::KvCache;
-use super::sampling;
+use super::sampling::Chooser;
 use crate::ModelError;
+
+/// What errors name.
+const ORIGIN: &str = "generate";
+
+/// Tokens of several texts as they are chosen: `(row, token)`, the rows in order, each once in a round. It ends when every row has
+/// had its last token, or after an error.
+#[derive(Debug)]
+pub struct BatchStream<'m> {
+    decoder: Decoder<'m>,
+    config: GenerateConfig,
+    /// The texts that go on; these are the rows of the decoder.
+    texts: Vec<Text>,
+    /// Those that have their token of this round and have not handed it out, in their order.
+    chosen: std::vec::IntoIter<(usize, u32)>,
+}
+
+/// One text that goes on.
+#[derive(Debug)]
+struct Text {
+    row: usize,
+    tokens: Vec<u32>,
+    chooser: Chooser,
+    left: usize,
+}
 
 impl LlamaForCausalLM {
     /// Continues `prompt`, on the device that holds the weights; returns prompt and continuation.
     ///
-    /// Call it on a model without autodiff (`model.valid()`) to keep no graph.
+    /// Call it on a model without autodiff (`model.valid()`) to keep no graph. [`Generator`](super::Generator) gives the tokens as they
+    /// are chosen.
     ///
     /// # Errors
     ///
     /// When a field of `config` is senseless, the prompt is empty or has tokens outside of the vocabulary, prompt
     /// and continuation need more than `max_position_embeddings` positions, or the weights give logits that are no numbers.
     pub fn generate(&self, prompt: &[u32], config: &GenerateConfig) -> Result<Vec<u32>, ModelError> {
+        let mut texts = self.generate_batch(&[prompt], config)?;
+        Ok(texts.pop().expect("one prompt gives one text"))
+    }
+
+    /// Continues all of `prompts`, of any lengths, together; returns prompt and continuation of each.
+    ///
+    /// A text is the one that its prompt has alone (its draws are those of its row): the others are not seen. Equal sums can be
+    /// rounded otherwise beside others, which decides between logits that are as good as equal.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate), naming the prompt.
+    pub fn generate_batch<P: AsRef<[u32]>>(
+        &self,
+        prompts: &[P],
+        config: &GenerateConfig,
+    ) -> Result<Vec<Vec<u32>>, ModelError> {
+        let mut texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.as_ref().to_vec()).collect();
+        for chosen in self.stream_batch(prompts, config)? {
+            let (row, token) = chosen?;
+            texts[row].push(token);
+        }
+        Ok(texts)
+    }
+
+    /// [`generate_batch`](Self::generate_batch) that hands out every token as it is chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate_batch`](Self::generate_batch); logits that are no numbers are an item of the stream.
+    pub fn stream_batch<P: AsRef<[u32]>>(
+        &self,
+        prompts: &[P],
+        config: &GenerateConfig,
+    ) -> Result<BatchStream<'_>, ModelError> {
         config.validate()?;
-        self.validate_prompt(prompt)?;
-        // The last token is only returned, never fed in, so it needs no position.
-        let positions = prompt
-            .len()
-            .saturating_add(config.max_new_tokens)
-            .saturating_sub(1);
-        let available = self.model.rotary_emb.num_positions();
-        if positions.max(prompt.len()) > available {
-            return Err(ModelError::TooLong {
-                expected: available,
-                found: positions.max(prompt.len()),
+        let decoder = Decoder::new(self, prompts.len());
+        let mut texts = Vec::with_capacity(prompts.len());
+        for (row, prompt) in prompts.iter().map(AsRef::as_ref).enumerate() {
+            let field = match prompts.len() {
+                1 => "prompt".to_owned(),
+                _ => format!("prompts[{row}]"),
+            };
+            check_prompt(&decoder, prompt, config, &field)?;
+            texts.push(Text {
+                row,
+                tokens: prompt.to_vec(),
+                chooser: Chooser::new(config, row, prompt),
+                left: config.max_new_tokens,
             });
         }
-        let device = self.model.embed_tokens.weight.lazy_device();
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let mut cache = config
-            .use_cache
-            .then(|| KvCache::new(self.model.layers.len(), positions));
-        let mut tokens = prompt.to_vec();
-        for _ in 0..config.max_new_tokens {
-            let seen = cache.as_ref().map_or(0, KvCache::len);
-            let logits = self.next_logits(&tokens[seen..], cache.as_mut(), &device);
-            if let Some(broken) = logits.iter().find(|logit| !logit.is_finite()) {
-                let mend = "the weights are broken, by a training that diverged or on disk: load others";
-                return Err(ModelError::config("generate", "logits", "numbers", broken, mend));
+        if config.max_new_tokens == 0 {
+            texts.clear();
+        }
+        Ok(BatchStream {
+            decoder,
+            config: config.clone(),
+            texts,
+            chosen: Vec::new().into_iter(),
+        })
+    }
+}
+
+/// Checks that there is a prompt, that its tokens are known, and that there are positions for what it becomes.
+fn check_prompt(
+    decoder: &Decoder<'_>,
+    prompt: &[u32],
+    config: &GenerateConfig,
+    field: &str,
+) -> Result<(), ModelError> {
+    if prompt.is_empty() {
+        return Err(no_tokens(ORIGIN, field));
+    }
+    decoder.check_tokens(prompt, ORIGIN, field)?;
+    // The last token is only returned, never fed in, so it needs no position.
+    let continued = prompt.len().saturating_add(config.max_new_tokens) - 1;
+    let (found, expected) = (continued.max(prompt.len()), decoder.num_positions());
+    if found > expected {
+        return Err(ModelError::TooLong { expected, found });
+    }
+    Ok(())
+}
+
+impl BatchStream<'_> {
+    /// A token for every text that goes on; those that have their last one are left out of all further rounds.
+    fn round(&mut self) -> Result<Vec<(usize, u32)>, ModelError> {
+        if !self.config.use_cache {
+            self.decoder.clear();
+        }
+        let decoder = &self.decoder;
+        let new = self.texts.iter().enumerate();
+        let new: Vec<&[u32]> = new.map(|(at, text)| &text.tokens[decoder.len_of(at)..]).collect();
+        let logits = self.decoder.feed(&new)?;
+        let mut chosen = Vec::with_capacity(self.texts.len());
+        for (text, logits) in self.texts.iter_mut().zip(logits) {
+            let token = text.chooser.choose(logits, text.tokens.len());
+            text.tokens.push(token);
+            text.left -= 1;
+            if self.config.stop_at.contains(&token) {
+                text.left = 0;
             }
-            let token = match config.temperature {
-                0.0 => sampling::greedy(&logits),
-                _ => sampling::sample(&logits, config, &mut rng),
-            };
-            tokens.push(token);
-            if config.stop_at.contains(&token) {
-                break;
+            chosen.push((text.row, token));
+        }
+        let going = |(_, text): &(usize, &Text)| text.left > 0;
+        let kept: Vec<usize> = self
+            .texts
+            .iter()
+            .enumerate()
+            .filter(going)
+            .map(|(at, _)| at)
+            .collect();
+        if kept.len() < self.texts.len() {
+            self.texts.retain(|text| text.left > 0);
+            self.decoder.keep_rows(&kept);
+        }
+        Ok(chosen)
+    }
+}
+
+impl Iterator for BatchStream<'_> {
+    type Item = Result<(usize, u32), ModelError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(chosen) = self.chosen.next() {
+            return Some(Ok(chosen));
+        }
+        if self.texts.is_empty() {
+            return None;
+        }
+        match self.round() {
+            Ok(chosen) => self.chosen = chosen.into_iter(),
+            Err(error) => {
+                self.texts.clear();
+                return Some(Err(error));
             }
         }
-        Ok(tokens)
-    }
-
-    /// Checks that there is a prompt and that the embedding knows its tokens.
-    fn validate_prompt(&self, prompt: &[u32]) -> Result<(), ModelError> {
-        let [vocab_size, _] = self.model.embed_tokens.weight.lazy_shape().dims();
-        let Some(largest) = prompt.iter().max() else {
-            let mend = "begin with the `bos_token_id`";
-            return Err(ModelError::config(
-                "generate",
-                "prompt",
-                "at least one token",
-                "empty",
-                mend,
-            ));
-        };
-        if *largest as usize >= vocab_size {
-            let mend = "use the tokenizer of this model";
-            let expected = format!("tokens less than {vocab_size}");
-            return Err(ModelError::config("generate", "prompt", expected, largest, mend));
-        }
-        Ok(())
-    }
-
-    /// The logits, `V` of them, after the last of `tokens`, read back to the host.
-    fn next_logits(&self, tokens: &[u32], cache: Option<&mut KvCache>, device: &Device) -> Vec<f32> {
-        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), device);
-        let hidden = self
-            .model
-            .forward(ids, None, cache)
-            .narrow(1, tokens.len() - 1, 1);
-        let logits = self.logits(hidden).cast(DType::F32).into_data();
-        logits
-            .try_into_vec()
-            .expect("the logits were cast to f32 just above")
+        self.chosen.next().map(Ok)
     }
 }

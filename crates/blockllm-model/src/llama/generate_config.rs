@@ -3,6 +3,9 @@
 use crate::ModelError;
 
 /// How tokens are chosen, and when to stop.
+///
+/// The fields work in transformers' order: the repetition penalty first, then temperature, `top_k`, `top_p` and `min_p`, of which
+/// each sees what the one before has left. Greedy choice has the penalty alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateConfig {
     /// Most tokens to add to the prompt.
@@ -13,7 +16,12 @@ pub struct GenerateConfig {
     pub top_k: Option<usize>,
     /// Draw from the fewest tokens that hold this share of the probability, in `(0, 1]`.
     pub top_p: f64,
-    /// Seed of the draws.
+    /// Draw from tokens at least this share as likely as the likeliest, in `[0, 1]`; 0 keeps all.
+    pub min_p: f64,
+    /// What logits of tokens of prompt and output are divided by where positive and multiplied with where negative: more than 0,
+    /// and 1 changes nothing.
+    pub repetition_penalty: f64,
+    /// Seed of the draws. A token's draw depends on it, the row of the batch and the place in the text alone.
     pub seed: u64,
     /// Tokens after which generation stops; the token itself is kept. Empty never stops early.
     pub stop_at: Vec<u32>,
@@ -34,6 +42,8 @@ impl GenerateConfig {
             temperature,
             top_k: None,
             top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
             seed,
             stop_at: Vec::new(),
             use_cache: true,
@@ -60,14 +70,14 @@ impl GenerateConfig {
     ///
     /// [`ModelError::Config`] naming the field.
     pub fn validate(&self) -> Result<(), ModelError> {
+        self.validate_as("GenerateConfig")
+    }
+
+    /// [`validate`](Self::validate), naming `origin` (a file) in the error.
+    pub(crate) fn validate_as(&self, origin: &str) -> Result<(), ModelError> {
         let refuse = |field: &str, expected: &str, found: f64| {
-            Err(ModelError::config(
-                "GenerateConfig",
-                field,
-                expected,
-                found,
-                "correct the value",
-            ))
+            let mend = "correct the value";
+            Err(ModelError::config(origin, field, expected, found, mend))
         };
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return refuse("temperature", "0 or more", self.temperature);
@@ -77,6 +87,14 @@ impl GenerateConfig {
         }
         if self.top_k == Some(0) {
             return refuse("top_k", "at least 1", 0.0);
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return refuse("min_p", "at least 0, at most 1", self.min_p);
+        }
+        // In f32, which logits are in, it must still be a number above 0.
+        let penalty = self.repetition_penalty as f32;
+        if !(penalty.is_normal() && penalty > 0.0) {
+            return refuse("repetition_penalty", "more than 0", self.repetition_penalty);
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub struct LlamaModel {
 }
 
 impl LlamaModel {
-    /// Hidden states of every token, behind those that `cache` holds.
+    /// Hidden states of every token.
     ///
     /// # Shapes
     ///
@@ -35,25 +35,45 @@ impl LlamaModel {
     ///
     /// # Panics
     ///
-    /// When the tokens need more positions than the model has, or segments are combined with past tokens.
-    pub fn forward(
+    /// When the tokens need more positions than the model has.
+    pub fn forward(&self, input_ids: Tensor<2, Int>, segment_ids: Option<Tensor<2, Int>>) -> Tensor<3> {
+        let [_, length] = input_ids.dims();
+        let through_layer = self.through_layer(length, segment_ids);
+        let hidden = self.layers.iter().fold(self.embed(input_ids), |hidden, layer| {
+            through_layer(layer, hidden)
+        });
+        self.norm.forward(hidden)
+    }
+
+    /// Hidden states of every token behind those that `cache` holds, to which these are added.
+    ///
+    /// # Shapes
+    ///
+    /// - `input_ids`: `[B, T]`, of which the first `padding[b]` of a row are no tokens of it
+    /// - output: `[B, T, D]`, whatever where there is padding
+    ///
+    /// # Panics
+    ///
+    /// When the tokens need more positions than the model has, or the cache is of other rows.
+    pub fn forward_cached(
         &self,
         input_ids: Tensor<2, Int>,
-        segment_ids: Option<Tensor<2, Int>>,
-        mut cache: Option<&mut KvCache>,
+        padding: &[usize],
+        cache: &mut KvCache,
     ) -> Tensor<3> {
-        let [_, length] = input_ids.dims();
-        let past = cache.as_ref().map_or(0, |cache| cache.len());
-        assert!(
-            past == 0 || segment_ids.is_none(),
-            "segments cannot be combined with cached tokens"
+        let [rows, length] = input_ids.dims();
+        assert_eq!(
+            [padding.len(), cache.num_rows()],
+            [rows; 2],
+            "padding and cache are of the batch's rows"
         );
+        let positions = cache.extend(length, padding);
         let mut hidden = self.embed(input_ids);
-        let rotary = self.rotary_emb.slice(past, length, &hidden.device());
-        let visibility = visibility_of(segment_ids);
+        let device = hidden.device();
+        let rotary = self.rotary_emb.at(&positions, &device);
+        let visibility = cache.visibility(&device);
         for (index, layer) in self.layers.iter().enumerate() {
-            let cache = cache.as_deref_mut().map(|cache| cache.layer(index));
-            hidden = layer.forward(hidden, &rotary, &visibility, cache);
+            hidden = layer.forward(hidden, &rotary, &visibility, Some(cache.layer(index)));
         }
         self.norm.forward(hidden)
     }

@@ -26,7 +26,7 @@ struct Tables {
     made: Mutex<Option<(usize, RotarySlice)>>,
 }
 
-/// The cosines and sines of consecutive positions.
+/// The cosines and sines of consecutive positions, or of every token's own.
 #[derive(Debug, Clone)]
 pub struct RotarySlice {
     cos: Tensor<2>,
@@ -85,6 +85,31 @@ impl RotaryEmbedding {
         slice
     }
 
+    /// The positions of every token of a batch, row by row, each row of a text that ends at the last of its own; outside autodiff.
+    ///
+    /// Only what is asked for is computed: a text whose frequencies depend on its length has others with every token.
+    ///
+    /// # Panics
+    ///
+    /// When a position lies beyond [`num_positions`](Self::num_positions).
+    pub fn at(&self, rows: &[Vec<usize>], device: &Device) -> RotarySlice {
+        let (config, most) = (&self.tables.config, self.num_positions());
+        let (mut angles, mut made) = (Vec::new(), None);
+        for row in rows {
+            let end = row.last().map_or(0, |last| last + 1);
+            assert!(end <= most, "{end} positions asked for, the model has {most}");
+            let decides = deciding_length(config, end);
+            let (_, frequencies) = made
+                .take()
+                .filter(|(length, _)| *length == decides)
+                .unwrap_or_else(|| (decides, inverse_frequencies(config, decides)));
+            angles.extend(angles_of(row.iter().copied(), &frequencies));
+            made = Some((decides, frequencies));
+        }
+        let device = device.clone().without_autodiff();
+        self.tables.rotations(&angles, &device)
+    }
+
     /// Rows of the tables where `end` positions are in use: a power of two, so that a text that grows has them made again
     /// a few times only.
     pub fn rows_for(end: usize, positions: usize) -> usize {
@@ -95,15 +120,20 @@ impl RotaryEmbedding {
 impl Tables {
     /// The first `rows` positions of texts of that deciding length.
     fn make(&self, rows: usize, length: usize, device: &Device) -> RotarySlice {
-        let frequencies = &inverse_frequencies(&self.config, length);
+        let frequencies = inverse_frequencies(&self.config, length);
+        let angles: Vec<f32> = angles_of(0..rows, &frequencies).collect();
+        self.rotations(&angles, device)
+    }
+
+    /// Cosines and sines of angles, `head_dim / 2` to a row.
+    fn rotations(&self, angles: &[f32], device: &Device) -> RotarySlice {
+        let width = self.config.head_dim / 2;
         let factor = self.config.rope_scaling.attention_factor() as f32;
         let table = |function: fn(f64) -> f64| {
-            // The angle is rounded to f32 before its cosine, as in transformers.
-            let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-            let values: Vec<f32> = angles
-                .map(|angle| function(f64::from(angle)) as f32 * factor)
-                .collect();
-            let data = TensorData::new(values, [rows, frequencies.len()]);
+            let values = angles
+                .iter()
+                .map(|angle| function(f64::from(*angle)) as f32 * factor);
+            let data = TensorData::new(values.collect::<Vec<f32>>(), [angles.len() / width, width]);
             Tensor::<2>::from_data(data, (device, DType::F32))
         };
         RotarySlice {
@@ -113,6 +143,15 @@ impl Tables {
     }
 }
 
+/// The angle of every pair at these positions, rounded to f32 before its cosine, as in transformers.
+fn angles_of(positions: impl Iterator<Item = usize>, frequencies: &[f32]) -> impl Iterator<Item = f32> {
+    positions.flat_map(move |position| {
+        frequencies
+            .iter()
+            .map(move |frequency| position as f32 * frequency)
+    })
+}
+
 impl RotarySlice {
     /// Rotates queries or keys by their positions.
     ///
@@ -120,7 +159,14 @@ impl RotarySlice {
     ///
     /// - heads and output: `[B, T, H, head_dim]`
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
-        rotary(heads, self.cos.clone(), self.sin.clone())
+        let [batch, length, count, width] = heads.dims();
+        let (cos, sin) = (self.cos.clone(), self.sin.clone());
+        if cos.dims()[0] == length {
+            return rotary(heads, cos, sin);
+        }
+        // Every token has its own position: the rows of the batch are one long row.
+        let heads = heads.reshape([1, batch * length, count, width]);
+        rotary(heads, cos, sin).reshape([batch, length, count, width])
     }
 }
 
@@ -145,6 +191,26 @@ mod tests {
         assert_eq!(rotary.slice(2, 3, &device).cos.into_data(), few);
         assert_eq!(rows(), 128);
         assert_eq!(RotaryEmbedding::rows_for(100, 120), 120);
+    }
+
+    #[test]
+    fn positions_of_their_own_have_the_tables_of_their_text_and_rotate_every_row_by_its_own() {
+        let config = LlamaConfig::new(16, 16, 16, 1, 2)
+            .with_max_position_embeddings(8)
+            .with_rope(10_000.0, RopeScaling::Dynamic { factor: 3.0 });
+        let (rotary, device) = (RotaryEmbedding::new(&config), Device::flex());
+        let rows = [vec![0, 0, 1], vec![9, 10, 11], vec![4, 5, 6]];
+        let values: Vec<f32> = (0..3 * 3 * 2 * 8).map(|i| (i as f32).sin()).collect();
+        let heads = Tensor::<4>::from_data(TensorData::new(values, [3, 3, 2, 8]), &device);
+        let together = rotary.at(&rows, &device).rotate(heads.clone());
+        let row = |of: &Tensor<4>, row: usize| of.clone().narrow(0, row, 1);
+        for (index, start) in [(1, 9), (2, 4)] {
+            let alone = rotary.slice(start, 3, &device).rotate(row(&heads, index));
+            assert_eq!(row(&together, index).into_data(), alone.into_data());
+        }
+        let tail = |of: Tensor<4>| of.narrow(1, 1, 2).into_data();
+        let alone = rotary.slice(0, 2, &device).rotate(row(&heads, 0).narrow(1, 1, 2));
+        assert_eq!(tail(row(&together, 0)), alone.into_data());
     }
 
     #[test]

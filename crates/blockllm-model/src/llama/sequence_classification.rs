@@ -35,7 +35,7 @@ impl LlamaForSequenceClassification {
     /// When `T` exceeds `max_position_embeddings`.
     pub fn forward(&self, input_ids: Tensor<2, Int>, attention_mask: Option<Tensor<2, Int>>) -> Tensor<2> {
         // As a segment of its own, padding is never seen by tokens.
-        let hidden = self.model.forward(input_ids, attention_mask.clone(), None);
+        let hidden = self.model.forward(input_ids, attention_mask.clone());
         self.head_logits(hidden, attention_mask)
     }
 

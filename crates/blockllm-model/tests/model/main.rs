@@ -6,6 +6,8 @@ mod common;
 mod config;
 mod encoder;
 mod folders;
+mod generation;
+mod generation_settings;
 mod gguf;
 mod hostile;
 mod lora;

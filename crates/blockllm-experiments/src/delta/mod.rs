@@ -1,0 +1,158 @@
+//! `delta`: what training has changed of a model as a file, and models of such files.
+mod args;
+mod bar;
+mod text;
+
+pub use args::{Args, NAME};
+
+use anyhow::Result;
+use args::{Apply, Diff, Stack, Verb};
+use bar::Bar;
+use blockllm_delta::{DeltaFile, Layer, Overlap};
+use std::path::PathBuf;
+
+/// Does what `args` ask for, and prints what came of it.
+///
+/// # Errors
+/// When files cannot be read or written, or do not belong together.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.verb {
+        Verb::Diff(args) => diff(args),
+        Verb::Apply(args) => apply(args),
+        Verb::Stack(args) => stack(args),
+        Verb::Info(args) => {
+            let summary = DeltaFile::open(&args.delta)?.summary();
+            if !summary.changes.is_empty() {
+                println!("{}", text::table(&summary).to_markdown());
+            }
+            println!("{}", text::totals(&summary));
+            Ok(())
+        }
+    }
+}
+
+fn diff(args: &Diff) -> Result<()> {
+    let mut bar = Bar::new("compared");
+    let summary = blockllm_delta::diff(&args.base, &args.tuned, &args.out, &mut |done, all| {
+        bar.show(done, all);
+    })?;
+    eprintln!("{}", bar.finish());
+    println!("{}", text::totals(&summary));
+    Ok(())
+}
+
+fn apply(args: &Apply) -> Result<()> {
+    let mut bar = Bar::new("read");
+    let applied = blockllm_delta::apply(&args.base, &args.deltas, &args.out, &mut |done, all| {
+        bar.show(done, all);
+    })?;
+    eprintln!("{}", bar.finish());
+    println!("{}", text::applied(&args.out, &applied));
+    Ok(())
+}
+
+fn stack(args: &Stack) -> Result<()> {
+    let layers: Vec<Layer> = args.layers.iter().map(|word| layer(word)).collect();
+    let overlap = if args.allow_overlap {
+        Overlap::Add
+    } else {
+        Overlap::Refuse
+    };
+    let mut bar = Bar::new("read");
+    let stacked = blockllm_delta::stack(&args.base, &layers, overlap, &args.out, &mut |done, all| {
+        bar.show(done, all);
+    })?;
+    eprintln!("{}", bar.finish());
+    println!("{}", text::stacked(&args.out, &stacked));
+    Ok(())
+}
+
+/// `FILE=WEIGHT`, or a file alone; what stands behind the last `=` belongs to the name unless it is a number.
+fn layer(word: &str) -> Layer {
+    let weighed = word.rsplit_once('=').and_then(|(delta, weight)| {
+        let weight = weight.parse().ok()?;
+        Some((delta, weight))
+    });
+    let (delta, weight) = weighed.unwrap_or((word, 1.0));
+    Layer {
+        delta: PathBuf::from(delta),
+        weight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+    use std::fs;
+
+    #[test]
+    fn a_weight_stands_behind_the_name() {
+        for (word, delta, weight) in [
+            ("a.delta", "a.delta", 1.0),
+            ("a.delta=0.5", "a.delta", 0.5),
+            ("a.delta=-1e-3", "a.delta", -1e-3),
+            ("lr=3e-4/a=b.delta", "lr=3e-4/a=b.delta", 1.0),
+        ] {
+            let delta = PathBuf::from(delta);
+            assert_eq!(layer(word), Layer { delta, weight });
+        }
+    }
+
+    #[test]
+    fn every_verb_has_examples_in_its_help() {
+        Args::command().debug_assert();
+        for verb in Args::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has no examples", verb.get_name());
+        }
+    }
+
+    /// A model with one tensor of bytes.
+    fn write_model(dir: &std::path::Path, bytes: [u8; 8]) {
+        let mut header = r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#
+            .as_bytes()
+            .to_vec();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        fs::create_dir(dir).unwrap();
+        let parts = [&(header.len() as u64).to_le_bytes(), header.as_slice(), &bytes];
+        fs::write(dir.join("model.safetensors"), parts.concat()).unwrap();
+    }
+
+    #[test]
+    fn the_words_of_the_help_make_deltas_and_models() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        write_model(&folder.path().join("base"), [0; 8]);
+        write_model(&folder.path().join("tuned"), [0, 0, 0, 0, 0, 0, 0x80, 0x3f]);
+        let call = |words: &[&str]| {
+            let words = words.iter().map(|word| match word.strip_prefix('@') {
+                Some(name) => at(name),
+                None => (*word).to_owned(),
+            });
+            run(&Args::parse_from(
+                std::iter::once("delta".to_owned()).chain(words),
+            ))
+        };
+        call(&["diff", "@base", "@tuned", "--out", "@a.delta"]).unwrap();
+        call(&["apply", "@base", "@a.delta", "--out", "@again"]).unwrap();
+        call(&["stack", "@base", "@a.delta=0.5", "--out", "@half"]).unwrap();
+        call(&["info", "@a.delta"]).unwrap();
+        let read = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
+        assert_eq!(read("again"), read("tuned"));
+        assert_eq!(read("half")[read("half").len() - 4..], 0.5_f32.to_le_bytes());
+        let error = call(&["apply", "@tuned", "@a.delta", "--out", "@once-more"]).unwrap_err();
+        assert!(
+            error.to_string().contains("has been applied there already"),
+            "{error}"
+        );
+        let summary = DeltaFile::open(&folder.path().join("a.delta")).unwrap().summary();
+        let table = text::table(&summary).to_markdown();
+        assert!(table.contains("50.00 %") && table.contains("gaps"), "{table}");
+        let totals = text::totals(&summary);
+        assert!(
+            totals.contains("1 of 2 entries have changed (50.00 %), in 1 of 1 tensors"),
+            "{totals}"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! What `generate` and `chat` have in common: the model, and how its tokens are chosen.
+use crate::{chat_template, model_path};
+use anyhow::Result;
+use blockllm_data::instruct::{ChatTemplate, InstructEncoder, Message};
+use blockllm_model::hf::GenerationSettings;
+use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
+use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
+use clap::Args;
+use std::path::PathBuf;
+
+/// The model.
+#[derive(Args, Clone, Debug)]
+pub struct ModelOptions {
+    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache
+    #[arg(long, value_name = "DIR|FILE|REPO")]
+    pub model: String,
+    /// A tokenizer.json, instead of the model's
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// A Jinja file, or `alpaca`, instead of the tokenizer's chat template
+    #[arg(long, value_name = "FILE|alpaca")]
+    pub chat_template: Option<String>,
+    /// What the system prompt of a conversation says
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Where to compute: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// In what the weights are kept
+    #[arg(long, default_value = "f32", value_name = "f32|bf16")]
+    pub weights: WeightType,
+}
+
+/// How tokens are chosen; what is left out is as the model's generation_config.json says, else the likeliest token every time.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SamplingOptions {
+    /// Always the likeliest token
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
+    pub greedy: bool,
+    /// How random: 0 always takes the likeliest token, 1 draws as the model says
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Draw from so many likeliest tokens only
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens that hold this share of the probability
+    #[arg(long, value_name = "SHARE")]
+    pub top_p: Option<f64>,
+    /// Leave out tokens that are less likely than this share of the likeliest one's probability
+    #[arg(long, value_name = "SHARE")]
+    pub min_p: Option<f64>,
+    /// Make tokens that have come before less likely: above 1
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Tokens of an answer, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_new_tokens: Option<u64>,
+}
+
+/// A model that is ready to talk.
+pub struct Talker {
+    /// What is known of it.
+    pub pretrained: PretrainedLm,
+    /// Its weights.
+    pub model: LlamaForCausalLM,
+    /// Renders and tokenizes; answers end at its [`ends`](InstructEncoder::ends).
+    pub encoder: InstructEncoder,
+    /// The system prompt, if there is one.
+    pub system: Option<Message>,
+}
+
+impl ModelOptions {
+    /// Reads the model.
+    ///
+    /// # Errors
+    /// When it, its tokenizer or the template is not there or broken, or the device is missing.
+    pub fn open(&self) -> Result<Talker> {
+        let path = model_path::find(&self.model)?;
+        let mut pretrained = PretrainedLm::open(&path, self.tokenizer.as_deref())?;
+        if let Some(name) = &self.chat_template {
+            pretrained = pretrained.with_template(chat_template::named(name)?);
+        }
+        let template = pretrained
+            .template()
+            .cloned()
+            .unwrap_or_else(ChatTemplate::alpaca);
+        let encoder = InstructEncoder::new(pretrained.tokenizer().clone(), template)?;
+        let device = self.device.resolve()?;
+        if self.device == DeviceChoice::Auto {
+            eprintln!("device: {}", device.choice.name());
+        }
+        let device = device.choice.open()?;
+        eprintln!("loading {}", pretrained.describe());
+        let model = pretrained.load(self.weights, &device)?;
+        Ok(Talker {
+            model,
+            encoder,
+            system: self.system.as_ref().map(|text| Message::new("system", text)),
+            pretrained,
+        })
+    }
+}
+
+impl Talker {
+    /// A conversation that begins with `said` by the user.
+    pub fn conversation(&self, said: &str) -> Vec<Message> {
+        let said = Message::new("user", said);
+        self.system.iter().cloned().chain([said]).collect()
+    }
+}
+
+impl SamplingOptions {
+    /// How tokens are chosen: as said here, else as the model's settings of generation say; `max_new_tokens` where neither does.
+    ///
+    /// # Errors
+    /// When a value is senseless, naming it.
+    pub fn config(&self, talker: &Talker, max_new_tokens: usize) -> Result<GenerateConfig> {
+        let of_model = talker.pretrained.generation()?;
+        let draws = !self.greedy && (self.draws() || of_model.do_sample.unwrap_or(false));
+        let said = GenerationSettings {
+            do_sample: Some(draws),
+            temperature: self.temperature.or(of_model.temperature),
+            top_k: self.top_k.or(of_model.top_k).filter(|_| draws),
+            top_p: self.top_p.or(of_model.top_p).filter(|_| draws),
+            min_p: self.min_p.or(of_model.min_p).filter(|_| draws),
+            repetition_penalty: self.repetition_penalty.or(of_model.repetition_penalty),
+            max_new_tokens: self
+                .max_new_tokens
+                .map(|count| count as usize)
+                .or(of_model.max_new_tokens),
+            eos_token_id: [of_model.eos_token_id.clone(), talker.encoder.ends()].concat(),
+            ..of_model
+        };
+        let config = said.generate_config(max_new_tokens, self.seed);
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Whether an option asks for draws.
+    fn draws(&self) -> bool {
+        self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some() || self.min_p.is_some()
+    }
+}
