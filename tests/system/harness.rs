@@ -46,8 +46,8 @@ fn run(data: &TaskData, device: &Device, batch: usize) -> Result<Vec<ItemResult>
         data,
         scorer: &scorer,
         encoder: &encoder,
-        max_new_tokens: 24,
-        ends: &pretrained.config().eos_token_id,
+        max_new_tokens: 40,
+        ends: &pretrained.generation().unwrap().eos_token_id,
     };
     let done = Cell::new(0);
     let results = run.run(&|count| done.set(done.get() + count))?;
@@ -139,8 +139,8 @@ fn mmlu_has_the_harness_scores_of_every_subject_and_of_the_group() {
 
 #[test]
 fn answers_to_gsm8k_are_generated_and_scored_as_the_harness_does() {
-    for shots in [0, 2] {
-        let results = run(&data(EvalTask::Gsm8k, "gsm8k", shots), &Device::flex(), 1).unwrap();
+    for (shots, batch) in [(0, 1), (0, 5), (2, 12)] {
+        let results = run(&data(EvalTask::Gsm8k, "gsm8k", shots), &Device::flex(), batch).unwrap();
         let expected = &REFERENCE[format!("gsm8k:{shots}")];
         for (result, text) in results.iter().zip(expected["texts"].as_array().unwrap()) {
             let Outcome::Text { generated, .. } = &result.outcome else {

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
         scorer: &scorer,
         encoder: &encoder,
         max_new_tokens: args.answer_tokens(),
-        ends: &pretrained.config().eos_token_id,
+        ends: &pretrained.generation()?.eos_token_id,
     };
     let progress = CountedProgress::new(data.task.name(), run.requests());
     let results = run.run(&|count| progress.advance(count))?;
