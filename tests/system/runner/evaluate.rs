@@ -45,7 +45,7 @@ fn a_task_ends_with_a_table_and_a_line_for_every_item() {
         "{}",
         ended.stdout
     );
-    assert!(ended.stderr.contains("arc-easy: 47/47"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("arc-easy: 48/48"), "{}", ended.stderr);
     let expected = ["arc-easy", "acc", "12", "0.3333", "0.1421"];
     assert_eq!(row(&ended.stdout, &expected[..2]), expected);
     let expected = ["arc-easy", "acc_norm", "12", "0.1667", "0.1124"];
@@ -88,7 +88,7 @@ fn subjects_answers_and_texts_have_rows_of_their_own() {
     );
     let text = evaluated(&["--perplexity"], "tasks/text.txt");
     assert!(
-        text.stdout.contains("443 tokens in 4 windows of up to 128"),
+        text.stdout.contains("443 tokens, in windows of up to 128 (4)"),
         "{}",
         text.stdout
     );

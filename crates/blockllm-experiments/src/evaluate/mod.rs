@@ -96,12 +96,12 @@ fn measure_text(
     let perplexity = Perplexity::measure(scorer, &rolling, &|count| progress.advance(count))?;
     progress.finish();
     println!(
-        "{} on {}: {} tokens in {} windows of up to {}\n",
+        "{} on {}: {} tokens, in windows of up to {} ({})\n",
         pretrained.describe(),
         file.display(),
         rolling.tokens,
-        rolling.windows.len(),
-        scorer.positions()
+        scorer.positions(),
+        rolling.windows.len()
     );
     println!("{}", text::perplexity(&perplexity).to_markdown());
     Ok(())
