@@ -1,7 +1,8 @@
 //! Scores beside lm-evaluation-harness' own: log-likelihoods, accuracies and their errors, perplexities, generated answers.
 //!
 //! The numbers are made by `tests/fixtures/harness_reference.py` with the harness' own functions on the same small model.
-use blockllm::data::tasks::{ContinuationEncoder, EvalTask, RollingText, TaskData, TaskSource};
+use blockllm::data::tasks::{ContinuationEncoder, EvalTask, PairTokens, RollingText, TaskData, TaskSource};
+use blockllm::model::llama::GenerateConfig;
 use blockllm::train::scoring::{ItemResult, Metric, Outcome, Perplexity, Scorer, TaskRun, TaskScores};
 use blockllm::train::{PretrainedLm, TrainError, WeightType};
 use burn::tensor::Device;
@@ -172,6 +173,27 @@ fn a_text_longer_than_the_positions_has_the_harness_perplexities() {
         close(found.per_byte(), &expected["byte_perplexity"], 1e-5);
         close(found.bits_per_byte(), &expected["bits_per_byte"], 1e-6);
     }
+}
+
+#[test]
+fn a_continuation_is_greedy_when_each_of_its_tokens_is_the_likeliest() {
+    let pretrained = PretrainedLm::open(&fixtures().join("instruct"), None).unwrap();
+    let device = Device::flex();
+    let model = pretrained.load(WeightType::F32, &device).unwrap();
+    let context = pretrained.tokenizer().encode("The harbour").unwrap();
+    let text = model.generate(&context, &GenerateConfig::greedy(6)).unwrap();
+    let pair = |change: u32| {
+        let mut continuation = text[context.len()..].to_vec();
+        continuation[2] ^= change;
+        PairTokens {
+            context: context.clone(),
+            continuation,
+        }
+    };
+    let scorer = Scorer::new(&model, &device, 2);
+    let found = scorer.score(&[pair(0), pair(1)], &|_| {}).unwrap();
+    assert!(found[0].is_greedy && !found[1].is_greedy);
+    assert!(found[0].log_likelihood > found[1].log_likelihood);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The items of a task from its files, with the solved examples before them, as the requests that the harness makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::fault::TaskFault;
@@ -127,10 +127,10 @@ impl TaskData {
 
     /// That every item has its examples.
     fn check_shots(&self, source: &TaskSource) -> Result<(), TaskFault> {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for item in &self.items {
             // Items of one subject have the same examples, unless an item may be one itself.
-            if seen.insert(&item.subject, ()).is_some() && !self.is_same {
+            if !seen.insert(&item.subject) && !self.is_same {
                 continue;
             }
             let found = self.examples(item).count();
