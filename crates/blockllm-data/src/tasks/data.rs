@@ -66,7 +66,7 @@ impl TaskData {
     /// [`DataError::Task`] that names file, item and field for what is not as the data set has it, or for examples that are not
     /// there; and what reading says.
     pub fn open(task: EvalTask, source: &TaskSource) -> Result<Self, DataError> {
-        let files = files::measured(task, source.data).map_err(DataError::Task)?;
+        let files = files::measured(task, source.data).map_err(refused)?;
         let mut items = read(task, &files)?;
         if let Some(limit) = source.limit {
             items = first_of_each(items, limit);
@@ -74,7 +74,7 @@ impl TaskData {
         let shots = source.shots.unwrap_or(task.default_shots());
         let (mut solved, mut is_same) = (Vec::new(), false);
         if shots > 0 {
-            let from = examples_of(task, source).map_err(DataError::Task)?;
+            let from = examples_of(task, source).map_err(refused)?;
             is_same = from == files;
             solved = read(task, &from)?;
         }
@@ -86,7 +86,7 @@ impl TaskData {
             solved,
             is_same,
         };
-        data.check_shots(source).map_err(DataError::Task)?;
+        data.check_shots(source).map_err(refused)?;
         Ok(data)
     }
 
@@ -149,6 +149,11 @@ impl TaskData {
     }
 }
 
+/// A fault as this crate's error.
+fn refused(fault: TaskFault) -> DataError {
+    DataError::Task(Box::new(fault))
+}
+
 /// The files of solved examples.
 fn examples_of(task: EvalTask, source: &TaskSource) -> Result<Vec<PathBuf>, TaskFault> {
     match source.few_shot {
@@ -169,7 +174,7 @@ fn read(task: EvalTask, files: &[PathBuf]) -> Result<Vec<TaskItem>, DataError> {
     for path in files {
         let before = items.len();
         let mut take = |record: Record| {
-            items.push(item(task, path, &record).map_err(DataError::Task)?);
+            items.push(item(task, path, &record).map_err(refused)?);
             Ok(())
         };
         if path
