@@ -1,7 +1,7 @@
 //! The command line of `finetune`.
 use crate::byte_size::ByteSize;
 use crate::cli::{Keep, Scale};
-use crate::instruct::{Request, Settings};
+use crate::instruct::{Request, Save, Settings};
 use crate::{Cli, chat_template, model_path};
 use anyhow::Result;
 use blockllm_data::instruct::{DataFile, EncodingConfig, LossOn, TooLong};
@@ -112,6 +112,9 @@ pub struct Args {
     /// Seed of the order of examples and of what a method draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// What is kept of the model beside its records
+    #[arg(long, value_enum, default_value_t = Save::Model)]
+    pub save: Save,
     /// Steps between checkpoints; 0 makes none by steps
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub checkpoint_every: u64,
@@ -184,6 +187,7 @@ impl Args {
                 .map(chat_template::named)
                 .transpose()?,
             settings,
+            save: self.save,
         })
     }
 
@@ -241,7 +245,7 @@ impl Args {
             memory: self.memory,
             bad_steps: self.bad_steps,
             bad_documents: self.bad_documents,
-            save_model: true,
+            save_model: self.save == Save::Model,
             checkpoint_every: self.checkpoint_every,
             keep_weights: Keep::Last,
             fresh: self.fresh,

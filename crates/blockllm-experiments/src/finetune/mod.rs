@@ -3,10 +3,11 @@ mod args;
 
 pub use args::{Args, NAME};
 
-use crate::instruct::Plan;
+use crate::instruct::{DELTA, Plan, Save};
 use crate::{Cli, backward_choice, command_line, flow, registry};
 use anyhow::Result;
 use blockllm_train::Interrupt;
+use std::path::Path;
 
 /// Tunes what `args` ask for, or goes on with it, and tells where it is.
 ///
@@ -24,19 +25,35 @@ pub fn run(args: &Args, interrupt: Interrupt) -> Result<()> {
         return Ok(());
     }
     for run in &runs.complete {
-        let (result, folder) = (&run.run.result, run.run.folder.path().join("model"));
+        let result = &run.run.result;
         let (before, after) = (result.untrained.evaluation.loss, result.last.evaluation.loss);
         println!(
             "\nvalidation loss {before:.4} before, {after:.4} after {} steps",
             result.last.step
         );
-        println!("the model, as transformers loads it: {}", folder.display());
-        println!(
-            "to talk to it:\n  {}",
-            command_line::verb("chat", &["--model".to_owned(), folder.display().to_string()])
-        );
+        if let Some(name) = args.save.folder() {
+            tell_saved(args.save, &run.run.folder.path().join(name), &plan);
+        }
     }
     Ok(())
+}
+
+/// Where the model is, and what to do with it.
+fn tell_saved(save: Save, folder: &Path, plan: &Plan) {
+    let shown = folder.display().to_string();
+    match (save, plan.checkpoint.folder()) {
+        (Save::Delta, Ok(base)) => {
+            let delta = folder.join(DELTA).display().to_string();
+            let words = ["apply", &base.display().to_string(), &delta, "--out", "tuned"].map(String::from);
+            println!("what training has changed: {delta}");
+            println!("the model again:\n  {}", command_line::verb("delta", &words));
+        }
+        _ => {
+            let words = ["--model".to_owned(), shown.clone()];
+            println!("the model, as transformers loads it: {shown}");
+            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
+        }
+    }
 }
 
 /// What a step will need, beside what there is.

@@ -118,6 +118,23 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// The folder that a delta can be against.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn folder(&self) -> Result<&Path> {
+        match self {
+            Self::Pretrained(model) if model.path().is_dir() => Ok(model.path()),
+            Self::Pretrained(model) => bail!(
+                "--save delta: {} is no folder of safetensors, which a delta is against; save the whole model",
+                model.path().display()
+            ),
+            Self::Scratch { .. } => {
+                bail!("--save delta: a model from random weights has no base; save the whole model")
+            }
+        }
+    }
+
     /// One line for the report.
     pub fn describe(&self) -> String {
         match self {

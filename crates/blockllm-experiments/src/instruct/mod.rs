@@ -4,10 +4,12 @@ mod checkpoint;
 mod page;
 mod plan;
 mod run;
+mod save;
 mod settings;
 
 pub use checkpoint::Checkpoint;
 pub use plan::{Plan, Request};
+pub use save::{DELTA, Save};
 pub use settings::Settings;
 
 use crate::Cli;

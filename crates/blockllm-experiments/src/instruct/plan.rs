@@ -1,5 +1,5 @@
 //! What instruction tuning will run: model, data as tokens, template, methods and settings.
-use super::{Checkpoint, Settings};
+use super::{Checkpoint, Save, Settings};
 use crate::{Cli, Scale, backward_choice, options, workspace_dir};
 use anyhow::{Context, Result, bail};
 use blockllm_data::hashing::sha256_hex;
@@ -27,6 +27,8 @@ pub struct Request {
     pub template: Option<ChatTemplate>,
     /// Lengths, batches, steps.
     pub settings: Settings,
+    /// What is kept of each model.
+    pub save: Save,
 }
 
 /// Everything that all runs share.
@@ -54,6 +56,8 @@ pub struct Plan {
     pub methods: Vec<Method>,
     /// In what the weights are kept.
     pub weights: WeightType,
+    /// What is kept of each model.
+    pub save: Save,
     /// What a user should know before it begins.
     pub notes: Vec<String>,
 }
@@ -76,6 +80,11 @@ impl Request {
             model: cli.model_dir.clone(),
             template: None,
             settings,
+            save: if cli.save_model {
+                Save::Model
+            } else {
+                Save::Nothing
+            },
         })
     }
 }
@@ -107,6 +116,9 @@ impl Plan {
             ),
         };
         check_length(&checkpoint, length)?;
+        if request.save == Save::Delta {
+            checkpoint.folder()?;
+        }
         let encoder = InstructEncoder::new(checkpoint.tokenizer().clone(), template)?;
         let encode =
             |role| CountingAllocator::apart(|| EncodedData::new(&data, role, &encoder, settings.encoding));
@@ -136,6 +148,7 @@ impl Plan {
             train: Arc::new(train),
             encoder,
             weights,
+            save: request.save,
             notes,
             settings,
         })

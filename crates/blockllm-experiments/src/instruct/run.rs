@@ -1,7 +1,8 @@
 //! The runs of instruction tuning: the same weights and order of examples for every method of a seed.
 use super::answers::{self, Answer};
-use super::{Plan, Settings};
+use super::{DELTA, Plan, Save, Settings};
 use crate::Cli;
+use crate::byte_size::gigabytes;
 use crate::experiment::PlannedRun;
 use crate::recorded_run::{self, FolderAndTerminal, Job};
 use crate::report::format::learning_rate;
@@ -99,15 +100,33 @@ impl InstructJob<'_> {
     fn outputs_of(&self, model: &LlamaForCausalLM, folder: &Path) -> Result<()> {
         let found: Vec<Answer> = answers::of(model, &self.plan.encoder, &self.plan.shown)?;
         answers::write(&found, folder)?;
-        if self.cli.save_model {
-            let dir = folder.join("model");
-            recorded_run::write_whole(&dir, |dir| {
-                let plan = self.plan;
-                plan.checkpoint
-                    .save(model, plan.encoder.template(), self.config.weights, dir)
-            })?;
-            eprintln!("{}: saved to {}", self.label(), dir.display());
-        }
+        let Some(name) = self.plan.save.folder() else {
+            return Ok(());
+        };
+        let dir = folder.join(name);
+        recorded_run::write_whole(&dir, |dir| match self.plan.save {
+            Save::Delta => self.save_delta(model, dir),
+            Save::Model | Save::Nothing => self.save(model, dir),
+        })?;
+        eprintln!("{}: saved to {}", self.label(), dir.display());
+        Ok(())
+    }
+
+    fn save(&self, model: &LlamaForCausalLM, dir: &Path) -> Result<()> {
+        let plan = self.plan;
+        plan.checkpoint
+            .save(model, plan.encoder.template(), self.config.weights, dir)
+    }
+
+    /// What training has changed of the base, by way of the whole model, which goes again.
+    fn save_delta(&self, model: &LlamaForCausalLM, dir: &Path) -> Result<()> {
+        let base = self.plan.checkpoint.folder()?;
+        let whole = dir.join("whole");
+        self.save(model, &whole)?;
+        let summary = blockllm_delta::diff(base, &whole, &dir.join(DELTA), &mut |_, _| {})?;
+        std::fs::remove_dir_all(&whole)?;
+        let (bytes, model) = (gigabytes(summary.bytes), gigabytes(summary.model_bytes));
+        eprintln!("{}: the delta has {bytes}, the model {model}", self.label());
         Ok(())
     }
 }
@@ -143,11 +162,7 @@ impl Job for InstructJob<'_> {
     }
 
     fn outputs(&self) -> Vec<&'static str> {
-        if self.cli.save_model {
-            vec!["model"]
-        } else {
-            Vec::new()
-        }
+        self.plan.save.folder().into_iter().collect()
     }
 
     fn write_outputs(&self, folder: &Path, checkpoints: &Checkpoints, result: &RunResult) -> Result<()> {
