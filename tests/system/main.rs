@@ -12,6 +12,7 @@ mod determinism;
 mod evaluation;
 mod fine_tuning;
 mod gradient_accumulation;
+mod harness;
 mod hostile_runs;
 mod instruct;
 mod killing;

@@ -372,7 +372,7 @@ pub enum DataError {
 
     /// The data of a task that a language model is evaluated on is not as it should be.
     #[error(transparent)]
-    Task(crate::tasks::TaskFault),
+    Task(Box<crate::tasks::TaskFault>),
 
     /// A prediction is none of the task's.
     #[error(

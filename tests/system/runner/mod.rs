@@ -9,6 +9,7 @@ mod bad_tokenizers;
 mod complete_run;
 mod devices;
 mod divergence;
+mod evaluate;
 mod faults;
 mod finetune;
 pub mod fixtures;

@@ -1,6 +1,6 @@
 //! The items of a task from its files, with the solved examples before them, as the requests that the harness makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::fault::TaskFault;
@@ -66,7 +66,7 @@ impl TaskData {
     /// [`DataError::Task`] that names file, item and field for what is not as the data set has it, or for examples that are not
     /// there; and what reading says.
     pub fn open(task: EvalTask, source: &TaskSource) -> Result<Self, DataError> {
-        let files = files::measured(task, source.data).map_err(DataError::Task)?;
+        let files = files::measured(task, source.data).map_err(refused)?;
         let mut items = read(task, &files)?;
         if let Some(limit) = source.limit {
             items = first_of_each(items, limit);
@@ -74,7 +74,7 @@ impl TaskData {
         let shots = source.shots.unwrap_or(task.default_shots());
         let (mut solved, mut is_same) = (Vec::new(), false);
         if shots > 0 {
-            let from = examples_of(task, source).map_err(DataError::Task)?;
+            let from = examples_of(task, source).map_err(refused)?;
             is_same = from == files;
             solved = read(task, &from)?;
         }
@@ -86,7 +86,7 @@ impl TaskData {
             solved,
             is_same,
         };
-        data.check_shots(source).map_err(DataError::Task)?;
+        data.check_shots(source).map_err(refused)?;
         Ok(data)
     }
 
@@ -127,10 +127,10 @@ impl TaskData {
 
     /// That every item has its examples.
     fn check_shots(&self, source: &TaskSource) -> Result<(), TaskFault> {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for item in &self.items {
             // Items of one subject have the same examples, unless an item may be one itself.
-            if seen.insert(&item.subject, ()).is_some() && !self.is_same {
+            if !seen.insert(&item.subject) && !self.is_same {
                 continue;
             }
             let found = self.examples(item).count();
@@ -147,6 +147,11 @@ impl TaskData {
         }
         Ok(())
     }
+}
+
+/// A fault as this crate's error.
+fn refused(fault: TaskFault) -> DataError {
+    DataError::Task(Box::new(fault))
 }
 
 /// The files of solved examples.
@@ -169,7 +174,7 @@ fn read(task: EvalTask, files: &[PathBuf]) -> Result<Vec<TaskItem>, DataError> {
     for path in files {
         let before = items.len();
         let mut take = |record: Record| {
-            items.push(item(task, path, &record).map_err(DataError::Task)?);
+            items.push(item(task, path, &record).map_err(refused)?);
             Ok(())
         };
         if path

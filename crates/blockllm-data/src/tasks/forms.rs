@@ -67,11 +67,11 @@ fn mmlu(fields: &Fields) -> Result<Words, TaskFault> {
     let choices = fields.texts("choices", LETTERS.len())?;
     let letters = LETTERS.map(str::to_owned).to_vec();
     let gold = fields.choice("answer", LETTERS.len(), &letters)?;
+    let mut lines = vec![strip(fields.text("question")?).to_owned()];
     let lettered = LETTERS.iter().zip(&choices);
-    let lettered: String = lettered
-        .map(|(letter, choice)| format!("\n{letter}. {choice}"))
-        .collect();
-    let text = format!("{}{lettered}\nAnswer:", strip(fields.text("question")?));
+    lines.extend(lettered.map(|(letter, choice)| format!("{letter}. {choice}")));
+    lines.push("Answer:".to_owned());
+    let text = lines.join("\n");
     let subject = fields.text("subject")?.to_owned();
     let answer = Answer::Choice {
         choices: letters,

@@ -49,7 +49,8 @@ impl RollingText {
         let bytes = bounded(path, MAX_BYTES)?;
         let fault = |found: String| {
             let mend = "Give a file of plain text";
-            DataError::Task(TaskFault::of_path(path, "text in UTF-8".to_owned(), found, mend))
+            let fault = TaskFault::of_path(path, "text in UTF-8".to_owned(), found, mend);
+            DataError::Task(Box::new(fault))
         };
         let text = std::str::from_utf8(without_mark(&bytes));
         let text = text.map_err(|error| fault(format!("other bytes at {}", error.valid_up_to())))?;

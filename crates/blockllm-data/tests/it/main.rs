@@ -14,5 +14,6 @@ mod loader;
 mod parquet_columns;
 mod seeking;
 mod special_tokens;
+mod tasks;
 mod tokenizer;
 mod truncation;

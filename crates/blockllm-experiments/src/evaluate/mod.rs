@@ -5,7 +5,7 @@ mod text;
 pub use args::{Args, NAME};
 
 use crate::model_path;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
 use blockllm_model::llama::LlamaForCausalLM;
@@ -22,7 +22,10 @@ pub fn run(args: &Args) -> Result<()> {
     let path = model_path::find(&args.model)?;
     let pretrained = PretrainedLm::open(&path, args.tokenizer.as_deref())?;
     let encoder = ContinuationEncoder::new(pretrained.tokenizer().clone())?;
-    // What is wrong with the data is told before any weights are read.
+    // What is wrong with the files is told before any weights are read.
+    if let Some(out) = &args.out {
+        check_folder_of(out)?;
+    }
     let data = match args.source() {
         Some((task, source)) => Some(TaskData::open(task, &source)?),
         None => None,
@@ -38,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
         scorer: &scorer,
         encoder: &encoder,
         max_new_tokens: args.answer_tokens(),
-        ends: &pretrained.config().eos_token_id,
+        ends: &pretrained.generation()?.eos_token_id,
     };
     let progress = CountedProgress::new(data.task.name(), run.requests());
     let results = run.run(&|count| progress.advance(count))?;
@@ -55,6 +58,19 @@ pub fn run(args: &Args) -> Result<()> {
         println!("what the model said of every item: {}", out.display());
     }
     Ok(())
+}
+
+/// That a file can lie where it is to be written.
+fn check_folder_of(out: &Path) -> Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => bail!(
+            "--out {}: there is no folder {}; make it, or name another file",
+            out.display(),
+            folder.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the weights on the device that was asked for.
@@ -80,12 +96,12 @@ fn measure_text(
     let perplexity = Perplexity::measure(scorer, &rolling, &|count| progress.advance(count))?;
     progress.finish();
     println!(
-        "{} on {}: {} tokens in {} windows of up to {}\n",
+        "{} on {}: {} tokens, in windows of up to {} ({})\n",
         pretrained.describe(),
         file.display(),
         rolling.tokens,
-        rolling.windows.len(),
-        scorer.positions()
+        scorer.positions(),
+        rolling.windows.len()
     );
     println!("{}", text::perplexity(&perplexity).to_markdown());
     Ok(())

@@ -32,14 +32,13 @@ pub(super) fn table(scores: &TaskScores, task: EvalTask) -> Table {
         ("stderr", Align::Right),
     ]);
     for (subject, metrics) in &scores.subjects {
-        metrics
-            .iter()
-            .for_each(|metric| table.push_row(row(subject, metric)));
+        for metric in metrics {
+            table.push_row(row(subject, metric));
+        }
     }
-    scores
-        .overall
-        .iter()
-        .for_each(|metric| table.push_row(row(task.name(), metric)));
+    for metric in &scores.overall {
+        table.push_row(row(task.name(), metric));
+    }
     table
 }
 

@@ -4,7 +4,7 @@ use blockllm_data::TextStream;
 use blockllm_data::tasks::{ContinuationEncoder, before_stops};
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
 
-/// Tokens between looks at whether the answer has ended: each look costs one reading of the context.
+/// Tokens between looks at whether answers have ended: each look costs one reading of their contexts.
 const PIECE: usize = 32;
 
 /// How answers are generated.
@@ -17,6 +17,15 @@ pub(super) struct Answering<'a> {
     ends: Vec<u32>,
     /// What the tokenizer's own one looks like.
     end_text: Vec<String>,
+}
+
+/// An answer that is being generated.
+struct Growing {
+    /// Which of the answers.
+    row: usize,
+    tokens: Vec<u32>,
+    /// Tokens of its context.
+    begin: usize,
 }
 
 impl<'a> Answering<'a> {
@@ -53,11 +62,40 @@ impl<'a> Answering<'a> {
         })
     }
 
-    /// What the model says behind `context`, which is cut on its left where it is too long: up to where GSM8K's task stops.
+    /// What the model says behind every context, which is cut on its left where it is too long: up to where GSM8K's task stops.
     ///
     /// # Errors
     /// When the tokenizer refuses, or the weights give no numbers.
-    pub fn answer(&self, context: &str) -> Result<String, TrainError> {
+    pub fn answers(&self, contexts: &[String]) -> Result<Vec<String>, TrainError> {
+        let mut answers = vec![String::new(); contexts.len()];
+        let begin = |(row, context): (usize, &String)| self.begin(row, context);
+        let mut growing = contexts
+            .iter()
+            .enumerate()
+            .map(begin)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut left = self.max_new_tokens;
+        while !growing.is_empty() {
+            let piece = left.min(PIECE);
+            let config = GenerateConfig::greedy(piece).with_stop_at(self.ends.clone());
+            let prompts: Vec<&[u32]> = growing.iter().map(|text| text.tokens.as_slice()).collect();
+            let longer = self.model.generate_batch(&prompts, &config)?;
+            left -= piece;
+            let mut open = Vec::new();
+            for (mut text, tokens) in growing.into_iter().zip(longer) {
+                text.tokens = tokens;
+                match self.ended(&text, left)? {
+                    Some(answer) => answers[text.row] = answer,
+                    None => open.push(text),
+                }
+            }
+            growing = open;
+        }
+        Ok(answers)
+    }
+
+    /// An answer of which there is only the context.
+    fn begin(&self, row: usize, context: &str) -> Result<Growing, TrainError> {
         let mut tokens = self.encoder.encode(context)?;
         let room = self.model.model.rotary_emb.num_positions() - self.max_new_tokens;
         let mut tokens = tokens.split_off(tokens.len().saturating_sub(room));
@@ -65,17 +103,16 @@ impl<'a> Answering<'a> {
             tokens.push(self.encoder.prefix()?);
         }
         let begin = tokens.len();
-        loop {
-            let left = self.max_new_tokens - (tokens.len() - begin);
-            let piece = GenerateConfig::greedy(left.min(PIECE)).with_stop_at(self.ends.clone());
-            tokens = self.model.generate(&tokens, &piece)?;
-            let said = self.text(&tokens[begin..])?;
-            let answer = before_stops(&said, &self.end_text);
-            let has_ended = tokens.last().is_some_and(|token| self.ends.contains(token));
-            if has_ended || answer.len() < said.len() || tokens.len() - begin >= self.max_new_tokens {
-                return Ok(answer.to_owned());
-            }
-        }
+        Ok(Growing { row, tokens, begin })
+    }
+
+    /// The whole answer, if it has ended; it has when no token is left.
+    fn ended(&self, text: &Growing, left: usize) -> Result<Option<String>, TrainError> {
+        let said = self.text(&text.tokens[text.begin..])?;
+        let answer = before_stops(&said, &self.end_text);
+        let has_end = text.tokens.last().is_some_and(|token| self.ends.contains(token));
+        let has_ended = has_end || answer.len() < said.len() || left == 0;
+        Ok(has_ended.then(|| answer.to_owned()))
     }
 
     /// The text of tokens, without special ones.

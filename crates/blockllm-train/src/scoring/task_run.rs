@@ -109,28 +109,36 @@ impl TaskRun<'_> {
         Ok(indices.iter().map(result).collect())
     }
 
-    /// Lets the model answer some items.
+    /// Lets the model answer items, a batch at a time.
     fn generate(&self, indices: &[usize], done: &dyn Fn(usize)) -> Result<Vec<ItemResult>, TrainError> {
         let model = self.scorer.model();
         let answering = Answering::new(model, self.encoder, self.max_new_tokens, self.ends.to_vec())?;
-        let answer = |index: &usize| {
-            let item = &self.data.items[*index];
-            let generated = answering.answer(&self.data.request(*index).context)?;
-            let gold = item.answer_text().to_owned();
-            let is_right = AnswerFilter::ALL.map(|filter| filter.is_right(&generated, &gold));
-            done(1);
-            let outcome = Outcome::Text {
-                gold,
-                generated,
-                is_right,
-            };
-            Ok(ItemResult::new(item, outcome))
-        };
-        indices.iter().map(answer).collect()
+        let mut results = Vec::with_capacity(indices.len());
+        for part in indices.chunks(self.scorer.batch()) {
+            let context = |index: &usize| self.data.request(*index).context;
+            let contexts: Vec<String> = part.iter().map(context).collect();
+            let answers = answering.answers(&contexts)?;
+            let answered = part.iter().zip(answers);
+            results.extend(answered.map(|(index, said)| ItemResult::of_text(&self.data.items[*index], said)));
+            done(part.len());
+        }
+        Ok(results)
     }
 }
 
 impl ItemResult {
+    /// Of a generated answer.
+    fn of_text(item: &TaskItem, generated: String) -> Self {
+        let gold = item.answer_text().to_owned();
+        let is_right = AnswerFilter::ALL.map(|filter| filter.is_right(&generated, &gold));
+        let outcome = Outcome::Text {
+            gold,
+            generated,
+            is_right,
+        };
+        Self::new(item, outcome)
+    }
+
     fn new(item: &TaskItem, outcome: Outcome) -> Self {
         Self {
             place: item.place.clone(),
