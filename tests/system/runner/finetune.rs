@@ -92,6 +92,52 @@ fn a_model_is_tuned_saved_whole_and_tuned_further_from_its_folder() {
 }
 
 #[test]
+fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
+    let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");
+    let saved = |save: &str, name: &str| {
+        let out = out.path().join(save);
+        let method = "blockllm:0.95+patience=2@3e-3";
+        let words = [
+            "--model",
+            text(&base),
+            "--steps",
+            "5",
+            "--method",
+            method,
+            "--save",
+            save,
+        ];
+        let told = tuned(&data, &out, &words).stdout;
+        assert!(told.contains(name), "{told}");
+        run_in(&out.join("instruct"), "blockllm-0.95-patience-2-3e-3-0").join(save)
+    };
+    let (whole, delta) = (
+        saved("model", "cargo xtask chat"),
+        saved("delta", "cargo xtask delta apply"),
+    );
+    let delta = delta.join("model.delta.safetensors");
+    let again = out.path().join("again");
+    succeed(["delta", "apply", text(&base), text(&delta), "--out", text(&again)]);
+    let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(weights(&again) == weights(&whole), "other bits");
+    assert!(weights(&base) != weights(&whole), "nothing was trained");
+    let [small, large] =
+        [&delta, &whole.join("model.safetensors")].map(|file| fs::metadata(file).unwrap().len());
+    assert!(small * 2 < large, "{small} of {large} bytes");
+    let message = [
+        "finetune",
+        "--device",
+        "flex",
+        "--save",
+        "delta",
+        "--data",
+        text(&data),
+    ];
+    refuse(&message, &["--save delta", "has no base"]);
+}
+
+#[test]
 fn a_dry_run_tells_the_memory_and_trains_nothing() {
     let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
     let shown = tuned(&data, out.path(), &["--dry-run", "--epochs", "2"]);

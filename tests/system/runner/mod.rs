@@ -24,3 +24,4 @@ mod own_method;
 mod process;
 pub mod promises;
 mod resume;
+mod talk;

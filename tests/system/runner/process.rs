@@ -1,4 +1,5 @@
 //! Calling the runner, and what every refusal of it must be like.
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,25 @@ pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
         .env_remove("RUST_BACKTRACE")
         .output()
         .unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// [`runner`] with `said` on its standard input.
+pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: &str) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -40,19 +40,18 @@ pub fn run(args: &Args, interrupt: Interrupt) -> Result<()> {
 
 /// Where the model is, and what to do with it.
 fn tell_saved(save: Save, folder: &Path, plan: &Plan) {
-    let shown = folder.display().to_string();
-    match (save, plan.checkpoint.folder()) {
-        (Save::Delta, Ok(base)) => {
-            let delta = folder.join(DELTA).display().to_string();
-            let words = ["apply", &base.display().to_string(), &delta, "--out", "tuned"].map(String::from);
-            println!("what training has changed: {delta}");
-            println!("the model again:\n  {}", command_line::verb("delta", &words));
-        }
-        _ => {
-            let words = ["--model".to_owned(), shown.clone()];
-            println!("the model, as transformers loads it: {shown}");
-            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
-        }
+    if let (Save::Delta, Ok(base)) = (save, plan.checkpoint.folder()) {
+        let delta = folder.join(DELTA).display().to_string();
+        let words = ["apply", &base.display().to_string(), &delta, "--out", "tuned"].map(String::from);
+        println!("what training has changed: {delta}");
+        println!("the model again:\n  {}", command_line::verb("delta", &words));
+    } else {
+        let shown = folder.display().to_string();
+        println!("the model, as transformers loads it: {shown}");
+        println!(
+            "to talk to it:\n  {}",
+            command_line::verb("chat", &["--model".to_owned(), shown])
+        );
     }
 }
 

@@ -56,9 +56,12 @@ fn answer(
     config: &GenerateConfig,
     is_alone: bool,
 ) -> Result<Vec<(String, Pace)>> {
-    let ids = prompts.iter().map(|prompt| match args.chat {
-        true => talker.encoder.prompt(&talker.conversation(prompt)),
-        false => talker.encoder.continued(prompt),
+    let ids = prompts.iter().map(|prompt| {
+        if args.chat {
+            talker.encoder.prompt(&talker.conversation(prompt))
+        } else {
+            talker.encoder.continued(prompt)
+        }
     });
     let ids = ids.collect::<Result<Vec<_>, _>>()?;
     let tokenizer = talker.encoder.tokenizer();

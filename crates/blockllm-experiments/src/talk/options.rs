@@ -31,7 +31,7 @@ pub struct ModelOptions {
     pub weights: WeightType,
 }
 
-/// How tokens are chosen; what is left out is as the model's generation_config.json says, else the likeliest token every time.
+/// How tokens are chosen; what is left out is as the model's `generation_config.json` says, else the likeliest token every time.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SamplingOptions {
     /// Always the likeliest token
