@@ -1,10 +1,11 @@
 //! The state of one parameter, saved and restored.
 use super::{Form, Master, SparseState, StateEstimate};
 use crate::moments::Moments;
+use crate::record::mismatch;
 use crate::{MomentPrecision, OptimError, OptimizerRecord, UpdateRule};
 use blockllm_kernels::Coding;
 use blockllm_tensors::HeldTensor;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -118,7 +119,9 @@ impl SparseState {
             FormName::Whole => Form::Whole,
             FormName::Dense => Form::Dense,
             FormName::Compact => {
-                let indices = tensors.take(&format!("{prefix}.indices"), len)?;
+                let name = format!("{prefix}.indices");
+                let indices = tensors.take(&name, len)?;
+                check_indices(&indices, record.numel, &name)?;
                 Form::Compact(Box::new(Tensor::from_data(indices, (device, DType::I32))))
             }
         };
@@ -138,5 +141,39 @@ impl SparseState {
             estimate,
             steps: record.steps,
         })
+    }
+}
+
+/// Refuses indices that are not those of entries, in their order: a kernel would write beyond the weights.
+fn check_indices(indices: &TensorData, numel: u64, name: &str) -> Result<(), OptimError> {
+    let mut least = 0;
+    for index in indices.iter::<i64>() {
+        if !(least..numel as i64).contains(&index) {
+            return Err(mismatch(
+                "a state",
+                &format!("with {index} in `{name}`"),
+                &format!("indices in order below {numel}"),
+            ));
+        }
+        least = index + 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_beyond_the_weights_or_out_of_order_are_refused_by_name() {
+        let check = |indices: &[i32]| {
+            let data = TensorData::new(indices.to_vec(), [indices.len()]);
+            check_indices(&data, 5, "state.w.indices")
+        };
+        check(&[0, 2, 4]).unwrap();
+        for wrong in [[0, 2, 5], [0, 2, 2], [3, 2, 4], [-1, 2, 4]] {
+            let message = check(&wrong).unwrap_err().to_string();
+            assert!(message.contains("state.w.indices"), "{message}");
+        }
     }
 }
