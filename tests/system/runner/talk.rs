@@ -125,7 +125,7 @@ fn wrong_prompts_and_settings_are_told_with_what_to_do() {
         ),
         (vec!["--model", own, "--prompt", &long], vec!["128", "shorten it"]),
         (
-            vec!["--model", own, "--prompt", "a", "--temperature", "-1"],
+            vec!["--model", own, "--prompt", "a", "--temperature=-1"],
             vec!["temperature"],
         ),
         (
