@@ -1,12 +1,8 @@
 //! `cargo xtask delta`: builds the runner for the CPU and has it make, apply, stack and show deltas.
 
-use std::process::Command;
-
 use anyhow::Result;
 
-use crate::device::Device;
-use crate::process;
-use crate::runner::Build;
+use crate::runner;
 
 const EXAMPLES: &str = "\
 Verbs, all handed to the runner (`cargo xtask delta -- VERB --help` tells more of each):
@@ -40,11 +36,5 @@ pub struct Args {
 
 /// Builds the runner without any GPU's backend, and hands the words on.
 pub fn run(args: &Args) -> Result<()> {
-    let runner = Build {
-        features: Device::Flex.features(),
-        profile: "release",
-        target_dir: None,
-    }
-    .run()?;
-    process::run(Command::new(runner).arg("delta").args(&args.words))
+    runner::on_the_cpu("delta", &args.words)
 }

@@ -1,12 +1,8 @@
 //! `cargo xtask plan`: builds the runner for the CPU and asks it what a training step would need.
 
-use std::process::Command;
-
 use anyhow::Result;
 
-use crate::device::Device;
-use crate::process;
-use crate::runner::Build;
+use crate::runner;
 
 const EXAMPLES: &str = "\
 Options, all handed to the runner (`cargo xtask plan -- --help` shows them with their defaults):
@@ -37,11 +33,5 @@ pub struct Args {
 
 /// Builds the runner without any GPU's backend, and runs its plan.
 pub fn run(args: &Args) -> Result<()> {
-    let runner = Build {
-        features: Device::Flex.features(),
-        profile: "release",
-        target_dir: None,
-    }
-    .run()?;
-    process::run(Command::new(runner).arg("plan").args(&args.options))
+    runner::on_the_cpu("plan", &args.options)
 }

@@ -1,15 +1,28 @@
 //! Builds the runner, the binary that trains.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Result, anyhow};
 
+use crate::device::Device;
 use crate::process;
 use crate::runner_json::executable_in;
 use crate::workspace;
 
 /// Name of the package and of its binary.
 pub const RUNNER: &str = "blockllm-experiments";
+
+/// Builds it without any GPU's backend, and has it do `verb` with `words`.
+pub fn on_the_cpu(verb: &str, words: &[String]) -> Result<()> {
+    let runner = Build {
+        features: Device::Flex.features(),
+        profile: "release",
+        target_dir: None,
+    }
+    .run()?;
+    process::run(Command::new(runner).arg(verb).args(words))
+}
 
 /// One way to build it.
 #[derive(Debug)]

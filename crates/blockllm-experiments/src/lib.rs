@@ -20,6 +20,7 @@ pub mod glue;
 pub mod gpu_check;
 pub mod instruct;
 pub mod memory;
+mod model_options;
 mod model_path;
 pub mod options;
 pub mod outcome;

@@ -94,6 +94,27 @@ pub fn check_methods(cli: &Cli, methods: &[Method]) -> Result<()> {
     Ok(())
 }
 
+/// The methods of the command line, or else `defaults`, as the run's settings and `patience` make them.
+///
+/// # Errors
+/// As [`check_methods`], and when a setting does not fit a method.
+///
+/// # Panics
+/// When a default is no method.
+pub fn methods(cli: &Cli, defaults: &[&str], patience: usize) -> Result<Vec<Method>> {
+    let parse = |text: &&str| Method::parse(text).expect("the default methods are well formed");
+    let methods = match &cli.methods[..] {
+        [] => defaults.iter().map(parse).collect(),
+        given => given.to_vec(),
+    };
+    check_methods(cli, &methods)?;
+    let run = run_settings(cli, patience);
+    methods
+        .into_iter()
+        .map(|method| Ok(method.for_run(&run)?))
+        .collect()
+}
+
 /// What the command line sets for all methods of a run, at the run's patience.
 pub fn run_settings(cli: &Cli, patience: usize) -> RunSettings<'_> {
     RunSettings {

@@ -1,6 +1,6 @@
 //! How far a count has come, on the terminal: a bar where there is one, else a line at every tenth.
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use crate::stderr_bar::stderr_bar;
+use indicatif::ProgressBar;
 
 /// Shows a count on stderr.
 #[derive(Debug)]
@@ -14,22 +14,12 @@ pub struct CountedProgress {
 impl CountedProgress {
     /// None of `total` is done of what is called `label`.
     pub fn new(label: &str, total: usize) -> Self {
-        let lines = !std::io::stderr().is_terminal();
-        let target = if lines {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        };
-        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} ({eta} left)")
-            .expect("the template names only indicatif's own fields");
-        bar.set_style(style.progress_chars("=> "));
-        bar.set_prefix(label.to_owned());
+        let bar = stderr_bar(label, total as u64, "{pos}/{len}");
         Self {
+            lines: bar.is_hidden(),
             bar,
             label: label.to_owned(),
             total: total as u64,
-            lines,
         }
     }
 

@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod scoring;
 pub mod self_check;
 pub mod sequence_classification;
+pub mod stderr_bar;
 pub mod trainer;
 
 pub use blockllm_backward::Stack;
@@ -58,4 +59,5 @@ pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use self_check::{SelfCheck, WhenToCheck};
 pub use sequence_classification::{ExampleBatches, SequenceClassification, SequenceClassifier};
+pub use stderr_bar::stderr_bar;
 pub use trainer::{Setup, Trained, train, train_resumable};

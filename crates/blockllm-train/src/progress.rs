@@ -1,7 +1,7 @@
 //! The progress of a run on the terminal: a bar where there is one, else a line now and then.
+use crate::stderr_bar::stderr_bar;
 use crate::{Evaluation, Record, RunObserver, TrainError};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use indicatif::ProgressBar;
 
 /// Shows loss, tokens per second, memory and trained entries.
 #[derive(Debug)]
@@ -21,22 +21,12 @@ const SMOOTHING: f64 = 0.1;
 impl Progress {
     /// Progress over `steps` optimizer steps of the run called `label`, on stderr.
     pub fn new(label: &str, steps: u64) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let target = if terminal {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(steps), target);
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {msg} ({eta} left)")
-            .expect("the template names only indicatif's own fields");
-        bar.set_style(style.progress_chars("=> "));
-        bar.set_prefix(label.to_owned());
+        let bar = stderr_bar(label, steps, "{pos}/{len} {msg}");
         Self {
+            lines: bar.is_hidden(),
             bar,
             label: label.to_owned(),
             steps,
-            lines: !terminal,
             tokens_seen: None,
             tokens_per_second: None,
             mean_loss: None,

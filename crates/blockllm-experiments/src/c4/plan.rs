@@ -378,14 +378,7 @@ fn notes(settings: &Settings, tokenizer: &Tokenizer, weights: WeightType) -> Vec
 }
 
 fn methods(cli: &Cli, model: &str, patience: usize) -> Result<Vec<Method>> {
-    let parse = |text: String| Method::parse(&text).expect("the default methods are well formed");
-    let methods = if cli.methods.is_empty() {
-        default_methods(cli.scale, model).into_iter().map(parse).collect()
-    } else {
-        cli.methods.clone()
-    };
-    options::check_methods(cli, &methods)?;
-    let run = options::run_settings(cli, patience);
-    let methods = methods.into_iter().map(|method| Ok(method.for_run(&run)?));
-    methods.collect()
+    let defaults = default_methods(cli.scale, model);
+    let defaults: Vec<&str> = defaults.iter().map(AsRef::as_ref).collect();
+    options::methods(cli, &defaults, patience)
 }

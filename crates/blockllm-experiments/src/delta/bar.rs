@@ -1,7 +1,7 @@
 //! The progress of work on a model's bytes, where somebody looks on.
 use crate::byte_size::gigabytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use blockllm_train::stderr_bar;
+use indicatif::ProgressBar;
 use std::time::Instant;
 
 /// A bar on the terminal, and no word elsewhere.
@@ -15,18 +15,8 @@ pub(super) struct Bar {
 impl Bar {
     /// A bar of what `label` says is being done.
     pub(super) fn new(label: &'static str) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {bytes}/{total_bytes} ({eta} left)")
-            .expect("the template names only indicatif's own fields");
-        bar.set_style(style.progress_chars("=> "));
-        bar.set_prefix(label);
         Self {
-            shown: bar,
+            shown: stderr_bar(label, 0, "{bytes}/{total_bytes}"),
             label,
             begun: Instant::now(),
             bytes: 0,

@@ -1,7 +1,7 @@
 //! The command line of `evaluate`.
+use crate::model_options::ModelOptions;
 use blockllm_data::tasks::{EvalTask, TaskSource};
 use blockllm_train::scoring::TaskRun;
-use blockllm_train::{DeviceChoice, WeightType};
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -33,9 +33,9 @@ so that its scores with examples differ a little from these. Nothing is download
 #[derive(Parser, Clone, Debug)]
 #[command(name = "evaluate", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache
-    #[arg(long, value_name = "DIR|FILE|REPO")]
-    pub model: String,
+    /// The model
+    #[command(flatten)]
+    pub model: ModelOptions,
     /// The task: arc-easy, arc-challenge, hellaswag, mmlu or gsm8k
     #[arg(
         long,
@@ -68,15 +68,6 @@ pub struct Args {
     /// A file for what the model said of every item, a JSON object a line
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: Option<PathBuf>,
-    /// A tokenizer.json, instead of the model's
-    #[arg(long, value_name = "FILE")]
-    pub tokenizer: Option<PathBuf>,
-    /// Where to compute: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceChoice,
-    /// In what the weights are kept
-    #[arg(long, default_value = "f32", value_name = "f32|bf16")]
-    pub weights: WeightType,
 }
 
 impl Args {

@@ -4,14 +4,11 @@ mod text;
 
 pub use args::{Args, NAME};
 
-use crate::model_path;
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
-use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_train::scoring::{ItemResult, Perplexity, Scorer, TaskRun, TaskScores};
-use blockllm_train::{CountedProgress, DeviceChoice, PretrainedLm};
-use burn::tensor::Device;
+use blockllm_train::{CountedProgress, PretrainedLm};
 use std::path::Path;
 
 /// Measures what `args` ask for, and prints it.
@@ -19,8 +16,7 @@ use std::path::Path;
 /// # Errors
 /// When the model or the data are not there or broken, an item cannot be scored, or the device fails.
 pub fn run(args: &Args) -> Result<()> {
-    let path = model_path::find(&args.model)?;
-    let pretrained = PretrainedLm::open(&path, args.tokenizer.as_deref())?;
+    let pretrained = args.model.find()?;
     let encoder = ContinuationEncoder::new(pretrained.tokenizer().clone())?;
     // What is wrong with the files is told before any weights are read.
     if let Some(out) = &args.out {
@@ -30,7 +26,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some((task, source)) => Some(TaskData::open(task, &source)?),
         None => None,
     };
-    let (model, device) = load(args, &pretrained)?;
+    let (model, device) = args.model.load(&pretrained)?;
     let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
     let Some(data) = data else {
         let file = args.perplexity.as_deref().unwrap_or(Path::new(""));
@@ -71,17 +67,6 @@ fn check_folder_of(out: &Path) -> Result<()> {
         ),
         _ => Ok(()),
     }
-}
-
-/// Reads the weights on the device that was asked for.
-fn load(args: &Args, pretrained: &PretrainedLm) -> Result<(LlamaForCausalLM, Device)> {
-    let device = args.device.resolve()?;
-    if args.device == DeviceChoice::Auto {
-        eprintln!("device: {}", device.choice.name());
-    }
-    let device = device.choice.open()?;
-    eprintln!("loading {}", pretrained.describe());
-    Ok((pretrained.load(args.weights, &device)?, device))
 }
 
 /// The perplexity of a file.

@@ -24,10 +24,9 @@ pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: b
 
 /// The methods of the command line, or the scale's own, with the settings of the run.
 pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
-    let parse = |text: &str| Method::parse(text).expect("the default methods are well formed");
-    let methods = match (&cli.methods[..], cli.scale) {
-        ([], Scale::Quick) => ["adamw", "blockllm:0.95"].map(parse).to_vec(),
-        ([], _) => [
+    let defaults: &[&str] = match cli.scale {
+        Scale::Quick => &["adamw", "blockllm:0.95"],
+        Scale::Cpu | Scale::Paper => &[
             "adamw",
             "lora:4",
             "lora:8",
@@ -36,15 +35,9 @@ pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
             "badam:1",
             "lisa:2",
             "blockllm:0.95",
-        ]
-        .map(parse)
-        .to_vec(),
-        (given, _) => given.to_vec(),
+        ],
     };
-    options::check_methods(cli, &methods)?;
-    let run = options::run_settings(cli, settings.patience);
-    let methods = methods.into_iter().map(|method| Ok(method.for_run(&run)?));
-    methods.collect()
+    options::methods(cli, defaults, settings.patience)
 }
 
 #[cfg(test)]

@@ -335,26 +335,21 @@ fn files(data: Option<&Path>) -> Result<Vec<DataFile>> {
 
 /// The methods of the command line, or the scale's own, as they tune a pretrained model.
 fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
-    let parse = |text: &str| Method::parse(text).expect("the default methods are well formed");
-    let methods = match (&cli.methods[..], cli.scale) {
-        ([], Scale::Quick) => ["adamw", "blockllm:0.95", "lora:8"].map(parse).to_vec(),
-        ([], _) => [
+    let defaults: &[&str] = match cli.scale {
+        Scale::Quick => &["adamw", "blockllm:0.95", "lora:8"],
+        Scale::Cpu | Scale::Paper => &[
             "adamw",
             "lora:8",
             "galore:8+svd=randomized",
             "badam:1",
             "lisa:2",
             "blockllm:0.95",
-        ]
-        .map(parse)
-        .to_vec(),
-        (given, _) => given.to_vec(),
+        ],
     };
-    options::check_methods(cli, &methods)?;
-    let run = options::run_settings(cli, settings.patience);
     let parts = FineTuning::llama(Vec::new());
-    let methods = methods
+    let methods = options::methods(cli, defaults, settings.patience)?;
+    Ok(methods
         .into_iter()
-        .map(|method| Ok(method.for_run(&run)?.fine_tuning(&parts)));
-    methods.collect()
+        .map(|method| method.fine_tuning(&parts))
+        .collect())
 }

@@ -15,7 +15,7 @@ const MAX_NEW_TOKENS: usize = 512;
 /// # Errors
 /// When the model cannot be read, the template refuses the conversation, or the input cannot be read.
 pub fn chat(args: &ChatArgs) -> Result<()> {
-    let talker = args.model.open()?;
+    let talker = Talker::open(&args.model, &args.conversation)?;
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let is_terminal = std::io::stdin().is_terminal();
     if is_terminal {

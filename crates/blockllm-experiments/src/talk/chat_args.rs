@@ -1,5 +1,6 @@
 //! The command line of `chat`.
-use super::options::{ModelOptions, SamplingOptions};
+use super::options::{ConversationOptions, SamplingOptions};
+use crate::model_options::ModelOptions;
 use clap::Parser;
 
 /// The word that asks for it.
@@ -23,6 +24,9 @@ pub struct ChatArgs {
     /// The model
     #[command(flatten)]
     pub model: ModelOptions,
+    /// How a conversation is written
+    #[command(flatten)]
+    pub conversation: ConversationOptions,
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingOptions,

@@ -19,7 +19,7 @@ const MAX_NEW_TOKENS: usize = 128;
 /// When model or prompts cannot be read, a prompt is too long, or the file cannot be written.
 pub fn generate(args: &GenerateArgs) -> Result<()> {
     let prompts = prompts::all(&args.prompt, args.prompts.as_deref())?;
-    let talker = args.model.open()?;
+    let talker = Talker::open(&args.model, &args.conversation)?;
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let mut records = String::new();
     let began = Instant::now();

@@ -1,5 +1,6 @@
 //! The command line of `generate`.
-use super::options::{ModelOptions, SamplingOptions};
+use super::options::{ConversationOptions, SamplingOptions};
+use crate::model_options::ModelOptions;
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -22,6 +23,9 @@ pub struct GenerateArgs {
     /// The model
     #[command(flatten)]
     pub model: ModelOptions,
+    /// How a conversation is written
+    #[command(flatten)]
+    pub conversation: ConversationOptions,
     /// A prompt; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,

@@ -1,34 +1,22 @@
-//! What `generate` and `chat` have in common: the model, and how its tokens are chosen.
-use crate::{chat_template, model_path};
+//! What `generate` and `chat` have in common: how a conversation is written, and how tokens are chosen.
+use crate::chat_template;
+use crate::model_options::ModelOptions;
 use anyhow::Result;
 use blockllm_data::instruct::{ChatTemplate, InstructEncoder, Message};
 use blockllm_model::hf::GenerationSettings;
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
-use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
+use blockllm_train::PretrainedLm;
 use clap::Args;
-use std::path::PathBuf;
 
-/// The model.
+/// How a conversation is written.
 #[derive(Args, Clone, Debug)]
-pub struct ModelOptions {
-    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache
-    #[arg(long, value_name = "DIR|FILE|REPO")]
-    pub model: String,
-    /// A tokenizer.json, instead of the model's
-    #[arg(long, value_name = "FILE")]
-    pub tokenizer: Option<PathBuf>,
+pub struct ConversationOptions {
     /// A Jinja file, or `alpaca`, instead of the tokenizer's chat template
     #[arg(long, value_name = "FILE|alpaca")]
     pub chat_template: Option<String>,
     /// What the system prompt of a conversation says
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
-    /// Where to compute: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceChoice,
-    /// In what the weights are kept
-    #[arg(long, default_value = "f32", value_name = "f32|bf16")]
-    pub weights: WeightType,
 }
 
 /// How tokens are chosen; what is left out is as the model's `generation_config.json` says, else the likeliest token every time.
@@ -72,15 +60,14 @@ pub struct Talker {
     pub system: Option<Message>,
 }
 
-impl ModelOptions {
+impl Talker {
     /// Reads the model.
     ///
     /// # Errors
     /// When it, its tokenizer or the template is not there or broken, or the device is missing.
-    pub fn open(&self) -> Result<Talker> {
-        let path = model_path::find(&self.model)?;
-        let mut pretrained = PretrainedLm::open(&path, self.tokenizer.as_deref())?;
-        if let Some(name) = &self.chat_template {
+    pub fn open(model: &ModelOptions, conversation: &ConversationOptions) -> Result<Self> {
+        let mut pretrained = model.find()?;
+        if let Some(name) = &conversation.chat_template {
             pretrained = pretrained.with_template(chat_template::named(name)?);
         }
         let template = pretrained
@@ -88,23 +75,16 @@ impl ModelOptions {
             .cloned()
             .unwrap_or_else(ChatTemplate::alpaca);
         let encoder = InstructEncoder::new(pretrained.tokenizer().clone(), template)?;
-        let device = self.device.resolve()?;
-        if self.device == DeviceChoice::Auto {
-            eprintln!("device: {}", device.choice.name());
-        }
-        let device = device.choice.open()?;
-        eprintln!("loading {}", pretrained.describe());
-        let model = pretrained.load(self.weights, &device)?;
-        Ok(Talker {
+        let (model, _) = model.load(&pretrained)?;
+        let system = conversation.system.as_ref();
+        Ok(Self {
             model,
             encoder,
-            system: self.system.as_ref().map(|text| Message::new("system", text)),
+            system: system.map(|text| Message::new("system", text)),
             pretrained,
         })
     }
-}
 
-impl Talker {
     /// A conversation that begins with `said` by the user.
     pub fn conversation(&self, said: &str) -> Vec<Message> {
         let said = Message::new("user", said);

@@ -1,0 +1,50 @@
+//! A model that a command line names, and where its weights are to be: what `generate`, `chat` and `evaluate` share.
+use crate::model_path;
+use anyhow::Result;
+use blockllm_model::llama::LlamaForCausalLM;
+use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
+use burn::tensor::Device;
+use clap::Args;
+use std::path::PathBuf;
+
+/// The model.
+#[derive(Args, Clone, Debug)]
+pub struct ModelOptions {
+    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache
+    #[arg(long, value_name = "DIR|FILE|REPO")]
+    pub model: String,
+    /// A tokenizer.json, instead of the model's
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Where to compute: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// In what the weights are kept
+    #[arg(long, default_value = "f32", value_name = "f32|bf16")]
+    pub weights: WeightType,
+}
+
+impl ModelOptions {
+    /// Finds the model; no weights are read.
+    ///
+    /// # Errors
+    /// When it or its tokenizer is not there, or broken.
+    pub fn find(&self) -> Result<PretrainedLm> {
+        let path = model_path::find(&self.model)?;
+        Ok(PretrainedLm::open(&path, self.tokenizer.as_deref())?)
+    }
+
+    /// Reads the weights of `pretrained`, on the device that is asked for.
+    ///
+    /// # Errors
+    /// When the device is missing, or weights are broken.
+    pub fn load(&self, pretrained: &PretrainedLm) -> Result<(LlamaForCausalLM, Device)> {
+        let device = self.device.resolve()?.choice;
+        if self.device == DeviceChoice::Auto {
+            eprintln!("device: {}", device.name());
+        }
+        let device = device.open()?;
+        eprintln!("loading {}", pretrained.describe());
+        Ok((pretrained.load(self.weights, &device)?, device))
+    }
+}
