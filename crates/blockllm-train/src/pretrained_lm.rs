@@ -157,14 +157,21 @@ impl PretrainedLm {
 
     /// One line for people: name, kind and size.
     pub fn describe(&self) -> String {
-        let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let name = name.file_name().unwrap_or(self.path.as_os_str());
+        let name = repository_of(&self.path).unwrap_or_else(|| {
+            let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+            let name = name.file_name().unwrap_or(self.path.as_os_str());
+            name.to_string_lossy().into_owned()
+        });
         format!(
-            "{} ({}, {:.1} M parameters)",
-            name.to_string_lossy(),
+            "{name} ({}, {:.1} M parameters)",
             self.config.family.model_type(),
             self.config.num_parameters() as f64 / 1e6
         )
+    }
+
+    /// What others call the model: the repository of a snapshot in the hub's cache, else the path.
+    pub fn reference(&self) -> String {
+        repository_of(&self.path).unwrap_or_else(|| self.path.display().to_string())
     }
 
     /// A SHA-256 over configuration and weights, whatever the folder is called.
@@ -177,6 +184,13 @@ impl PretrainedLm {
             None => folder_sha256(&self.path),
         }
     }
+}
+
+/// `owner/name` of `.../models--owner--name/snapshots/COMMIT`.
+fn repository_of(path: &Path) -> Option<String> {
+    let snapshots = path.parent().filter(|folder| folder.ends_with("snapshots"))?;
+    let folder = snapshots.parent()?.file_name()?.to_str()?;
+    Some(folder.strip_prefix("models--")?.replacen("--", "/", 1))
 }
 
 /// A SHA-256 over configuration and weights of a Hugging Face folder: pins a run to its checkpoint, whatever the folder is called.
@@ -249,5 +263,19 @@ fn no_model(path: &Path) -> TrainError {
         mend: "there is no such folder or file; name a Hugging Face folder (config.json, model.safetensors, tokenizer.json) or a \
                .gguf file"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_the_hubs_cache_is_called_as_its_repository() {
+        let of = |path: &str| repository_of(Path::new(path));
+        let snapshot = "cache/hub/models--owner--small--model/snapshots/0123";
+        assert_eq!(of(snapshot).as_deref(), Some("owner/small--model"));
+        assert_eq!(of("models/llama"), None);
+        assert_eq!(of("runs/snapshots/0123"), None);
     }
 }

@@ -11,6 +11,7 @@
 //! | [`data`] | C4 shards, tokenizers, packing, prefetched batches |
 //! | [`tensors`] | named tensors to and from safetensors files, a piece at a time |
 //! | [`delta`] | what training has changed, as a file: made, applied, stacked |
+//! | [`hub`] | models of the Hugging Face hub by name: its cache, downloads |
 //! | [`train`] | the trainer: methods, schedules, evaluation, measured memory, run records |
 //!
 //! Your own loop needs three calls more than it has (see `examples/quickstart`):
@@ -41,6 +42,7 @@
 pub use blockllm_backward as backward;
 pub use blockllm_data as data;
 pub use blockllm_delta as delta;
+pub use blockllm_hub as hub;
 pub use blockllm_model as model;
 pub use blockllm_optim as optim;
 pub use blockllm_policy as policy;

@@ -21,6 +21,7 @@ pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
     let output = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
         .args(arguments)
         .env_remove("RUST_BACKTRACE")
+        .env("HF_HUB_OFFLINE", "1")
         .output()
         .unwrap();
     Ended {
@@ -35,6 +36,7 @@ pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: &s
     let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
         .args(arguments)
         .env_remove("RUST_BACKTRACE")
+        .env("HF_HUB_OFFLINE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
