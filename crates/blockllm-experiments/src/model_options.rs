@@ -1,8 +1,10 @@
 //! A model that a command line names, and where its weights are to be: what `generate`, `chat` and `evaluate` share.
 use crate::model_path;
 use anyhow::Result;
+use blockllm_model::hf::load_adapter;
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
+use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
 use std::path::PathBuf;
@@ -10,12 +12,16 @@ use std::path::PathBuf;
 /// The model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache
+    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or a repository of the hub
+    /// as owner/name, which is downloaded where the cache lacks it
     #[arg(long, value_name = "DIR|FILE|REPO")]
     pub model: String,
     /// A tokenizer.json, instead of the model's
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// A folder of LoRA adapters beside it, as PEFT or `finetune --save adapter` keeps them
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Where to compute: flex, wgpu or cuda, as far as they are built in, or auto for the best that is here
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -44,7 +50,25 @@ impl ModelOptions {
             eprintln!("device: {}", device.name());
         }
         let device = device.open()?;
-        eprintln!("loading {}", pretrained.describe());
-        Ok((pretrained.load(self.weights, &device)?, device))
+        eprintln!("loading {}", self.describe(pretrained));
+        let model = pretrained.load(self.weights, &device)?;
+        let model = match &self.adapter {
+            // Merged: what computes sees plain matrices.
+            Some(folder) => load_adapter(model, folder)?.materialize(),
+            None => model,
+        };
+        Ok((model, device))
+    }
+
+    /// One line for people: the model, and the adapters that go with it.
+    pub fn describe(&self, pretrained: &PretrainedLm) -> String {
+        match &self.adapter {
+            Some(folder) => format!(
+                "{} with the adapters of {}",
+                pretrained.describe(),
+                folder.display()
+            ),
+            None => pretrained.describe(),
+        }
     }
 }

@@ -110,6 +110,12 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
         ];
         let told = tuned(&data, &out, &words).stdout;
         assert!(told.contains(name), "{told}");
+        let kept = if save == "delta" {
+            "model.delta.safetensors\n"
+        } else {
+            "/model\n"
+        };
+        assert!(told.contains(kept), "{told}");
         run_in(&out.join("instruct"), "blockllm-0.95-patience-2-3e-3-0").join(save)
     };
     let (whole, delta) = (
@@ -135,6 +141,66 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
         text(&data),
     ];
     refuse(&message, &["--save delta", "has no base"]);
+}
+
+#[test]
+fn adapters_are_kept_alone_and_answer_as_the_merged_model_does() {
+    let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");
+    let method = ["--method", "lora:4@2e-2", "--steps", "20"];
+    let saved = |save: &str| {
+        let out = out.path().join(save);
+        let words = [&["--model", text(&base), "--save", save][..], &method].concat();
+        let told = tuned(&data, &out, &words).stdout;
+        assert!(told.contains("cargo xtask chat"), "{told}");
+        run_in(&out.join("instruct"), "lora-4-2e-2-0").join(save)
+    };
+    let (merged, adapter) = (saved("model"), saved("adapter"));
+    let config = fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    assert!(
+        config.contains("\"CAUSAL_LM\"") && config.contains(text(&base)),
+        "{config}"
+    );
+    let answer = |words: &[&str]| {
+        let asked = [
+            "generate",
+            "--device",
+            "flex",
+            "--greedy",
+            "--max-new-tokens",
+            "24",
+            "--prompt",
+            "a",
+        ];
+        succeed([&asked[..], words].concat()).stdout
+    };
+    let of_merged = answer(&["--model", text(&merged)]);
+    assert_eq!(
+        answer(&["--model", text(&base), "--adapter", text(&adapter)]),
+        of_merged
+    );
+    assert_ne!(answer(&["--model", text(&base)]), of_merged, "it was trained");
+
+    let other = [
+        "finetune",
+        "--device",
+        "flex",
+        "--max-length",
+        "64",
+        "--save",
+        "adapter",
+        "--data",
+        text(&data),
+    ];
+    let with_base = [&other[..], &["--model", text(&base)]].concat();
+    refuse(
+        &with_base,
+        &["--save adapter", "`blockllm:0.95` makes no LoRA adapters"],
+    );
+    refuse(
+        &[&other[..], &["--method", "lora:4"]].concat(),
+        &["--save adapter", "has no base"],
+    );
 }
 
 #[test]
@@ -202,7 +268,7 @@ fn what_is_wrong_is_told_with_its_name_and_what_to_do() {
         ),
         (
             vec!["--model", "nobody/nothing"],
-            vec!["hf download nobody/nothing"],
+            vec!["nobody/nothing", "no such folder", "HF_HUB_OFFLINE"],
         ),
         (vec!["--model", text(folder.path())], vec!["config.json"]),
         (vec!["--data", text(&broken)], vec!["broken.jsonl", "line 1"]),

@@ -7,8 +7,8 @@ pub use args::{Args, NAME};
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
+use blockllm_train::CountedProgress;
 use blockllm_train::scoring::{ItemResult, Perplexity, Scorer, TaskRun, TaskScores};
-use blockllm_train::{CountedProgress, PretrainedLm};
 use std::path::Path;
 
 /// Measures what `args` ask for, and prints it.
@@ -26,11 +26,12 @@ pub fn run(args: &Args) -> Result<()> {
         Some((task, source)) => Some(TaskData::open(task, &source)?),
         None => None,
     };
+    let called = args.model.describe(&pretrained);
     let (model, device) = args.model.load(&pretrained)?;
     let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
     let Some(data) = data else {
         let file = args.perplexity.as_deref().unwrap_or(Path::new(""));
-        return measure_text(file, &scorer, &encoder, &pretrained);
+        return measure_text(file, &scorer, &encoder, &called);
     };
     let run = TaskRun {
         data: &data,
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(out) = &args.out {
         write_atomically(out, lines(&results)?.as_bytes())?;
     }
-    println!("{}", text::heading(&data, &pretrained.describe()));
+    println!("{}", text::heading(&data, &called));
     println!(
         "{}",
         text::table(&TaskScores::new(data.task, &results), data.task).to_markdown()
@@ -70,19 +71,14 @@ fn check_folder_of(out: &Path) -> Result<()> {
 }
 
 /// The perplexity of a file.
-fn measure_text(
-    file: &Path,
-    scorer: &Scorer,
-    encoder: &ContinuationEncoder,
-    pretrained: &PretrainedLm,
-) -> Result<()> {
+fn measure_text(file: &Path, scorer: &Scorer, encoder: &ContinuationEncoder, called: &str) -> Result<()> {
     let rolling = RollingText::of_file(file, encoder, scorer.positions())?;
     let progress = CountedProgress::new("windows", rolling.windows.len());
     let perplexity = Perplexity::measure(scorer, &rolling, &|count| progress.advance(count))?;
     progress.finish();
     println!(
         "{} on {}: {} tokens, in windows of up to {} ({})\n",
-        pretrained.describe(),
+        called,
         file.display(),
         rolling.tokens,
         scorer.positions(),

@@ -33,8 +33,8 @@ The same line again goes on with what was stopped, and shows what is complete.";
 #[derive(Parser, Clone, Debug)]
 #[command(name = NAME, version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or the name of a repository that lies in the hub's cache;
-    /// a small model from random weights without it
+    /// The model: a Hugging Face folder of Llama's family, a .gguf file, or a repository of the hub as owner/name,
+    /// which is downloaded where the cache lacks it; a small model from random weights without it
     #[arg(long, value_name = "DIR|FILE|REPO")]
     pub model: Option<String>,
     /// The data, each file with a weight if you like: PATH or PATH=WEIGHT; a small embedded set without it

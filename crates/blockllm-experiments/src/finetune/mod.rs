@@ -32,26 +32,42 @@ pub fn run(args: &Args, interrupt: Interrupt) -> Result<()> {
             result.last.step
         );
         if let Some(name) = args.save.folder() {
-            tell_saved(args.save, &run.run.folder.path().join(name), &plan);
+            tell_saved(args, &run.run.folder.path().join(name), &plan);
         }
     }
     Ok(())
 }
 
-/// Where the model is, and what to do with it.
-fn tell_saved(save: Save, folder: &Path, plan: &Plan) {
-    if let (Save::Delta, Ok(base)) = (save, plan.checkpoint.folder()) {
-        let delta = folder.join(DELTA).display().to_string();
-        let words = ["apply", &base.display().to_string(), &delta, "--out", "tuned"].map(String::from);
-        println!("what training has changed: {delta}");
-        println!("the model again:\n  {}", command_line::verb("delta", &words));
-    } else {
-        let shown = folder.display().to_string();
-        println!("the model, as transformers loads it: {shown}");
-        println!(
-            "to talk to it:\n  {}",
-            command_line::verb("chat", &["--model".to_owned(), shown])
-        );
+/// Where what was kept is, and what to do with it.
+fn tell_saved(args: &Args, folder: &Path, plan: &Plan) {
+    let shown = folder.display().to_string();
+    let base = plan.checkpoint.base().ok();
+    let base = base.map(|base| base.path().display().to_string());
+    let word = |word: &str| word.to_owned();
+    match (args.save, base) {
+        (Save::Delta, Some(base)) => {
+            let delta = folder.join(DELTA).display().to_string();
+            println!("what training has changed: {delta}");
+            let words = [word("apply"), base, delta, word("--out"), word("tuned")];
+            println!("the model again:\n  {}", command_line::verb("delta", &words));
+        }
+        (Save::Adapter, Some(base)) => {
+            println!("the adapters, as PEFT loads them: {shown}");
+            let mut words = vec![word("--model"), base, word("--adapter"), shown];
+            // Beside adapters there is neither.
+            if let Some(template) = &args.chat_template {
+                words.extend([word("--chat-template"), template.clone()]);
+            }
+            if let Some(tokenizer) = &args.tokenizer {
+                words.extend([word("--tokenizer"), tokenizer.display().to_string()]);
+            }
+            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
+        }
+        _ => {
+            println!("the model, as transformers loads it: {shown}");
+            let words = [word("--model"), shown];
+            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
+        }
     }
 }
 

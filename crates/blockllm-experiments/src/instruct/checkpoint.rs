@@ -118,19 +118,19 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The folder that a delta can be against.
+    /// The folder of safetensors that a delta is against, or adapters belong to.
     ///
     /// # Errors
     /// When there is none.
-    pub fn folder(&self) -> Result<&Path> {
+    pub fn base(&self) -> Result<&PretrainedLm> {
         match self {
-            Self::Pretrained(model) if model.path().is_dir() => Ok(model.path()),
+            Self::Pretrained(model) if model.path().is_dir() => Ok(model),
             Self::Pretrained(model) => bail!(
-                "--save delta: {} is no folder of safetensors, which a delta is against; save the whole model",
+                "{} is no folder of safetensors, which a delta or an adapter is beside; use --save model",
                 model.path().display()
             ),
             Self::Scratch { .. } => {
-                bail!("--save delta: a model from random weights has no base; save the whole model")
+                bail!("a model from random weights has no base; use --save model")
             }
         }
     }

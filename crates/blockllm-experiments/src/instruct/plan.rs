@@ -9,7 +9,9 @@ use blockllm_data::instruct::{
 };
 use blockllm_data::{FileRole, LmBatch, ReadingConfig};
 use blockllm_train::memory::ModelShape;
-use blockllm_train::{CountingAllocator, FineTuning, Method, PretrainedLm, TrainConfig, WeightType};
+use blockllm_train::{
+    CountingAllocator, FineTuning, LoraMethod, Method, PretrainedLm, TrainConfig, WeightType,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -116,9 +118,8 @@ impl Plan {
             ),
         };
         check_length(&checkpoint, length)?;
-        if request.save == Save::Delta {
-            checkpoint.folder()?;
-        }
+        let methods = methods(cli, &settings)?;
+        check_kept(request.save, &checkpoint, &methods)?;
         let encoder = InstructEncoder::new(checkpoint.tokenizer().clone(), template)?;
         let encode =
             |role| CountingAllocator::apart(|| EncodedData::new(&data, role, &encoder, settings.encoding));
@@ -130,7 +131,7 @@ impl Plan {
             _ => cli.weights,
         };
         Ok(Self {
-            methods: methods(cli, &settings)?,
+            methods,
             checkpoint_sha256: checkpoint.sha256()?,
             checkpoint,
             source: data.description.clone(),
@@ -331,6 +332,24 @@ fn files(data: Option<&Path>) -> Result<Vec<DataFile>> {
         );
     }
     Ok(files.into_iter().map(DataFile::new).collect())
+}
+
+/// Refuses to keep what there will be none of.
+fn check_kept(save: Save, checkpoint: &Checkpoint, methods: &[Method]) -> Result<()> {
+    if !matches!(save, Save::Delta | Save::Adapter) {
+        return Ok(());
+    }
+    checkpoint
+        .base()
+        .with_context(|| format!("--save {}", save.name()))?;
+    let has_none = |method: &&Method| method.algorithm.get::<LoraMethod>().is_none();
+    match methods.iter().find(has_none) {
+        Some(method) if save == Save::Adapter => bail!(
+            "--save adapter: `{}` makes no LoRA adapters; take --method lora:8, or --save delta for what it changes",
+            method.label
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The methods of the command line, or the scale's own, as they tune a pretrained model.

@@ -9,6 +9,7 @@ use crate::report::format::learning_rate;
 use crate::run_place::RunPlace;
 use anyhow::Result;
 use blockllm_data::instruct::InstructBatches;
+use blockllm_model::hf::save_adapter;
 use blockllm_model::llama::LlamaForCausalLM;
 use blockllm_train::{
     Checkpoints, CountingAllocator, LanguageModeling, MemoryMeter, Method, Progress, RunFolder, RunResult,
@@ -105,6 +106,11 @@ impl InstructJob<'_> {
         };
         let dir = folder.join(name);
         recorded_run::write_whole(&dir, |dir| match self.plan.save {
+            Save::Adapter => Ok(save_adapter(
+                model,
+                Some(&self.plan.checkpoint.base()?.reference()),
+                dir,
+            )?),
             Save::Delta => self.save_delta(model, dir),
             Save::Model | Save::Nothing => self.save(model, dir),
         })?;
@@ -120,7 +126,7 @@ impl InstructJob<'_> {
 
     /// What training has changed of the base, by way of the whole model, which goes again.
     fn save_delta(&self, model: &LlamaForCausalLM, dir: &Path) -> Result<()> {
-        let base = self.plan.checkpoint.folder()?;
+        let base = self.plan.checkpoint.base()?.path();
         let whole = dir.join("whole");
         self.save(model, &whole)?;
         let summary = blockllm_delta::diff(base, &whole, &dir.join(DELTA), &mut |_, _| {})?;

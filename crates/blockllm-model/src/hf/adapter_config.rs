@@ -75,8 +75,15 @@ fn none() -> String {
 }
 
 impl AdapterConfig {
-    /// The configuration of plain LoRA adapters.
-    pub fn lora(rank: usize, alpha: f64, base_model: Option<&str>, targets: Vec<String>) -> Self {
+    /// The configuration of plain LoRA adapters, and of heads that are kept whole.
+    pub fn lora(
+        rank: usize,
+        alpha: f64,
+        base_model: Option<&str>,
+        targets: Vec<String>,
+        task: &str,
+        heads: &[&str],
+    ) -> Self {
         // `alpha` comes from `alpha / rank`: the nearest whole number is what was meant.
         let whole = alpha.round();
         let lora_alpha = if (alpha - whole).abs() < 1e-9 * alpha.abs() {
@@ -86,7 +93,7 @@ impl AdapterConfig {
         };
         Self {
             peft_type: "LORA".to_owned(),
-            task_type: Some("CAUSAL_LM".to_owned()),
+            task_type: Some(task.to_owned()),
             base_model_name_or_path: base_model.map(str::to_owned),
             r: rank,
             lora_alpha,
@@ -96,7 +103,8 @@ impl AdapterConfig {
             fan_in_fan_out: false,
             inference_mode: true,
             init_lora_weights: true.into(),
-            modules_to_save: None,
+            modules_to_save: (!heads.is_empty())
+                .then(|| heads.iter().map(|head| (*head).to_owned()).collect()),
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
             use_rslora: false,
@@ -105,14 +113,14 @@ impl AdapterConfig {
         }
     }
 
-    /// Reads the file's text, and refuses what is more than plain LoRA.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
+    /// Reads the file's text, and refuses what is more than plain LoRA and these heads.
+    pub fn parse(text: &str, path: &Path, heads: &[&str]) -> Result<Self, ModelError> {
         let config: Self = serde_json::from_str(text).map_err(|error| ModelError::Json {
             path: path.to_path_buf(),
             message: error.to_string(),
             mend: "name a folder that PEFT's `save_pretrained` has written".to_owned(),
         })?;
-        config.check(&path.display().to_string())?;
+        config.check(&path.display().to_string(), heads)?;
         Ok(config)
     }
 
@@ -123,9 +131,13 @@ impl AdapterConfig {
         alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
-    fn check(&self, origin: &str) -> Result<(), ModelError> {
+    fn check(&self, origin: &str, heads: &[&str]) -> Result<(), ModelError> {
         let patterns = self.rank_pattern.len() + self.alpha_pattern.len();
-        let saved = self.modules_to_save.as_ref().map_or(0, Vec::len);
+        let saved = self.modules_to_save.iter().flatten();
+        let others: Vec<&str> = saved
+            .map(String::as_str)
+            .filter(|name| !heads.contains(name))
+            .collect();
         let checks = [
             (
                 "peft_type",
@@ -149,7 +161,12 @@ impl AdapterConfig {
                 "empty",
                 format!("{patterns} entries"),
             ),
-            ("modules_to_save", saved == 0, "empty", format!("{saved} entries")),
+            (
+                "modules_to_save",
+                others.is_empty(),
+                "only heads of classifiers",
+                others.join(", "),
+            ),
         ];
         for (field, good, expected, found) in checks {
             if !good {

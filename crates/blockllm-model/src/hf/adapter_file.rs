@@ -83,6 +83,16 @@ impl AdapterFile {
         Ok(stored)
     }
 
+    /// Takes the tensors that `is_of_head` says of, under their keys.
+    pub fn take_head(&mut self, is_of_head: impl Fn(&str) -> bool) -> BTreeMap<String, StoredTensor> {
+        let of_head = |key: &String| key.strip_prefix(PREFIX).is_some_and(&is_of_head);
+        let (head, others) = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .partition(|(key, _)| of_head(key));
+        self.tensors = others;
+        head
+    }
+
     /// Checks that every tensor was taken.
     pub fn finish(self) -> Result<(), ModelError> {
         if self.tensors.is_empty() {

@@ -6,7 +6,7 @@ use crate::encoder::{EncoderForSequenceClassification, EncoderLayer};
 use crate::llama::{LlamaDecoderLayer, LlamaForCausalLM, LlamaForSequenceClassification};
 
 /// A model that knows its matrices.
-pub(super) trait Linears {
+pub trait Linears {
     /// Every linear layer with its path, in the order of the model.
     fn linears(&self) -> Vec<(String, &Linear)>;
 

@@ -2,8 +2,9 @@
 //!
 //! [`WeightFolder`] reads single tensors and [`module`] puts them into any burn module; [`save`] goes the other
 //! way. Only `pretrained.rs`, `llama_classifier.rs` and `peft.rs` (LoRA adapters, as PEFT keeps them) know of
-//! Llama, and only `encoder.rs` of BERT and RoBERTa, so another architecture needs no more than its own such files.
+//! Llama, and only `encoder.rs` of BERT and RoBERTa, and `adaptable.rs` and `linears.rs` of both, so another architecture needs no more than its own such files.
 
+mod adaptable;
 mod adapter_config;
 mod adapter_file;
 mod classifier;
@@ -20,6 +21,7 @@ mod peft;
 mod pretrained;
 pub mod save;
 
+pub use adaptable::Adaptable;
 pub use classifier::Loaded;
 pub use companions::save_companions;
 pub use dtype::WeightDtype;

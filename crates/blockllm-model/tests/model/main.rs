@@ -13,5 +13,6 @@ mod hostile;
 mod lora;
 mod loss;
 mod peft;
+mod peft_classifiers;
 mod stories;
 mod transformers;
