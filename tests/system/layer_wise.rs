@@ -14,13 +14,14 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 /// Every optimizer and every rule that says when a gradient may be used.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "adamw",
     "blockllm:0.8",
     "blockllm:0.8+norm=processed+moments=carried-over",
     "blockllm:0.8+refresh=each-step",
     "blockllm:0.8+inactive=0.05",
     "blockllm-sgd:0.8",
+    "blockllm-whitened:0.8",
     "scale",
     "lora:4",
     "galore:4",

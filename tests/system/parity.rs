@@ -95,6 +95,7 @@ fn ours(name: &str) -> (Method, TrainConfig) {
         "blockllm" => (parse("blockllm:0.8+patience=3"), plain(0.01)),
         "scale" => (parse("scale"), plain(3e-3)),
         "blockllm-sgd" => (parse("blockllm-sgd:0.8+patience=3"), plain(0.003)),
+        "blockllm-whitened" => (parse("blockllm-whitened:0.8+patience=3"), plain(0.001)),
         "badam-ascending" | "badam-descending" => {
             let mut method = parse("badam:1+patience=5");
             if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {
@@ -138,7 +139,7 @@ fn fifty_steps_of_a_tiny_llama_equal_pytorch_under_every_optimizer() {
     let fixture = fixture();
     let batches = batches(&fixture);
     let runs = fixture["runs"].as_object().unwrap();
-    assert_eq!(runs.len(), 10);
+    assert_eq!(runs.len(), 11);
     for (backend, device) in devices() {
         for (name, run) in runs {
             let (method, config) = ours(name);

@@ -76,7 +76,9 @@ pub use given_gradient::{GivenGradientBackend, with_gradient};
 pub use launches::launches_of;
 pub use layer_norm::{LayerNormBackend, layer_norm};
 pub use linear::{LinearBackend, linear, linear_layer, product};
-pub use normalised::{NormalisedBackend, NormalisedStep, Stay, column_sums_of_squares, normalised_update};
+pub use normalised::{
+    NormalisedBackend, NormalisedStep, Stay, column_sums_of_squares, decayed_sum, normalised_update,
+};
 pub use rms_norm::{RmsNormBackend, rms_norm};
 pub use rotary::{RotaryBackend, rotary};
 pub use scatter::{ScatterBackend, with_values_at};

@@ -1,8 +1,9 @@
 //! What entries do that no update rule trains: they stand still, or follow their gradient by a rule with hardly any state.
 use crate::record::mismatch;
+use crate::whitened::{whitened, whitening_bytes};
 use crate::{OptimError, OptimizerRecord, Parameter, ParameterGroup, Reach};
 use blockllm_kernels::{
-    Coding, FusedRule, NormalisedStep, Rounding, Stay, Trained, TrainedEntries, UpdateStep,
+    Coding, FusedRule, NormalisedStep, Rounding, Stay, Trained, TrainedEntries, UpdateStep, decayed_sum,
     normalised_update, update,
 };
 use blockllm_policy::path_matches;
@@ -21,6 +22,9 @@ pub enum Direction {
     /// Against its gradient over the root mean square of its column, as SCALE (arXiv 2506.16659): of a weight matrix, over the
     /// inputs of each output; of an embedding, over the tokens; of a vector, over all of it.
     Normalised,
+    /// The matrices of attention and MLP against their whitened gradient, whose singular values are all brought near one
+    /// (SWAN, arXiv 2412.13148, by Muon's iteration), its columns then normalised; all else as [`Normalised`](Self::Normalised).
+    Whitened,
 }
 
 /// **Choice:** what the entries do that no update rule trains, `w -= lr scale direction`. It keeps no state but the momenta that
@@ -36,9 +40,9 @@ pub struct InactiveRule {
     pub scale: f64,
     /// Which blocks outside the selection move so.
     pub reach: Reach,
-    /// Whether the entries of selected blocks move too that the mask leaves out; by normalised directions only.
+    /// Whether the entries of selected blocks move too that the mask leaves out; not by signs.
     pub masked_out: bool,
-    /// Path patterns of the parameters whose normalised direction is that of a momentum, a decayed sum of gradients: 4 bytes per
+    /// Path patterns of the parameters whose direction is that of a momentum, a decayed sum of gradients: 4 bytes per
     /// entry. [`HEAD`](Self::HEAD) is the head, whatever it is called, or the embeddings where they are the head: SCALE keeps one
     /// of it alone, whose gradient is the noisiest.
     pub momentum: Vec<String>,
@@ -88,14 +92,29 @@ impl InactiveRule {
             return refuse("inactive.scale", self.scale.to_string(), mend);
         }
         if self.direction == Direction::Sign && self.masked_out {
-            let mend = "masked-out entries move by the normalised direction only";
+            let mend = "masked-out entries move by the normalised direction only, or the whitened one";
             return refuse("inactive.masked_out", "true".into(), mend);
         }
         if self.direction == Direction::Sign && !self.momentum.is_empty() {
-            let mend = "a momentum is kept for the normalised direction only";
+            let mend = "a momentum is kept for the normalised direction only, or the whitened one";
             return refuse("inactive.momentum", self.momentum.join("/"), mend);
         }
         Ok(())
+    }
+
+    /// Bytes that a step of the parameter at `path`, of this `shape`, needs for a moment beside weight and gradient.
+    pub fn scratch_bytes(&self, path: &str, shape: &[usize]) -> u64 {
+        match shape {
+            [rows, columns] if self.whitens(ParameterGroup::of(path, shape)) => {
+                whitening_bytes(*rows as u64, *columns as u64)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether it whitens the gradients of a group.
+    fn whitens(&self, group: ParameterGroup) -> bool {
+        self.direction == Direction::Whitened && group == ParameterGroup::Matrices
     }
 
     /// The positions of those of `parameters`, told by path and shape, that have a momentum.
@@ -157,8 +176,8 @@ impl Momenta {
         })
     }
 
-    fn put(&mut self, param: usize, momentum: Option<Tensor<1>>) {
-        self.kept.extend(momentum.map(|momentum| (param, momentum)));
+    fn put(&mut self, param: usize, momentum: Tensor<1>) {
+        self.kept.insert(param, momentum);
     }
 
     /// Bytes of the tensors held.
@@ -227,6 +246,8 @@ pub(crate) struct Moving {
     pub gradient: Tensor<1>,
     /// Its last dimension; one for a vector.
     pub columns: usize,
+    /// What it is.
+    pub group: ParameterGroup,
     /// Its position.
     pub param: usize,
 }
@@ -245,24 +266,32 @@ impl InactiveRule {
             weight,
             gradient,
             columns,
+            group,
             param,
         } = moving;
         let learning_rate = learning_rate * self.scale;
-        match self.direction {
-            Direction::Sign => by_sign(weight, gradient, learning_rate, rounding),
-            Direction::Normalised => {
-                let momentum = momenta.take(param, weight.dims()[0], &weight.device());
-                let step = NormalisedStep {
-                    columns,
-                    learning_rate,
-                    momentum: Self::MOMENTUM,
-                    rounding,
-                };
-                let (weight, momentum) = normalised_update(weight, gradient, momentum, stay, step);
-                momenta.put(param, momentum);
-                weight
-            }
+        if self.direction == Direction::Sign {
+            return by_sign(weight, gradient, learning_rate, rounding);
         }
+        let along = match momenta.take(param, weight.dims()[0], &weight.device()) {
+            Some(kept) => {
+                let sum = decayed_sum(kept, gradient, Self::MOMENTUM);
+                momenta.put(param, sum.clone());
+                sum
+            }
+            None => gradient,
+        };
+        let along = if self.whitens(group) {
+            whitened(along, columns)
+        } else {
+            along
+        };
+        let step = NormalisedStep {
+            columns,
+            learning_rate,
+            rounding,
+        };
+        normalised_update(weight, along, stay, step)
     }
 }
 

@@ -49,6 +49,7 @@ mod step;
 mod sweep;
 mod total;
 mod update;
+mod whitened;
 
 pub use block_optimizer::BlockOptimizer;
 pub use blockllm_kernels::FusedRule;

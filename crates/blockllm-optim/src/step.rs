@@ -135,6 +135,7 @@ impl ModuleMapper for Updater<'_> {
             weight: weight.reshape([numel]),
             gradient: gradient.reshape([numel]),
             columns: if D > 1 { shape[D - 1] } else { 1 },
+            group: self.parameters[position].group(),
             param: position,
         };
         let learning_rate = self.learning_rate * self.config.groups.multiplier(&self.parameters[position]);

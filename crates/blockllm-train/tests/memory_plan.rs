@@ -20,13 +20,14 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 /// The allocator counts the whole process: only one run at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 14] = [
     "adamw",
     "blockllm:0.5+probes=0",
     "blockllm:0.95+probes=0",
     "blockllm:0.5+probes=0+state=int8",
     "blockllm:0.9+probes=0+mask=per-parameter",
     "blockllm-sgd:0.9",
+    "blockllm-whitened:0.9",
     "scale",
     "official-compat:0.9+state=int8",
     "lora:8",

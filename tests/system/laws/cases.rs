@@ -49,13 +49,14 @@ impl Case {
     }
 }
 
-const NAMES: [(&str, f64); 36] = [
+const NAMES: [(&str, f64); 37] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
     ("blockllm:0.8+refresh=each-step+mask=per-parameter", 1e-2),
     ("blockllm:0.8+inactive=0.05+smoothing=clamp-one", 1e-2),
     ("blockllm-sgd:0.8", 5e-3),
+    ("blockllm-whitened:0.8", 2e-3),
     ("scale", 1e-2),
     ("blockllm:0.8+state=int8", 1e-2),
     ("adamw+state=int8", 1e-2),

@@ -265,6 +265,8 @@ fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
         Method::parse("adamw+state=int8").unwrap()
     } else if text == "blockllm-sgd" {
         Method::parse("adamw+embedding-rate=30").unwrap()
+    } else if text == "blockllm-whitened" {
+        Method::parse("adamw+embedding-rate=100+matrix-rate=4").unwrap()
     } else {
         Method::adamw()
     };

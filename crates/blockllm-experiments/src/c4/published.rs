@@ -44,7 +44,7 @@ pub(super) fn default_methods(scale: Scale, model: &str) -> Vec<String> {
             "blockllm:0.5".into(),
             "blockllm:0.9".into(),
         ],
-        _ => ["adamw", "blockllm:0.5", "blockllm:0.9"]
+        _ => ["adamw", "blockllm:0.5", "blockllm:0.9", "blockllm-whitened:0.95"]
             .map(String::from)
             .to_vec(),
     }

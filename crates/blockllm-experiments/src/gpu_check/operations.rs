@@ -3,8 +3,8 @@
 //! The update rules, norms of gradients and masks are tried by training steps instead.
 use blockllm_kernels::{
     AttentionDropout, AttentionOptions, CODE_WORDS, Coding, FusedRule, NormalisedStep, Rounding, StateArray,
-    Stay, Trained, TrainedEntries, UpdateStep, Visibility, attention, code_blocks, dropout, embedding, gelu,
-    layer_norm, linear, normalised_update, rms_norm, rotary, swiglu, update,
+    Stay, Trained, TrainedEntries, UpdateStep, Visibility, attention, code_blocks, decayed_sum, dropout,
+    embedding, gelu, layer_norm, linear, normalised_update, rms_norm, rotary, swiglu, update,
 };
 use blockllm_model::LossOptions;
 use blockllm_model::loss::{HeadWeight, chunked_cross_entropy};
@@ -203,10 +203,10 @@ fn normalised_steps(weight: Tensor<1>, gradient: &Tensor<1>, columns: usize) -> 
     let step = NormalisedStep {
         columns,
         learning_rate: 1e-2,
-        momentum: 0.9,
         rounding: Rounding::Nearest,
     };
     let kept = Tensor::full([weight.dims()[0]], 0.0, (&weight.device(), DType::F32));
-    let (weight, kept) = normalised_update(weight, gradient.clone(), Some(kept), Stay::None, step);
-    normalised_update(weight, gradient.clone(), kept, Stay::None, step).0
+    let kept = decayed_sum(kept, gradient.clone(), 0.9);
+    let weight = normalised_update(weight, kept.clone(), Stay::None, step);
+    normalised_update(weight, decayed_sum(kept, gradient.clone(), 0.9), Stay::None, step)
 }

@@ -13,11 +13,12 @@ use burn::tensor::{Device, Tensor};
 use std::path::Path;
 
 const TOPIC: &str = "Training against flex";
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 8] = [
     "adamw",
     "blockllm:0.5",
     "blockllm:0.9",
     "blockllm-sgd:0.9",
+    "blockllm-whitened:0.9",
     "badam:1",
     "lora:2",
     "galore:4",

@@ -47,35 +47,33 @@ pub struct NormalisedStep {
     pub columns: usize,
     /// How far an entry of its column's root mean square goes.
     pub learning_rate: f64,
-    /// What the kept sum of gradients is multiplied with before a gradient is added, where one is kept.
-    pub momentum: f32,
     /// How a weight in half precision is rounded.
     pub rounding: Rounding,
 }
 
-/// One step of normalised SGD: the new weight, and the new sum of gradients where one is kept. Tensors that nobody else holds
-/// are changed in place.
+/// `kept` times `momentum` plus the gradient. A `kept` that nobody else holds is changed in place.
 ///
 /// # Shapes
 ///
-/// - weight and gradient: `[R * C]`, of any float type
-/// - kept: `[R * C]`, f32
+/// - kept and output: `[N]`, f32
+/// - gradient: `[N]`, of any float type
+pub fn decayed_sum(kept: Tensor<1>, gradient: Tensor<1>, momentum: f32) -> Tensor<1> {
+    let sum = Dispatch::decayed_sum(kept.into_dispatch(), gradient.into_dispatch(), momentum);
+    Tensor::from_dispatch(sum)
+}
+
+/// The weight after one step of normalised SGD along `direction`, a gradient or a momentum. A weight that nobody else holds
+/// is changed in place.
+///
+/// # Shapes
+///
+/// - weight, direction and output: `[R * C]`, of any float type
 pub fn normalised_update(
     weight: Tensor<1>,
-    gradient: Tensor<1>,
-    kept: Option<Tensor<1>>,
+    direction: Tensor<1>,
     stay: Stay<'_>,
     step: NormalisedStep,
-) -> (Tensor<1>, Option<Tensor<1>>) {
-    let kept = kept.map(|kept| {
-        let sum = Dispatch::decayed_sum(
-            kept.into_dispatch(),
-            gradient.clone().into_dispatch(),
-            step.momentum,
-        );
-        Tensor::from_dispatch(sum)
-    });
-    let direction = kept.clone().unwrap_or(gradient);
+) -> Tensor<1> {
     let stay = match stay {
         Stay::None => Staying::None,
         Stay::Unmarked(first) => Staying::Unmarked(first.clone().into_dispatch()),
@@ -89,7 +87,7 @@ pub fn normalised_update(
         StayParts { stay },
         step,
     );
-    (Tensor::from_dispatch(weight), kept)
+    Tensor::from_dispatch(weight)
 }
 
 /// The sum of squares of each column of `of`, a matrix of `columns`.

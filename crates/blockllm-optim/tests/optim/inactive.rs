@@ -1,7 +1,9 @@
 //! Normalised SGD for what is not trained, momenta, ramps and multipliers by group: against a rendering entry by entry.
 use crate::common::devices;
 use crate::given_gradients::{Model, PARAMETERS, Prefers, f64s, some, step};
-use blockllm_optim::{AdamW, BlockOptimizer, BlockOptimizerConfig, Decay, Groups, InactiveRule, OptimError};
+use blockllm_optim::{
+    AdamW, BlockOptimizer, BlockOptimizerConfig, Decay, Direction, Groups, InactiveRule, OptimError,
+};
 use std::collections::BTreeMap;
 
 const RATE: f64 = 1e-2;
@@ -37,6 +39,30 @@ fn config(sparsity: f64, inactive: InactiveRule) -> BlockOptimizerConfig {
     config
 }
 
+/// `rows` by `columns`, its singular values brought near one by Muon's iteration from the side of the rows: `(a + b g + c g g) x`
+/// with `g = x x'`, which is that from the columns' side too.
+fn whitened(matrix: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    let product = |a: &[f64], b: &dyn Fn(usize, usize) -> f64, inner: usize, width: usize| -> Vec<f64> {
+        let entry = |at: usize| {
+            (0..inner)
+                .map(|k| a[at / width * inner + k] * b(k, at % width))
+                .sum()
+        };
+        (0..rows * width).map(entry).collect()
+    };
+    let norm = matrix.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
+    let mut x: Vec<f64> = matrix.iter().map(|entry| entry / norm).collect();
+    for _ in 0..5 {
+        let gram = product(&x, &|k, row| x[row * columns + k], columns, rows);
+        let mut polynomial = product(&gram, &|k, row| 2.0315 * gram[k * rows + row], rows, rows);
+        for (at, entry) in polynomial.iter_mut().enumerate() {
+            *entry += -4.7750 * gram[at] + if at / rows == at % rows { 3.4445 } else { 0.0 };
+        }
+        x = product(&polynomial, &|k, column| x[k * columns + column], rows, columns);
+    }
+    x
+}
+
 /// The weights after `STEPS`, one entry after the other: AdamW on the `keep` largest of the `matrix`' first gradient,
 /// normalised SGD on all else, along a momentum for the head.
 fn rendered(keep: usize, rule: &InactiveRule) -> BTreeMap<&'static str, Vec<f64>> {
@@ -59,6 +85,9 @@ fn rendered(keep: usize, rule: &InactiveRule) -> BTreeMap<&'static str, Vec<f64>
                     momentum[entry] = 0.9 * momentum[entry] + gradient[entry];
                 }
                 direction.clone_from(&momentum);
+            }
+            if name == "matrix" && rule.direction == Direction::Whitened {
+                direction = whitened(&direction, rows, columns);
             }
             let rate = RATE * multiplier(name);
             for entry in 0..len {
@@ -91,12 +120,17 @@ fn every_entry_moves_as_its_rule_says_under_masks_of_every_form() {
         scale: 0.3,
         ..InactiveRule::normalised()
     };
+    let whitened = InactiveRule {
+        direction: Direction::Whitened,
+        ..with_momentum.clone()
+    };
     for (name, device) in devices() {
         let device = device.without_autodiff();
         for rule in [
             InactiveRule::normalised(),
             with_momentum.clone(),
             selected_stay.clone(),
+            whitened.clone(),
         ] {
             // Compact, dense, whole: of 67 entries, 15 of them selected.
             for (sparsity, keep) in [(0.9, 7), (0.8, 14), (0.777, 15)] {

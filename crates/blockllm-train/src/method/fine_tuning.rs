@@ -61,6 +61,18 @@ mod tests {
     }
 
     #[test]
+    fn rates_of_groups_are_for_pretraining_unless_the_name_says_otherwise() {
+        let embeddings = |method: &Method| method.algorithm.get::<BlockMethod>().unwrap().groups.embeddings;
+        let found = [
+            embeddings(&Method::parse("blockllm-sgd:0.95").unwrap()),
+            embeddings(&fine_tuned("blockllm-sgd:0.95")),
+            embeddings(&fine_tuned("blockllm-whitened:0.95")),
+            embeddings(&fine_tuned("blockllm-sgd:0.95+embedding-rate=7")),
+        ];
+        assert_eq!(found.map(f64::to_bits), [30.0, 1.0, 1.0, 7.0].map(f64::to_bits));
+    }
+
+    #[test]
     fn the_fresh_head_is_always_trained_beside_what_the_name_says() {
         let always = |text| {
             let method = fine_tuned(text);

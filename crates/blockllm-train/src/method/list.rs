@@ -3,6 +3,7 @@ use super::adamw::AdamW;
 use super::algorithm::Algorithm;
 use super::badam::BAdam;
 use super::blockllm_sgd::BlockLlmSgd;
+use super::blockllm_whitened::BlockLlmWhitened;
 use super::hands::Hands;
 use super::lisa::Lisa;
 use super::scale::Scale;
@@ -41,6 +42,7 @@ pub(super) fn built_in(visitor: &mut impl RoomVisitor) {
     visitor.room::<Lisa>();
     visitor.room::<Scale>();
     visitor.room::<BlockLlmSgd>();
+    visitor.room::<BlockLlmWhitened>();
     visitor.room::<BlockMethod>();
 }
 

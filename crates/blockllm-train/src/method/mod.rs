@@ -7,6 +7,7 @@ mod algorithm;
 mod apollo;
 mod badam;
 mod blockllm_sgd;
+mod blockllm_whitened;
 mod blocks;
 mod fine_tuning;
 mod galore;

@@ -172,7 +172,7 @@ mod tests {
         for (text, expected) in [
             (
                 "blokllm",
-                "there are adamw, lora, galore, apollo-mini, badam, lisa, scale, blockllm-sgd, blockllm",
+                "there are adamw, lora, galore, apollo-mini, badam, lisa, scale, blockllm-sgd, blockllm-whitened, blockllm",
             ),
             ("blockllm:1.0", "outside [0, 1)"),
             ("blockllm:half", "`half` is not a number"),

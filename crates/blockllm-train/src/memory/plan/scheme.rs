@@ -77,6 +77,8 @@ pub struct Scheme {
     /// Bytes of state beside that of the trained entries, such as momenta of what no update rule trains; made with the first
     /// step.
     pub momenta: u64,
+    /// Bytes that the step of a rule without state needs for a moment, by parameter.
+    pub scratch: BTreeMap<usize, u64>,
 }
 
 impl Scheme {
@@ -91,6 +93,7 @@ impl Scheme {
             always: Vec::new(),
             probed: Vec::new(),
             state_with_update: true,
+            scratch: BTreeMap::new(),
             momenta: 0,
         }
     }

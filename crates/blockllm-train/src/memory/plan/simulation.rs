@@ -227,6 +227,9 @@ impl<'a> Run<'a> {
             }
             self.tape.ledger.pass(state.update, Part::Update);
         }
+        if let Some(bytes) = self.scheme.scratch.get(&param) {
+            self.tape.ledger.pass(*bytes, Part::Update);
+        }
         self.tape.ledger.release(gradient);
     }
 

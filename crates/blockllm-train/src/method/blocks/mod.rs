@@ -232,10 +232,15 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         )?))
     }
 
+    /// A checkpoint's embeddings and matrices have learnt already: no group is ahead of the others.
     fn fine_tune(&mut self, parts: &FineTuning) {
         if self.always == lisa::always() {
             self.always.clone_from(&parts.embeddings);
         }
+        self.groups = Groups {
+            decay: self.groups.decay,
+            ..Groups::default()
+        };
     }
 
     fn train_always(&mut self, paths: &[String]) {

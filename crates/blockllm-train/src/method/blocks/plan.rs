@@ -62,6 +62,13 @@ pub(super) fn scheme<P: PolicySettings>(
     };
     let always = params(&always);
     let momenta = momenta(method, &parameters, &free, &always)?;
+    let scratch = match &method.inactive {
+        Some(rule) => (0..)
+            .zip(&parameters)
+            .map(|(param, parameter)| (param, rule.scratch_bytes(&parameter.path, &parameter.shape)))
+            .collect(),
+        None => BTreeMap::new(),
+    };
     Ok(Scheme {
         sweep,
         kept: kept(&parameters, &selected, keep, &live),
@@ -71,6 +78,7 @@ pub(super) fn scheme<P: PolicySettings>(
         parameters,
         state_with_update: false,
         momenta,
+        scratch,
     })
 }
 

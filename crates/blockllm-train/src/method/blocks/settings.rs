@@ -228,8 +228,8 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
         ),
         Setting::new(
             "direction",
-            "sign|normalised",
-            "its way: the sign of the gradient, or the gradient over the root mean square of its column",
+            "sign|normalised|whitened",
+            "its way: the sign of the gradient, the gradient over the root mean square of its column, or whitened before that",
             |blocks, given| given.name_into(&mut inactive(blocks, given)?.direction),
         ),
         Setting::new(
