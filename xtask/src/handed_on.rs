@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::device::DeviceChoice;
 use crate::process;
 use crate::reproduce_paper;
+use crate::runner::fetch_embedded_text;
 
 const FINETUNE: &str = "\
 Examples:
@@ -93,6 +94,9 @@ pub fn run(verb: &str, options: &[String]) -> Result<()> {
     } else {
         reproduce_paper::build(choice, false)?
     };
+    if verb == "finetune" && !is_asking(&rest) && !rest.iter().any(|word| word.starts_with("--data")) {
+        fetch_embedded_text();
+    }
     let mut command = Command::new(runner);
     command.arg(verb).args(&rest);
     if !is_asking(&rest) {

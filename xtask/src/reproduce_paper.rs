@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::device::{Device, DeviceChoice, Machine};
 use crate::process;
-use crate::runner::Build;
+use crate::runner::{Build, fetch_embedded_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,6 +91,9 @@ impl Scale {
 /// Builds the runner and runs it with this process's stdin, stdout and stderr.
 pub fn run(args: &Args) -> Result<()> {
     let (device, runner) = build(args.device, args.unfused)?;
+    if args.data.is_none() {
+        fetch_embedded_text();
+    }
     println!(
         "running {} at the {} scale; all reports are listed in {}",
         args.experiment,

@@ -54,3 +54,22 @@ impl Build<'_> {
         executable.ok_or_else(|| anyhow!("cargo built `{RUNNER}` but did not say where"))
     }
 }
+
+/// Brings the locked dependencies that the runner itself does not need, those of tests and benchmarks: the embedded default
+/// text is the documentation of all of them, for which the runner never asks the network.
+pub fn fetch_embedded_text() {
+    let mut fetch = workspace::cargo("fetch");
+    fetch.args(["--locked", "--quiet"]);
+    let version = workspace::cargo("-vV").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let mut lines = version.iter().flat_map(|text| text.lines());
+    if let Some(host) = lines.find_map(|line| line.strip_prefix("host: ")) {
+        fetch.args(["--target", host]);
+    }
+    // Where the network is out of reach, they may be here.
+    if let Err(error) = process::run(&mut fetch) {
+        eprintln!(
+            "not all locked dependencies are here, whose documentation is the text without --data: {error:#}"
+        );
+    }
+}
