@@ -98,7 +98,9 @@ fn keeps_what_is_outside(case: &Case, device: &Device) -> Outcome {
     let mut session = Session::start(case, device);
     let frozen = session.entries(|_| true) - trainable_entries(&session);
     let refreshed = case.name.contains("refresh");
-    let moves_all = case.name.contains("-sgd") || case.name == "scale";
+    let blocks = case.method.algorithm.get::<BlockMethod>();
+    let inactive = blocks.and_then(|blocks| blocks.inactive.as_ref());
+    let moves_all = inactive.is_some_and(|rule| rule.masked_out);
     let everywhere = moves_all || case.name.contains("inactive");
     let mut seen: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for step in 0..8 {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The default methods, and their folders below `out/c4`.
-pub const METHODS: [(&str, &str); 3] = [
+pub const METHODS: [(&str, &str); 4] = [
     ("adamw", "adamw-0"),
     ("blockllm:0.5", "blockllm-0.5-0"),
     ("blockllm:0.9", "blockllm-0.9-0"),
+    ("blockllm-whitened:0.95", "blockllm-whitened-0.95-0"),
 ];
 
 /// A run of `c4 --steps 12`.
