@@ -16,7 +16,7 @@ pub struct ModelOptions {
     /// as owner/name, which is downloaded where the cache lacks it
     #[arg(long, value_name = "DIR|FILE|REPO")]
     pub model: String,
-    /// A tokenizer.json, instead of the model's
+    /// A tokenizer.json, or a tokenizer file of llama2.c (.bin), instead of the model's
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
     /// A folder of LoRA adapters beside it, as PEFT or `finetune --save adapter` keeps them

@@ -102,6 +102,14 @@ pub enum ModelError {
         /// Classes in the file.
         found: usize,
     },
+    /// A tokenizer file is damaged, or none.
+    #[error("{} is no tokenizer of llama2.c: {found}; export it again, or name a tokenizer.json", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
     /// A sequence does not fit into the model's positions.
     #[error(
         "the sequence needs {found} positions, the model has {expected} (`max_position_embeddings`, or `sliding_window` where that is less); shorten the prompt or `max_new_tokens`"

@@ -29,6 +29,7 @@ pub mod labels;
 pub mod llama;
 pub mod loss;
 mod parameter_shapes;
+mod tokenizer_files;
 
 pub use blockllm_kernels::{dropout_state, seed_dropout};
 pub use classification_loss::{classification_loss, regression_loss};
@@ -36,3 +37,4 @@ pub use error::ModelError;
 pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};
 pub use parameter_shapes::{ParameterKind, ParameterShape};
+pub use tokenizer_files::{TokenizerFiles, llama2c_tokenizer};

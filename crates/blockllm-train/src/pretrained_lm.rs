@@ -9,6 +9,7 @@ use blockllm_model::hf::{
     GenerationSettings, SaveOptions, load_pretrained_as, save_companions, save_pretrained_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
+use blockllm_model::{TokenizerFiles, llama2c_tokenizer};
 use burn::tensor::Device;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -28,13 +29,16 @@ pub struct PretrainedLm {
     tokenizer: Arc<Tokenizer>,
     /// A tokenizer that the folder has not.
     is_given_tokenizer: bool,
+    /// The files of a tokenizer that came in another form than transformers'.
+    made_tokenizer: Option<TokenizerFiles>,
     template: Option<ChatTemplate>,
     /// A template that the model has not.
     is_given_template: bool,
 }
 
 impl PretrainedLm {
-    /// Looks at the folder or GGUF file `path`; `tokenizer` is a `tokenizer.json` in place of its own.
+    /// Looks at the folder or GGUF file `path`; `tokenizer` is a `tokenizer.json`, or a tokenizer file of llama2.c (`.bin`), in place
+    /// of its own.
     ///
     /// # Errors
     /// When there is none, a file is missing or broken, its model is none of Llama's family, or the tokenizer has more tokens than
@@ -52,20 +56,25 @@ impl PretrainedLm {
             Some(gguf) => gguf.config().clone(),
             None => LlamaConfig::from_file(&path.join("config.json"))?,
         };
+        let positions = config.max_position_embeddings;
+        let (file, made_tokenizer) = match (&gguf, tokenizer) {
+            (_, Some(given)) => (given.to_owned(), in_another_form(given, positions)?),
+            (Some(gguf), None) => (path.to_owned(), Some(gguf.tokenizer()?)),
+            (None, None) => tokenizer_of(path, positions)?,
+        };
         let date = FixedDate::default();
-        let (own, template) = match (&gguf, tokenizer) {
-            (_, Some(given)) => (Tokenizer::from_file(given)?, ChatTemplate::beside(given, date)?),
-            (None, None) => {
-                let file = path.join(TOKENIZER);
-                (Tokenizer::from_file(&file)?, ChatTemplate::beside(&file, date)?)
-            }
+        let label = file.display().to_string();
+        let own = match &made_tokenizer {
+            Some(made) => Tokenizer::from_text(&made.tokenizer, &made.config, &label)?,
+            None => Tokenizer::from_file(&file)?,
+        };
+        let template = match (&gguf, tokenizer) {
             (Some(gguf), None) => {
-                let label = path.display().to_string();
-                let own = Tokenizer::from_text(&gguf.tokenizer_json()?, &gguf.tokenizer_config()?, &label)?;
-                let template = gguf.chat_template()?;
-                let template = template.map(|source| ChatTemplate::new(&label, source, date));
-                (own, template.transpose()?)
+                let source = gguf.chat_template()?;
+                let template = source.map(|source| ChatTemplate::new(&label, source, date));
+                template.transpose()?
             }
+            _ => ChatTemplate::beside(&file, date)?,
         };
         Ok(Self {
             path: path.to_owned(),
@@ -73,6 +82,7 @@ impl PretrainedLm {
             gguf,
             config,
             is_given_tokenizer: tokenizer.is_some(),
+            made_tokenizer,
             template,
             is_given_template: false,
         })
@@ -142,8 +152,10 @@ impl PretrainedLm {
             Some(gguf) => gguf.save_tokenizer(dir)?,
             None => save_companions(&self.path, &self.config, dir)?,
         }
-        if self.is_given_tokenizer {
-            self.tokenizer.save(&dir.join(TOKENIZER))?;
+        match &self.made_tokenizer {
+            Some(made) => made.save(dir)?,
+            None if self.is_given_tokenizer => self.tokenizer.save(&dir.join(TOKENIZER))?,
+            None => {}
         }
         let Some(template) = &self.template else {
             return Ok(());
@@ -183,6 +195,53 @@ impl PretrainedLm {
             Some(_) => Ok(sha256_file(&self.path)?.1),
             None => folder_sha256(&self.path),
         }
+    }
+}
+
+/// The tokenizer of a folder: its `tokenizer.json`, else the one file of llama2.c in it.
+fn tokenizer_of(folder: &Path, positions: usize) -> Result<(PathBuf, Option<TokenizerFiles>), TrainError> {
+    let usual = folder.join(TOKENIZER);
+    let unreadable = |source| TrainError::File {
+        path: folder.to_owned(),
+        source,
+    };
+    if usual.is_file() {
+        return Ok((usual, None));
+    }
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let is_tokenizer = |name: &str| name.starts_with("tok") && name.ends_with(".bin");
+        others.extend(name.to_str().filter(|name| is_tokenizer(name)).map(str::to_owned));
+    }
+    match others.as_slice() {
+        // What is missing is told by who looks for it.
+        [] => Ok((usual, None)),
+        [name] => {
+            let file = folder.join(name);
+            let made = in_another_form(&file, positions)?;
+            Ok((file, made))
+        }
+        _ => {
+            others.sort();
+            Err(TrainError::Setting {
+                field: "tokenizer",
+                value: others.join(", "),
+                mend: format!(
+                    "{} has no {TOKENIZER} and several files of llama2.c: name one of them (--tokenizer FILE)",
+                    folder.display()
+                ),
+            })
+        }
+    }
+}
+
+/// The tokenizer in a file of llama2.c; none of a `tokenizer.json`.
+fn in_another_form(file: &Path, positions: usize) -> Result<Option<TokenizerFiles>, TrainError> {
+    if file.extension().is_some_and(|extension| extension == "bin") {
+        Ok(Some(llama2c_tokenizer(file, positions)?))
+    } else {
+        Ok(None)
     }
 }
 

@@ -92,6 +92,53 @@ fn a_model_is_tuned_saved_whole_and_tuned_further_from_its_folder() {
 }
 
 #[test]
+fn a_tokenizer_of_llama2c_is_read_and_saved_as_transformers_has_it() {
+    let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let base = tempfile::tempdir().unwrap();
+    for file in [
+        "tests/fixtures/instruct/config.json",
+        "tests/fixtures/instruct/model.safetensors",
+        "crates/blockllm-model/tests/fixtures/sentence_piece/tokenizer.bin",
+    ] {
+        let from = root.parent().unwrap().join(file);
+        fs::copy(&from, base.path().join(from.file_name().unwrap())).unwrap();
+    }
+    tuned(&data, out.path(), &["--model", text(base.path()), "--steps", "2"]);
+    let runs = fs::read_dir(out.path().join("instruct")).unwrap();
+    let mut models = runs.map(|run| run.unwrap().path().join("model"));
+    let model = models.find(|model| model.is_dir()).unwrap();
+    assert!(model.join("tokenizer.json").is_file() && model.join("tokenizer_config.json").is_file());
+    let words = |model: &Path| {
+        let words = [
+            "generate",
+            "--device",
+            "flex",
+            "--prompt",
+            "the cat",
+            "--max-new-tokens",
+            "4",
+        ];
+        let words = words.map(str::to_owned).into_iter();
+        words
+            .chain(["--model".to_owned(), text(model).to_owned()])
+            .collect::<Vec<_>>()
+    };
+    for folder in [&model, base.path()] {
+        assert!(
+            !succeed(words(folder).iter().map(String::as_str))
+                .stdout
+                .is_empty()
+        );
+    }
+    // Which of two is meant must be said.
+    fs::copy(base.path().join("tokenizer.bin"), base.path().join("tok320.bin")).unwrap();
+    let words = words(base.path());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    refuse(&words, &["tok320.bin, tokenizer.bin", "--tokenizer"]);
+}
+
+#[test]
 fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
     let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");

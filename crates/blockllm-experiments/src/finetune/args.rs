@@ -76,7 +76,7 @@ pub struct Args {
     /// A Jinja file, or `alpaca`, instead of the tokenizer's chat template
     #[arg(long, value_name = "FILE|alpaca")]
     pub chat_template: Option<String>,
-    /// A tokenizer.json, instead of the model's
+    /// A tokenizer.json, or a tokenizer file of llama2.c (.bin), instead of the model's
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
     /// How the learning rate goes on after the warmup

@@ -17,7 +17,7 @@ pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: b
     };
     match scale {
         Scale::Paper => rates.published.unwrap_or(table_4),
-        Scale::Quick | Scale::Cpu if pretrained => rates.fine_tuning,
+        Scale::Quick | Scale::Cpu if pretrained => rates.classifiers,
         Scale::Quick | Scale::Cpu => rates.from_scratch,
     }
 }

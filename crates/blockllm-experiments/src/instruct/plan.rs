@@ -167,8 +167,8 @@ impl Plan {
     pub fn train_config(&self, cli: &Cli, method: &Method, seed: u64) -> Result<TrainConfig> {
         let rates = method.algorithm.learning_rates();
         let rate = match (cli.scale, self.checkpoint.is_pretrained()) {
-            (Scale::Paper, _) => rates.published.unwrap_or(rates.fine_tuning),
-            (_, true) => rates.fine_tuning,
+            (Scale::Paper, _) => rates.published.unwrap_or(rates.language_models),
+            (_, true) => rates.language_models,
             (_, false) => rates.pretraining,
         };
         let steps = self.steps();

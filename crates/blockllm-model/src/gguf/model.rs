@@ -9,13 +9,13 @@ use burn::tensor::Device;
 
 use super::config::{ROPE_FACTORS, config_of};
 use super::names::key_of;
-use super::tokenizer::{tokenizer_config, tokenizer_json};
-use crate::ModelError;
+use super::tokenizer::tokenizer_files;
 use crate::hf::companions::generation_config;
 use crate::hf::module::load_module;
 use crate::hf::save::write_text;
 use crate::hf::{WeightDtype, WeightFolder};
 use crate::llama::{LlamaConfig, LlamaFamily, LlamaForCausalLM};
+use crate::{ModelError, TokenizerFiles};
 
 /// A GGUF file of the Llama family; no weight has been read.
 ///
@@ -73,23 +73,14 @@ impl GgufModel {
         Ok(self.file.metadata().text("tokenizer.chat_template")?)
     }
 
-    /// Its tokenizer, a byte-level BPE, as the text of a `tokenizer.json`.
+    /// Its tokenizer, a byte-level BPE or one of `SentencePiece`, as transformers has it; the chat template is with it.
     ///
     /// # Errors
     ///
     /// When the tokenizer is of another kind, or its lists do not fit together.
-    pub fn tokenizer_json(&self) -> Result<String, ModelError> {
-        Ok(tokenizer_json(self.file.metadata())?.to_string())
-    }
-
-    /// What a `tokenizer_config.json` says of that tokenizer: special tokens, the chat template, the longest text.
-    ///
-    /// # Errors
-    ///
-    /// As [`tokenizer_json`](Self::tokenizer_json).
-    pub fn tokenizer_config(&self) -> Result<serde_json::Value, ModelError> {
-        let metadata = self.file.metadata();
-        Ok(tokenizer_config(metadata, self.config.max_position_embeddings)?)
+    pub fn tokenizer(&self) -> Result<TokenizerFiles, ModelError> {
+        let positions = self.config.max_position_embeddings;
+        Ok(tokenizer_files(self.file.metadata(), positions)?)
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json` (with the chat template) and `generation_config.json` into `dir`, as
@@ -97,13 +88,9 @@ impl GgufModel {
     ///
     /// # Errors
     ///
-    /// As [`tokenizer_json`](Self::tokenizer_json), and when the folder cannot be written.
+    /// As [`tokenizer`](Self::tokenizer), and when the folder cannot be written.
     pub fn save_tokenizer(&self, dir: &Path) -> Result<(), ModelError> {
-        let config = self.tokenizer_config()?;
-        let tokenizer = self.tokenizer_json()?;
-        std::fs::create_dir_all(dir).map_err(ModelError::io(dir, "create"))?;
-        write_text(&dir.join("tokenizer.json"), &tokenizer)?;
-        write_text(&dir.join("tokenizer_config.json"), &format!("{config:#}\n"))?;
+        self.tokenizer()?.save(dir)?;
         write_text(
             &dir.join("generation_config.json"),
             &generation_config(&self.config),

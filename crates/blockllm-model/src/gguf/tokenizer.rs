@@ -5,22 +5,36 @@ use blockllm_tensors::gguf::Metadata;
 use serde_json::{Map, Value, json};
 
 use super::tokenizer_kind::{TokenizerKind, byte_level};
+use crate::TokenizerFiles;
+use crate::tokenizer_files::sentence_piece::{Piece, PieceKind, tokenizer_json};
 
-/// Kinds of tokens by llama.cpp's numbers: a mark of the model's, a word of the user's, and one that nothing stands for.
+// Kinds of tokens by llama.cpp's numbers.
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
+const BYTE: i64 = 6;
 
-/// The `tokenizer.json`.
-pub(super) fn tokenizer_json(metadata: &Metadata) -> Result<Value, TensorFileError> {
-    let (tokens, kind) = (tokens(metadata)?, kind(metadata)?);
-    let types = match metadata.wholes("tokenizer.ggml.token_type")? {
-        Some(types) if types.len() == tokens.len() => types,
-        _ => {
-            let expected = format!("a list of {} kinds, one for each token", tokens.len());
-            return Err(metadata.refuse("tokenizer.ggml.token_type", expected));
-        }
+/// The tokenizer of a model of `max_length` positions: a byte-level BPE, or one of `SentencePiece`.
+pub(super) fn tokenizer_files(
+    metadata: &Metadata,
+    max_length: usize,
+) -> Result<TokenizerFiles, TensorFileError> {
+    let kind = kind(metadata)?;
+    let adds_bos = kind.is_none_or(|kind| kind.adds_bos);
+    let tokenizer = match kind {
+        Some(kind) => byte_level_bpe(metadata, kind)?,
+        None => sentence_piece_bpe(metadata)?,
     };
+    Ok(TokenizerFiles {
+        tokenizer: tokenizer.to_string(),
+        config: tokenizer_config(metadata, adds_bos, max_length)?,
+    })
+}
+
+/// The `tokenizer.json` of a byte-level BPE.
+fn byte_level_bpe(metadata: &Metadata, kind: TokenizerKind) -> Result<Value, TensorFileError> {
+    let (tokens, types) = (tokens(metadata)?, types(metadata)?);
     let mut vocabulary = Map::new();
     let mut added = Vec::new();
     for (id, (token, kind)) in tokens.iter().zip(types).enumerate() {
@@ -35,6 +49,7 @@ pub(super) fn tokenizer_json(metadata: &Metadata) -> Result<Value, TensorFileErr
             }));
         }
     }
+    let post_processor = post_processor(metadata, kind.adds_bos)?;
     Ok(json!({
         "version": "1.0",
         "truncation": null,
@@ -42,7 +57,7 @@ pub(super) fn tokenizer_json(metadata: &Metadata) -> Result<Value, TensorFileErr
         "added_tokens": added,
         "normalizer": kind.is_normalized.then(|| json!({ "type": "NFC" })),
         "pre_tokenizer": kind.pre_tokenizer(),
-        "post_processor": post_processor(metadata, kind)?,
+        "post_processor": post_processor.unwrap_or_else(|| byte_level(true, true)),
         "decoder": byte_level(true, true),
         "model": {
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
@@ -52,8 +67,51 @@ pub(super) fn tokenizer_json(metadata: &Metadata) -> Result<Value, TensorFileErr
     }))
 }
 
+/// The `tokenizer.json` of a BPE of `SentencePiece`, which merges by the scores of its pieces.
+fn sentence_piece_bpe(metadata: &Metadata) -> Result<Value, TensorFileError> {
+    let (tokens, types) = (tokens(metadata)?, types(metadata)?);
+    let key = "tokenizer.ggml.scores";
+    let scores = match metadata.numbers(key)? {
+        Some(scores) if scores.len() == tokens.len() && scores.iter().all(|score| score.is_finite()) => {
+            scores
+        }
+        _ => {
+            return Err(metadata.refuse(
+                key,
+                format!("a list of {} numbers, one for each token", tokens.len()),
+            ));
+        }
+    };
+    let pieces = tokens.iter().zip(types).zip(scores);
+    let pieces: Vec<Piece> = pieces
+        .map(|((text, kind), &score)| Piece {
+            text: text.clone(),
+            score,
+            kind: match *kind {
+                UNKNOWN => PieceKind::Unknown,
+                CONTROL => PieceKind::Control,
+                USER_DEFINED => PieceKind::UserDefined,
+                UNUSED => PieceKind::Unused,
+                BYTE => PieceKind::Byte,
+                _ => PieceKind::Normal,
+            },
+        })
+        .collect();
+    let adds_space = metadata.flag("tokenizer.ggml.add_space_prefix")?;
+    let post_processor = post_processor(metadata, true)?.unwrap_or(Value::Null);
+    Ok(tokenizer_json(
+        &pieces,
+        adds_space.unwrap_or(true),
+        &post_processor,
+    ))
+}
+
 /// The `tokenizer_config.json`: which tokens begin, end and fill texts, and the template of chats.
-pub(super) fn tokenizer_config(metadata: &Metadata, max_length: usize) -> Result<Value, TensorFileError> {
+fn tokenizer_config(
+    metadata: &Metadata,
+    adds_bos: bool,
+    max_length: usize,
+) -> Result<Value, TensorFileError> {
     let name = |token: &str| Ok(named(metadata, token)?.map(|(_, name)| name));
     let mut config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -61,7 +119,7 @@ pub(super) fn tokenizer_config(metadata: &Metadata, max_length: usize) -> Result
         "eos_token": name("eos")?,
         "unk_token": name("unknown")?,
         "pad_token": name("padding")?,
-        "add_bos_token": adds(metadata, "bos", kind(metadata)?.adds_bos)?,
+        "add_bos_token": adds(metadata, "bos", adds_bos)?,
         "model_max_length": max_length,
         "clean_up_tokenization_spaces": false,
     });
@@ -71,13 +129,19 @@ pub(super) fn tokenizer_config(metadata: &Metadata, max_length: usize) -> Result
     Ok(config)
 }
 
-/// The kind of the tokenizer, a byte-level BPE.
-fn kind(metadata: &Metadata) -> Result<TokenizerKind, TensorFileError> {
-    if metadata.text("tokenizer.ggml.model")? != Some("gpt2") {
-        return Err(metadata.refuse("tokenizer.ggml.model", "gpt2, which is a byte-level BPE"));
+/// The kind of a byte-level BPE; none for one of `SentencePiece`.
+fn kind(metadata: &Metadata) -> Result<Option<TokenizerKind>, TensorFileError> {
+    match metadata.text("tokenizer.ggml.model")? {
+        Some("llama") => return Ok(None),
+        Some("gpt2") => {}
+        _ => {
+            let expected = "gpt2, which is a byte-level BPE, or llama, which is a BPE of SentencePiece";
+            return Err(metadata.refuse("tokenizer.ggml.model", expected));
+        }
     }
     let name = metadata.text("tokenizer.ggml.pre")?;
-    name.and_then(TokenizerKind::of)
+    let kind = name.and_then(TokenizerKind::of);
+    kind.map(Some)
         .ok_or_else(|| metadata.refuse("tokenizer.ggml.pre", TokenizerKind::known()))
 }
 
@@ -86,6 +150,15 @@ fn tokens(metadata: &Metadata) -> Result<&[String], TensorFileError> {
     metadata
         .texts(key)?
         .ok_or_else(|| metadata.refuse(key, "a list of texts"))
+}
+
+/// The kind of each token.
+fn types(metadata: &Metadata) -> Result<&[i64], TensorFileError> {
+    let (key, count) = ("tokenizer.ggml.token_type", tokens(metadata)?.len());
+    match metadata.wholes(key)? {
+        Some(types) if types.len() == count => Ok(types),
+        _ => Err(metadata.refuse(key, format!("a list of {count} kinds, one for each token"))),
+    }
 }
 
 /// Pairs of tokens, in the order in which they are merged.
@@ -105,15 +178,15 @@ fn merges(metadata: &Metadata) -> Result<Vec<Value>, TensorFileError> {
         .ok_or_else(|| metadata.refuse(key, expected))
 }
 
-/// What stands around every text.
-fn post_processor(metadata: &Metadata, kind: TokenizerKind) -> Result<Value, TensorFileError> {
+/// What stands around every text, if anything; a beginning where `adds_bos` and the file does not say otherwise.
+fn post_processor(metadata: &Metadata, adds_bos: bool) -> Result<Option<Value>, TensorFileError> {
     let mut single = vec![json!({ "Sequence": { "id": "A", "type_id": 0 } })];
     let mut pair = vec![
         single[0].clone(),
         json!({ "Sequence": { "id": "B", "type_id": 1 } }),
     ];
     let mut special = Map::new();
-    for (end, default) in [("bos", kind.adds_bos), ("eos", false)] {
+    for (end, default) in [("bos", adds_bos), ("eos", false)] {
         if !adds(metadata, end, default)? {
             continue;
         }
@@ -133,9 +206,11 @@ fn post_processor(metadata: &Metadata, kind: TokenizerKind) -> Result<Value, Ten
         }
     }
     if special.is_empty() {
-        return Ok(byte_level(true, true));
+        return Ok(None);
     }
-    Ok(json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special }))
+    Ok(Some(json!({
+        "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
+    })))
 }
 
 /// Whether that token is put around every text.

@@ -33,7 +33,7 @@ fn refused(kind: &str, from: &str, to: &str) -> String {
     fs::write(&path, bytes).unwrap();
     let read = GgufModel::open(&path).and_then(|model| {
         model.load(WeightDtype::F32, &Device::flex())?;
-        model.tokenizer_json()
+        model.tokenizer()
     });
     let message = read.unwrap_err().to_string();
     assert!(message.contains("x.gguf"), "the file is named: {message}");
@@ -92,7 +92,7 @@ fn the_rotary_scaling_of_llama_3_is_found_again_from_its_factors() {
 #[test]
 fn the_tokenizer_is_the_one_that_the_file_was_made_from() {
     for kind in ["gpt-2", "smollm", "llama-bpe", "qwen2"] {
-        let found: Value = serde_json::from_str(&opened(kind).tokenizer_json().unwrap()).unwrap();
+        let found: Value = serde_json::from_str(&opened(kind).tokenizer().unwrap().tokenizer).unwrap();
         let text = fs::read_to_string(file(&format!("{kind}.json"))).unwrap();
         let mut expected: Value = serde_json::from_str(&text).unwrap();
         if kind != "llama-bpe" {
@@ -148,7 +148,7 @@ fn what_is_not_read_is_refused_by_its_key() {
         (
             "gpt2",
             "bert",
-            ["`tokenizer.ggml.model` is \"bert\"", "byte-level BPE"],
+            ["`tokenizer.ggml.model` is \"bert\"", "SentencePiece"],
         ),
         (
             "smollm",

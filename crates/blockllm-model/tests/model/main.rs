@@ -14,5 +14,6 @@ mod lora;
 mod loss;
 mod peft;
 mod peft_classifiers;
+mod sentence_piece;
 mod stories;
 mod transformers;

@@ -123,6 +123,17 @@ impl Metadata {
         })
     }
 
+    /// The numbers of `key`, if they are there.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn numbers(&self, key: &str) -> Result<Option<&[f64]>, TensorFileError> {
+        self.typed(key, "a list of numbers", |value| match value {
+            Value::Numbers(numbers) => Some(numbers.as_slice()),
+            _ => None,
+        })
+    }
+
     /// An error that says that a key is another than it may be, or is not there.
     pub fn refuse(&self, key: &str, expected: impl Into<String>) -> TensorFileError {
         let found = self.get(key).map_or_else(|| "missing".to_owned(), describe);

@@ -134,7 +134,8 @@ impl TrainingMethod for LoraMethod {
     /// Published is its paper's rate on RoBERTa-base (appendix D).
     fn learning_rates(&self) -> LearningRates {
         LearningRates {
-            fine_tuning: 3e-4,
+            classifiers: 3e-4,
+            language_models: 3e-4,
             from_scratch: 5e-3,
             published: Some(4e-4),
             ..LearningRates::default()

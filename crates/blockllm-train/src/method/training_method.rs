@@ -218,8 +218,10 @@ impl<T: TrainingMethod + Clone + Serialize + DeserializeOwned> MethodObject for 
 pub struct LearningRates {
     /// For pretraining a small model: the best of the grids in `docs/experiment-log.md`.
     pub pretraining: f64,
-    /// For fine-tuning a small pretrained model: the best of those runs too, or full fine-tuning's.
-    pub fine_tuning: f64,
+    /// For fine-tuning a small pretrained encoder as a classifier: the best of those runs too, or full fine-tuning's.
+    pub classifiers: f64,
+    /// For fine-tuning a small pretrained language model, likewise.
+    pub language_models: f64,
     /// For a small classifier from random weights, which takes, and needs, larger steps.
     pub from_scratch: f64,
     /// For the published fine-tuning set-up, where the method has a published rate of its own.
@@ -230,7 +232,8 @@ impl Default for LearningRates {
     fn default() -> Self {
         Self {
             pretraining: 1e-3,
-            fine_tuning: 5e-5,
+            classifiers: 5e-5,
+            language_models: 5e-5,
             from_scratch: 1e-3,
             published: None,
         }

@@ -304,7 +304,8 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         }
         LearningRates {
             pretraining: 3e-3,
-            fine_tuning: 3e-4,
+            classifiers: 3e-4,
+            language_models: 1e-4,
             from_scratch: 5e-3,
             published: Some(3e-5),
         }
