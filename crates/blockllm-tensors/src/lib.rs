@@ -14,6 +14,7 @@ mod header;
 mod held;
 mod numbers;
 mod stored;
+mod super_blocks;
 mod writer;
 
 pub use error::TensorFileError;

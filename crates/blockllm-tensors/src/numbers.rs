@@ -1,6 +1,6 @@
 //! The number formats of tensors in files, and how one becomes another.
 
-use crate::blocks::{BLOCK, Blocks};
+use crate::blocks::Blocks;
 use burn::tensor::{DType, Element, TensorData};
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -36,7 +36,7 @@ pub(crate) fn in_memory(dtype: Dtype) -> Option<DType> {
 pub(crate) enum Format {
     /// One by one, in a type that tensors have.
     Plain(DType),
-    /// In blocks that share a scale.
+    /// In blocks that share scales.
     Blocks(Blocks),
     /// In a way that is not read: its name.
     Unread(String),
@@ -56,7 +56,7 @@ impl Format {
     pub(crate) fn unit(&self) -> (usize, usize) {
         match self {
             Self::Plain(dtype) => (1, dtype.size()),
-            Self::Blocks(blocks) => (BLOCK, blocks.bytes()),
+            Self::Blocks(blocks) => (blocks.count(), blocks.bytes()),
             Self::Unread(_) => (1, 0),
         }
     }
@@ -65,7 +65,7 @@ impl Format {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Plain(dtype) => format!("{dtype:?}"),
-            Self::Blocks(blocks) => format!("{blocks:?}"),
+            Self::Blocks(blocks) => blocks.name().to_owned(),
             Self::Unread(name) => name.clone(),
         }
     }

@@ -133,7 +133,7 @@ impl StoredTensor {
         TensorFileError::Dtype {
             path: self.path.to_path_buf(),
             tensor: self.name.to_string(),
-            expected: "F32, F16 or BF16 (in a GGUF file also Q8_0, Q4_0 or Q4_1)",
+            expected: "F32, F16 or BF16 (in a GGUF file also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 or Q2_K to Q6_K)",
             found: self.format.name(),
         }
     }

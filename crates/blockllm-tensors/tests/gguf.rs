@@ -130,7 +130,7 @@ fn a_type_that_is_not_read_is_named() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("`K` is stored as Q6_K") && message.contains("Q8_0"),
+        message.contains("`K` is stored as IQ4_NL") && message.contains("Q8_0"),
         "{message}"
     );
 }
