@@ -19,7 +19,7 @@ use crate::{ModelError, TokenizerFiles};
 
 /// A GGUF file of the Llama family; no weight has been read.
 ///
-/// Weights in F32, F16, BF16, `Q8_0`, `Q4_0` and `Q4_1` are read.
+/// Weights in F32, F16, BF16, `Q8_0`, `Q4_0` to `Q5_1` and the K-quantizations are read.
 #[derive(Debug)]
 pub struct GgufModel {
     file: GgufFile,
