@@ -46,6 +46,8 @@ mod given_gradient;
 #[cfg(feature = "flex")]
 mod host;
 #[cfg(feature = "cube")]
+mod kernel_list;
+#[cfg(feature = "cube")]
 mod launches;
 mod layer_norm;
 mod linear;

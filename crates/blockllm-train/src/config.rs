@@ -1,5 +1,5 @@
 //! Settings of a training run.
-use crate::{Schedule, TrainError, WhenToCheck};
+use crate::{Schedule, TrainError};
 use blockllm_model::hf::WeightDtype;
 use blockllm_optim::{cast_module, check_dtype};
 use burn::module::Module;
@@ -84,6 +84,19 @@ impl std::str::FromStr for Backward {
             _ => Err(format!("`{text}` is not auto, whole or layer-wise")),
         }
     }
+}
+
+/// When the device is compared with flex before the first step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenToCheck {
+    /// On every device that is a card, in a binary that has flex.
+    #[default]
+    OnGpu,
+    /// On every device but flex itself; also on software Vulkan.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 /// What becomes of a step whose loss or gradient norm is not a number.

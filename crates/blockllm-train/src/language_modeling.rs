@@ -1,6 +1,7 @@
 //! Causal language modelling: a Llama on rows of tokens.
-use crate::evaluate::{of_sums, summed_losses};
+use crate::evaluation::of_sums;
 use crate::memory::CountingAllocator;
+use crate::objective::summed_losses;
 use crate::{BatchSource, Evaluation, Objective, TrainError};
 use blockllm_backward::Stack;
 use blockllm_data::{

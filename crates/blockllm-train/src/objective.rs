@@ -1,6 +1,6 @@
 //! What a loss is, and where batches come from: all that differs between pretraining and fine-tuning.
-use crate::evaluate::mean_loss;
-use crate::{Evaluation, TrainError};
+use crate::TrainError;
+use crate::evaluation::{Evaluation, of_sums};
 use blockllm_backward::Stack;
 use blockllm_data::Skipped;
 use burn::module::Module;
@@ -45,7 +45,9 @@ pub trait Objective: Sized {
         batches: &[Self::Batch],
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        mean_loss(self, model, batches, device)
+        let sums = summed_losses(self, model, batches, device)?;
+        let counts: Vec<u64> = batches.iter().map(|batch| self.labels(batch)).collect();
+        Ok(of_sums(&sums, &counts))
     }
 
     /// How good an evaluation is, higher is better: what the best one is told by.
@@ -67,6 +69,26 @@ pub trait Objective: Sized {
 
     /// How many input tokens it holds, padding aside: what throughput is measured in.
     fn tokens(&self, batch: &Self::Batch) -> u64;
+}
+
+/// The summed loss of every batch, read back once.
+pub(crate) fn summed_losses<O: Objective>(
+    objective: &O,
+    model: &O::Model,
+    batches: &[O::Batch],
+    device: &Device,
+) -> Result<Vec<f64>, TrainError> {
+    let sums = batches
+        .iter()
+        .map(|batch| objective.summed_loss(model, batch, device))
+        .collect();
+    let data = Tensor::cat(sums, 0)
+        .try_into_data()
+        .map_err(|error| TrainError::Device {
+            what: "the validation loss",
+            message: error.to_string(),
+        })?;
+    Ok(data.iter::<f64>().collect())
 }
 
 /// Gives the micro-batches of a run, in order; a closure will do where nothing is resumed.

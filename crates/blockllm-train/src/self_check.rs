@@ -2,8 +2,8 @@
 //!
 //! Kernels that are fused or tuned on a user's GPU are combinations that nobody has run before, and a wrong one looks like
 //! a bad learning rate. So a run begins with a few labels on both devices, and a difference stops it.
-use crate::trainer::Setup;
-use crate::{DeviceChoice, Objective, TrainError, device};
+pub use crate::config::WhenToCheck;
+use crate::{DeviceChoice, Objective, Setup, TrainError, device};
 use blockllm_optim::{GradientsParams, parameters, set_trainable};
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
@@ -19,19 +19,6 @@ const LARGEST_MODEL: u64 = 2 << 30;
 const LOSS_TOLERANCE: f64 = 5e-3;
 /// Of a gradient norm, relative to it or to a hundredth of the largest.
 const NORM_TOLERANCE: f64 = 5e-2;
-
-/// When the check is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WhenToCheck {
-    /// On every device that is a card, in a binary that has flex.
-    #[default]
-    OnGpu,
-    /// On every device but flex itself; also on software Vulkan.
-    Always,
-    /// Nowhere.
-    Never,
-}
 
 /// What a device and flex said of the same few labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

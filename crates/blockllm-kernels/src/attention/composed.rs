@@ -3,7 +3,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use super::{AttentionDropout, AttentionOptions, Visibility};
+use super::options::{AttentionDropout, AttentionOptions, Visibility};
 use crate::dropout;
 
 /// What forbidden scores become: its exponential is zero, and no infinity enters the arithmetic.

@@ -7,15 +7,12 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::{FloatKind, IntKind};
 use cubecl::prelude::*;
 
-use super::cube_kernels::{forward, key_grads, query_grads};
+use super::cube_kernels::{BLOCK, forward, key_grads, query_grads};
 use super::{AttentionBackend, AttentionGrads, AttentionOptions, Sizes, Visible};
-use crate::catalog::{List, buffer};
 use crate::composed::cast;
 use crate::device::{contiguous, element, empty, units};
 use crate::dropout::Mask;
-
-/// Units of a cube: queries, or keys, that one cube serves.
-pub(super) const BLOCK: u32 = 64;
+use crate::kernel_list::{List, buffer};
 
 /// Adds this operation's kernels to the list of all.
 pub(crate) fn list_kernels(list: &mut List) {

@@ -6,8 +6,10 @@
 
 use cubecl::prelude::*;
 
-use super::cube::BLOCK;
 use crate::dropout::cube::factor;
+
+/// Units of a cube: queries, or keys, that one cube serves.
+pub(super) const BLOCK: u32 = 64;
 
 /// Tokens in shared memory at a time.
 const TILE: usize = 16;

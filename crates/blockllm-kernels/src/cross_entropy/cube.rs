@@ -9,10 +9,10 @@ use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::CrossEntropyBackend;
-use crate::catalog::{List, buffer, either_place};
 use crate::composed::in_f32;
 use crate::device::reduce::{cube_max, cube_sum};
 use crate::device::{contiguous, cubes, empty, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, either_place};
 
 /// Units of a cube: rows are as wide as the vocabulary.
 const VOCABULARY_UNITS: u32 = 256;

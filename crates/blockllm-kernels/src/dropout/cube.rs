@@ -5,8 +5,8 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{DropoutBackend, Mask};
-use crate::catalog::{List, buffer, either_place};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, either_place};
 
 /// As on the host.
 #[cube]

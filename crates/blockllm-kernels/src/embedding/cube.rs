@@ -8,9 +8,9 @@ use cubecl::ir::IntKind;
 use cubecl::prelude::*;
 
 use super::EmbeddingBackend;
-use crate::catalog::{List, buffer};
 use crate::composed::float_dtype;
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, units};
+use crate::kernel_list::{List, buffer};
 
 /// Stands where there is no next token; ids and tokens are below.
 const NONE: u32 = u32::MAX;

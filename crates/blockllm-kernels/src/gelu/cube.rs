@@ -5,8 +5,8 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::{GeluBackend, INV_SQRT_2PI, RATIO, TAIL};
-use crate::catalog::{List, buffer, either_place};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, either_place};
 
 /// `exp(-x^2 / 2)`.
 #[cube]

@@ -6,8 +6,8 @@ use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::GivenGradientBackend;
-use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, own, units};
+use crate::kernel_list::{List, buffer};
 
 #[cube(launch)]
 fn scale<F: Float, G: Float>(numbers: &mut [F], factor: &[G], #[define(F, G)] _dtypes: [ElemType; 2]) {

@@ -7,10 +7,10 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::LayerNormBackend;
-use crate::catalog::{List, buffer, either_place};
 use crate::composed::{cast, sum_of_rows};
 use crate::device::reduce::cube_sum;
 use crate::device::{ROW_UNITS, UNITS, contiguous, cubes, cubes_for, element, empty, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, either_place};
 
 /// Rows that one unit adds up for the parameters' gradients.
 const BLOCK_ROWS: usize = 64;

@@ -22,10 +22,10 @@ use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::{NormalisedBackend, NormalisedStep, SMALLEST, StayParts, Staying};
-use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
 use crate::dropout::cube::rounded_by_chance;
 use crate::dropout::keys_of;
+use crate::kernel_list::{List, buffer};
 use crate::{EXCLUDED, Rounding, ScatterBackend};
 
 /// Units that the sums of a large matrix are shared out to.

@@ -7,10 +7,10 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::RmsNormBackend;
-use crate::catalog::{List, buffer, settings};
 use crate::composed::{cast, sum_of_rows};
 use crate::device::reduce::cube_sum;
 use crate::device::{ROW_UNITS, UNITS, contiguous, cubes, cubes_for, element, empty, units};
+use crate::kernel_list::{List, buffer, settings};
 
 /// Rows that one unit adds up for the weight's gradient.
 const BLOCK_ROWS: usize = 64;

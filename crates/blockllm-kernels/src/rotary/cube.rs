@@ -5,9 +5,9 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::RotaryBackend;
-use crate::catalog::{List, buffer, either_place};
 use crate::composed::in_f32;
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, either_place};
 
 #[cube(launch)]
 fn rotate<F: Float>(

@@ -5,8 +5,8 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::ScatterBackend;
-use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes_for, element, owned, units};
+use crate::kernel_list::{List, buffer};
 
 #[cube(launch)]
 fn write<F: Float>(

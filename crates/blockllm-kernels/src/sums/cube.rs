@@ -13,9 +13,9 @@ use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
 use super::{NORM_EPSILON, SumsBackend};
-use crate::catalog::{List, buffer};
 use crate::device::reduce::cube_sum;
 use crate::device::{UNITS, contiguous, cubes, element, empty, owned, units};
+use crate::kernel_list::{List, buffer};
 
 /// Numbers that are worth a cube of their own.
 const STRETCH: usize = 1 << 13;

@@ -5,8 +5,8 @@ use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use super::SwigluBackend;
-use crate::catalog::{List, buffer, in_place, settings};
 use crate::device::{UNITS, contiguous, cubes_for, element, in_place_or_new, units};
+use crate::kernel_list::{List, buffer, in_place, settings};
 
 #[cube]
 fn sigmoid(x: f32) -> f32 {

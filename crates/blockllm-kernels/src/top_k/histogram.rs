@@ -1,22 +1,10 @@
 //! The threshold: from the top, bit by bit, by histograms of magnitudes.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::backends::{Pass, TopKBackend};
-use super::counts;
-
-/// The device did not give the counts.
-#[derive(Debug)]
-pub struct ReadBackError(String);
-
-impl std::fmt::Display for ReadBackError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "counts of magnitudes could not be read: {}", self.0)
-    }
-}
-
-impl std::error::Error for ReadBackError {}
+use super::counts::{ReadBackError, counts, read_counts};
 
 /// Bins of a histogram.
 pub(super) const BINS: usize = 1 << 11;
@@ -83,12 +71,4 @@ fn bin_of(counts: &[u64], keep: u64) -> (u32, u64) {
     }
     // More are to be kept than there are: all of them.
     (0, remaining)
-}
-
-/// Counts as the device has them, in 32 bits without a sign.
-pub(super) fn read_counts(counts: Tensor<2, Int>) -> Result<Vec<u64>, ReadBackError> {
-    let data = counts
-        .try_into_data()
-        .map_err(|error| ReadBackError(error.to_string()))?;
-    Ok(data.iter::<i32>().map(|count| u64::from(count as u32)).collect())
 }

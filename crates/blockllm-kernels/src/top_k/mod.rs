@@ -12,6 +12,7 @@
 //! `C` blocks of a tensor.
 
 mod backends;
+mod counts;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
@@ -21,14 +22,15 @@ mod histogram;
 mod tests;
 
 pub use backends::TopKBackend;
+pub use counts::ReadBackError;
 #[cfg(feature = "cube")]
 pub(crate) use cube::list_kernels;
-pub use histogram::ReadBackError;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use histogram::{bits_of_largest, read_counts};
+use counts::{counts, read_counts};
+use histogram::bits_of_largest;
 
 /// Entries of a block.
 pub(crate) const BLOCK: usize = 1 << 12;
@@ -172,9 +174,4 @@ fn rank(thresholds: Vec<(Tensor<1>, u32, Option<u64>)>) -> Result<Vec<Kept>, Rea
         }
     };
     Ok(ranked.into_iter().zip(totals.chunks_exact(2)).map(one).collect())
-}
-
-/// Zeros to count in.
-fn counts(shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
-    Tensor::zeros(shape, (device, DType::I32))
 }

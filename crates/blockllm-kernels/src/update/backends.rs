@@ -3,7 +3,7 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 
-use super::UpdateStep;
+use super::step::UpdateStep;
 
 /// The state arrays of a rule, all in f32 or all in 8-bit codes: words and scales of `E` entries, `N` or `K`.
 #[derive(ExtensionType)]

@@ -1,5 +1,6 @@
 //! `AdamW`: Adam with decoupled weight decay (arXiv 1711.05101), on the trained entries only.
-use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
+use super::built_in::{built_in, decayed, not_negative, recorded, unit};
+use super::rule::{StepContext, UpdateRule};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -58,7 +59,7 @@ impl AdamW {
 }
 
 impl UpdateRule for AdamW {
-    built_in!();
+    built_in!("adamw");
 
     fn state_arrays(&self) -> usize {
         2

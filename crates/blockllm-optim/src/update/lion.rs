@@ -1,5 +1,6 @@
 //! Lion: the sign of an interpolated momentum (arXiv 2302.06675), on the trained entries only.
-use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
+use super::built_in::{built_in, decayed, not_negative, recorded, unit};
+use super::rule::{StepContext, UpdateRule};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -36,7 +37,7 @@ impl Lion {
 }
 
 impl UpdateRule for Lion {
-    built_in!();
+    built_in!("lion");
 
     fn state_arrays(&self) -> usize {
         1

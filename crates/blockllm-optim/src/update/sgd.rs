@@ -1,5 +1,6 @@
 //! SGD with momentum, as `torch.optim.SGD` computes it, on the trained entries only.
-use super::{StepContext, Update, UpdateRule, built_in, decayed, not_negative, unit};
+use super::built_in::{built_in, decayed, not_negative, recorded, unit};
+use super::rule::{StepContext, UpdateRule};
 use crate::OptimError;
 use blockllm_kernels::FusedRule;
 use burn::tensor::Tensor;
@@ -34,7 +35,7 @@ impl Sgd {
 }
 
 impl UpdateRule for Sgd {
-    built_in!();
+    built_in!("sgd");
 
     fn state_arrays(&self) -> usize {
         1

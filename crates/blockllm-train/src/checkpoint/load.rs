@@ -1,6 +1,6 @@
 //! Putting the weights of a checkpoint into a module, one tensor at a time.
 
-use super::{BASE, MODEL};
+use super::files::{BASE, MODEL};
 use crate::TrainError;
 use blockllm_tensors::{HeldTensor, StoredTensor, TensorFile, digest};
 use burn::module::{Module, ModuleMapper, Param};

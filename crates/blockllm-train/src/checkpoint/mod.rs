@@ -1,4 +1,5 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped, under `checkpoints/step-N/`.
+mod files;
 mod load;
 mod seal;
 mod snapshot;
@@ -11,6 +12,7 @@ use blockllm_optim::OptimizerRecord;
 use blockllm_tensors::TensorFile;
 use burn::module::Module;
 use burn::tensor::Device;
+use files::{FILES, OPTIMIZER, STATE};
 use seal::damage;
 use serde::{Deserialize, Serialize};
 use snapshot::Digests;
@@ -19,14 +21,6 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub(crate) use writing::Writing;
-
-const MODEL: &str = "model.safetensors";
-const OPTIMIZER: &str = "optimizer.safetensors";
-const STATE: &str = "state.json";
-/// Digests of the parameters that training has not changed; earlier versions wrote all of them into [`MODEL`].
-const BASE: &str = "base.json";
-/// What every checkpoint has.
-const FILES: [&str; 3] = [MODEL, OPTIMIZER, STATE];
 
 /// Where checkpoints are kept, when one is made, and which of them stay.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What one checkpoint is made of, held without a copy until it is written.
 
+use super::files::{BASE, MODEL, OPTIMIZER, STATE};
 use super::seal::{Hashes, seal};
-use super::{BASE, MODEL, OPTIMIZER, STATE};
 use crate::{TrainError, TrainingOptimizer};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_tensors::{HeldTensor, digest, write_tensors};

@@ -1,7 +1,7 @@
 //! A training method behind a pointer, as a [`Method`](super::Method) holds it and a run record has it.
 use super::hands::{Hand, Hands};
-use super::training_method::MethodObject;
-use super::{Methods, TrainingMethod};
+use super::room::{self, Room};
+use super::training_method::{MethodObject, TrainingMethod};
 use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use burn::module::Module;
@@ -23,6 +23,11 @@ pub struct Algorithm {
 impl Algorithm {
     pub(super) fn new(method: Box<dyn TrainingMethod>, hands: Hands) -> Self {
         Self { method, hands }
+    }
+
+    /// Of the method whose settings were written down as `settings` of the room's kind.
+    pub(super) fn read(room: &Room, settings: Value) -> Result<Self, serde_json::Error> {
+        Ok(Self::new((room.read)(settings)?, room.hands.clone()))
     }
 
     /// Of a method from this crate or another, for all models of `blockllm-model`.
@@ -95,8 +100,8 @@ impl<'de> Deserialize<'de> for Algorithm {
                 "an algorithm is one kind of method with its settings",
             ));
         };
-        match Methods::built_in().read(&kind, settings.clone()) {
-            Some(read) => read.map_err(D::Error::custom),
+        match room::of_kind(&room::built_in(), &kind) {
+            Some(room) => Self::read(room, settings).map_err(D::Error::custom),
             None => Ok(Self::new(Box::new(Foreign { kind, settings }), Hands::default())),
         }
     }

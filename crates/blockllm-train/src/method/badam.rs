@@ -1,5 +1,5 @@
 //! `BAdam` (arXiv 2404.02827): decoder layers in turn, whole; the block optimizer with a cyclic policy.
-use super::parse::count;
+use super::number::count;
 use super::{BlockMethod, NamedMethod};
 use blockllm_policy::{CyclicOrder, PolicyConfig};
 

@@ -1,5 +1,5 @@
 //! `blockllm-sgd`: BlockLLM on its budget, and normalised SGD on all else, so that no weight stands still.
-use super::parse::share;
+use super::number::share;
 use super::{BlockMethod, NamedMethod};
 use blockllm_optim::InactiveRule;
 use blockllm_policy::PolicyConfig;

@@ -1,5 +1,5 @@
 //! `blockllm-whitened`: BlockLLM on its budget, and steps along whitened gradients on all else.
-use super::parse::share;
+use super::number::share;
 use super::{BlockMethod, NamedMethod};
 use blockllm_optim::{Direction, InactiveRule};
 

@@ -1,6 +1,7 @@
 //! How a method behind a pointer reaches modules: functions for one type of module each, kept beside the method.
 use super::list::{self, RoomVisitor};
-use super::{NamedMethod, TrainingMethod};
+use super::named_method::NamedMethod;
+use super::training_method::TrainingMethod;
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_model::encoder::EncoderForSequenceClassification;
 use blockllm_model::llama::{LlamaForCausalLM, LlamaForSequenceClassification};

@@ -1,7 +1,7 @@
 //! LISA (arXiv 2403.17919): random decoder layers, whole, and what lies around them always; the block optimizer with a
 //! random policy.
-use super::parse::count;
-use super::{BlockMethod, NamedMethod};
+use super::number::count;
+use super::{BlockMethod, NamedMethod, preset_paths};
 use blockllm_policy::PolicyConfig;
 
 /// Steps between selections, until the run's scale sets its own.
@@ -33,15 +33,8 @@ impl BlockMethod {
         };
         Self {
             partition: "decoder-layer".into(),
-            always: always(),
+            always: preset_paths::around_layers(),
             ..Self::new(policy, 0.0)
         }
     }
-}
-
-/// What LISA trains at every step of a pretraining.
-pub(super) fn always() -> Vec<String> {
-    ["embed_tokens", "model.norm", "lm_head"]
-        .map(String::from)
-        .to_vec()
 }

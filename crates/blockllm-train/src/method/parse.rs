@@ -1,4 +1,5 @@
 //! How the command line names a method: `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`.
+use super::number::float;
 use super::{Method, Methods};
 use crate::TrainError;
 
@@ -59,34 +60,6 @@ impl Method {
         }
         Ok(self)
     }
-}
-
-/// The number behind a name as the `what` in `[0, 1)`, or else the default.
-///
-/// # Errors
-/// When it is none.
-pub fn share(what: &str, value: Option<&str>, default: f64) -> Result<f64, String> {
-    let number = value.map_or(Ok(default), |value| float(what, value))?;
-    if (0.0..1.0).contains(&number) {
-        return Ok(number);
-    }
-    Err(format!("the {what} {number} is outside [0, 1)"))
-}
-
-/// The number behind a name as the `what`, a whole number of 1 or more, or else the default.
-///
-/// # Errors
-/// When it is none.
-pub fn count(what: &str, value: Option<&str>, default: usize) -> Result<usize, String> {
-    let Some(value) = value else { return Ok(default) };
-    let number = value.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("the {what} `{value}` is not a whole number of 1 or more"))
-}
-
-fn float(what: &str, value: &str) -> Result<f64, String> {
-    value
-        .parse()
-        .map_err(|_| format!("the {what} `{value}` is not a number"))
 }
 
 fn positive(what: &str, text: &str, value: &str) -> Result<f64, TrainError> {

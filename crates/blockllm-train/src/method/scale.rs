@@ -1,5 +1,5 @@
 //! `scale`: SCALE (arXiv 2506.16659), normalised SGD on all matrices, the head along a momentum, Adam on norms and biases.
-use super::{BlockMethod, NamedMethod};
+use super::{BlockMethod, NamedMethod, preset_paths};
 use blockllm_optim::InactiveRule;
 use blockllm_policy::PolicyConfig;
 
@@ -26,21 +26,8 @@ impl BlockMethod {
     /// biases are always trained. One rate for all, as its paper has it.
     pub fn scale() -> Self {
         let mut method = Self::new(PolicyConfig::Nothing, 0.0);
-        method.always = vectors();
+        method.always = preset_paths::vectors();
         method.inactive = Some(InactiveRule::normalised().with_momentum([InactiveRule::HEAD]));
         method
     }
-}
-
-/// Norms and biases of our models: what of these a model has.
-pub(super) fn vectors() -> Vec<String> {
-    [
-        "input_layernorm",
-        "post_attention_layernorm",
-        "norm",
-        "LayerNorm",
-        "bias",
-    ]
-    .map(String::from)
-    .to_vec()
 }

@@ -1,5 +1,4 @@
 //! The settings that follow a method's name, `+KEY=VALUE`: one table per method, which is read, told in errors and printed.
-use super::TrainingMethod;
 use serde::de::DeserializeOwned;
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
@@ -87,9 +86,8 @@ impl Given<'_> {
     }
 }
 
-/// Takes one setting, as the method's table says.
-pub(super) fn set<T: TrainingMethod>(method: &mut T, key: &str, value: &str) -> Result<(), String> {
-    let settings = T::settings();
+/// Takes one setting, as `settings`, the method's table, says.
+pub(super) fn set<T>(settings: &[Setting<T>], method: &mut T, key: &str, value: &str) -> Result<(), String> {
     let Some(setting) = settings.iter().find(|setting| setting.key == key) else {
         let keys: Vec<_> = settings.iter().map(|setting| setting.key).collect();
         let known = if keys.is_empty() {
@@ -107,13 +105,12 @@ const COLUMN: usize = 47;
 /// Where its lines end: clap breaks longer ones once more where it does not know the terminal.
 const WIDTH: usize = 99;
 
-/// What `--help` tells of the settings of `T`; nothing where there are none.
-pub(super) fn help<T: TrainingMethod>() -> String {
-    let settings = T::settings();
+/// What `--help` tells of the settings of the methods `of`; nothing where there are none.
+pub(super) fn help<T>(of: &str, settings: &[Setting<T>]) -> String {
     if settings.is_empty() {
         return String::new();
     }
-    let mut text = format!("Settings of {}, as NAME+KEY=VALUE:\n", T::settings_of());
+    let mut text = format!("Settings of {of}, as NAME+KEY=VALUE:\n");
     for setting in settings {
         let typed = format!("  {}={}", setting.key, setting.values);
         let mut line = format!("{typed:COLUMN$}");

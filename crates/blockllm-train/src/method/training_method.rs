@@ -1,5 +1,6 @@
 //! The trait of training methods: one implementation is one room, with all that a method is.
-use super::{FineTuning, RunSettings, Setting};
+use super::setting::{self, Setting};
+use super::{FineTuning, RunSettings};
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use burn::module::Module;
@@ -209,7 +210,7 @@ impl<T: TrainingMethod + Clone + Serialize + DeserializeOwned> MethodObject for 
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        super::setting::set(self, key, value)
+        setting::set(&T::settings(), self, key, value)
     }
 }
 

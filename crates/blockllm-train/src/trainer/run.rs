@@ -1,7 +1,9 @@
 //! One run: its optimizer step, its evaluation, its checkpoints, and what it adds up.
-use super::saving::Place;
+use super::course::Course;
+use super::place::Place;
+use super::setup::Setup;
 use super::step_times::StepTimes;
-use super::{Course, Setup, Trained};
+use super::trained::Trained;
 use crate::checkpoint::{CheckpointState, Snapshot};
 use crate::memory::StateBytes;
 use crate::micro_batches::MicroBatches;

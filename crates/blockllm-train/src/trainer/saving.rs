@@ -1,5 +1,6 @@
 //! When checkpoints are made, and what follows when one cannot be.
-use super::Course;
+use super::course::Course;
+use super::place::Place;
 use super::run::Run;
 use crate::checkpoint::Writing;
 use crate::{Checkpoints, Objective, RunObserver, TrainError};
@@ -14,16 +15,6 @@ pub(super) struct Saving<'a> {
     last_save: Instant,
     saved: Option<u64>,
     writing: Option<Writing>,
-}
-
-/// Where a run is after a step.
-pub(super) struct Place<'a> {
-    pub step: u64,
-    pub course: &'a Course,
-    /// The place in the data.
-    pub cursor: serde_json::Value,
-    /// Whether this was the last step.
-    pub is_last: bool,
 }
 
 impl<'a> Saving<'a> {

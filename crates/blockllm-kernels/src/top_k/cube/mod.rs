@@ -10,8 +10,8 @@ use cubecl::ir::{ElemType, UIntKind};
 use self::kernels::{STRETCH, add_blocks, count_blocks, count_magnitudes, list_kept, mark_kept};
 use super::backends::Pass;
 use super::{BLOCK, TopKBackend};
-use crate::catalog::{List, buffer};
 use crate::device::{UNITS, contiguous, cubes, element, empty, owned, units};
+use crate::kernel_list::{List, buffer};
 
 /// Adds this operation's kernels to the list of all.
 pub(crate) fn list_kernels(list: &mut List) {

@@ -14,10 +14,11 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::super::{ArrayParts, CODE_BLOCK, CODE_WORDS, SMALLEST_SCALE, code_blocks};
-use super::{Entry, Form, Given, Kind, Numbers, no_numbers, rounded, sign, stepped};
-use crate::catalog::{List, buffer};
+use super::given::Given;
+use super::rule::{Entry, Form, Kind, Numbers, no_numbers, rounded, sign, stepped};
 use crate::device::reduce::cube_max;
 use crate::device::{cubes, units};
+use crate::kernel_list::{List, buffer};
 
 #[cube(launch)]
 fn update_coded<W: Float, G: Float>(

@@ -14,140 +14,23 @@
 )]
 
 mod coded;
+mod given;
+mod rule;
 
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
+use self::given::Given;
+use self::rule::{Entry, Form, Kind, Numbers, no_numbers, rounded, stepped};
 use super::{
-    ArrayParts, EXCLUDED, FusedRule, Maybe, Places, Rounding, StateArrays, UpdateBackend, UpdateParts,
-    UpdateStep, Updated,
+    ArrayParts, EXCLUDED, Maybe, Places, Rounding, StateArrays, UpdateBackend, UpdateParts, UpdateStep,
+    Updated,
 };
-use crate::catalog::{List, buffer};
-use crate::device::{UNITS, contiguous, cubes_for, element, empty, owned, units};
-use crate::dropout::cube::rounded_by_chance;
-use crate::dropout::keys_of;
-
-/// The rule, as the kernel is compiled for it.
-#[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Kind {
-    AdamW,
-    Sgd,
-    Lion,
-    Sign,
-}
-
-impl Kind {
-    fn of(rule: FusedRule) -> Self {
-        match rule {
-            FusedRule::AdamW { .. } => Self::AdamW,
-            FusedRule::Sgd { .. } => Self::Sgd,
-            FusedRule::Lion { .. } => Self::Lion,
-            FusedRule::Sign => Self::Sign,
-        }
-    }
-
-    /// Arrays of state.
-    fn arrays(self) -> usize {
-        match self {
-            Self::AdamW => 2,
-            Self::Sgd | Self::Lion => 1,
-            Self::Sign => 0,
-        }
-    }
-}
-
-/// Of what the kernel has to take notice.
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "questions that are asked independently of each other"
-)]
-#[derive(CubeType, Clone, Copy, Debug, Hash, PartialEq, Eq)]
-struct Form {
-    marked: bool,
-    compact: bool,
-    master: bool,
-    clipped: bool,
-    by_chance: bool,
-}
-
-#[cube]
-fn sign(value: f32) -> f32 {
-    let mut result = 0.0f32;
-    if value > 0.0f32 {
-        result = 1.0f32;
-    }
-    if value < 0.0f32 {
-        result = -1.0f32;
-    }
-    result
-}
-
-/// What a rule is computed with.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Numbers {
-    keep_1: f32,
-    share_1: f32,
-    keep_2: f32,
-    share_2: f32,
-    correction: f32,
-    epsilon: f32,
-    scale: f32,
-    decay: f32,
-    first_key: u32,
-    second_key: u32,
-}
-
-/// An entry's weight in f32 and its state.
-#[derive(CubeType, Clone, Copy)]
-struct Entry {
-    weight: f32,
-    first: f32,
-    second: f32,
-}
-
-/// The entry after a step of the rule with gradient `g`.
-#[cube]
-fn stepped(entry: &Entry, g: f32, numbers: &Numbers, #[comptime] kind: Kind) -> Entry {
-    let mut first = entry.first;
-    let mut second = entry.second;
-    let mut direction = sign(g);
-    match kind {
-        Kind::AdamW => {
-            first = first * numbers.keep_1 + g * numbers.share_1;
-            second = second * numbers.keep_2 + g * g * numbers.share_2;
-            direction = first / (second.sqrt() / numbers.correction + numbers.epsilon);
-        }
-        Kind::Sgd => {
-            first = first * numbers.keep_1 + g;
-            direction = first;
-        }
-        Kind::Lion => {
-            direction = sign(first * numbers.keep_1 + g * numbers.share_1);
-            first = first * numbers.keep_2 + g * numbers.share_2;
-        }
-        Kind::Sign => {}
-    }
-    let weight = entry.weight + (direction * numbers.scale - entry.weight * numbers.decay);
-    Entry {
-        weight,
-        first,
-        second,
-    }
-}
-
-/// `weight`, rounded by chance where that is asked for.
-#[cube]
-fn rounded(weight: f32, place: usize, numbers: &Numbers, #[comptime] by_chance: bool) -> f32 {
-    let mut result = weight;
-    if comptime!(by_chance) {
-        result = rounded_by_chance(weight, place as u32, numbers.first_key, numbers.second_key);
-    }
-    result
-}
+use crate::device::{UNITS, contiguous, cubes_for, owned, units};
+use crate::kernel_list::{List, buffer};
 
 #[cube(launch)]
 fn update<W: Float, G: Float>(
@@ -258,95 +141,30 @@ fn list_form(list: &mut List, form_name: &str, kind: Kind, form: Form, dtypes: [
     list.add(&format!("update::update {form_name}, weight"), dtypes[0], kernel);
 }
 
-/// [`Numbers`] for a kernel that is only compiled.
-fn no_numbers() -> NumbersCompilationArg {
-    NumbersCompilationArg {
-        keep_1: (),
-        share_1: (),
-        keep_2: (),
-        share_2: (),
-        correction: (),
-        epsilon: (),
-        scale: (),
-        decay: (),
-        first_key: (),
-        second_key: (),
-    }
-}
-
-/// Everything that a launch is given.
-struct Given {
-    weight: CubeTensor,
-    gradient: CubeTensor,
-    state: Vec<ArrayParts<CubeBackend>>,
-    master: Option<CubeTensor>,
-    clip: Option<CubeTensor>,
-    indices: Option<CubeTensor>,
-    /// Trained entries.
-    trained: usize,
-    kind: Kind,
-    form: Form,
-    step: UpdateStep,
-}
-
-impl Given {
-    /// `tensor` as an argument. A kernel has all its arguments; what is not there is one number that it does not read.
-    fn argument(&self, tensor: Option<&CubeTensor>, dtype: DType) -> BufferArg {
-        let tensor = tensor.cloned();
-        tensor
-            .unwrap_or_else(|| empty(&self.weight, [1], dtype))
-            .into_buffer_arg()
-    }
-
-    fn numbers(&self) -> NumbersLaunch {
-        let c = self.step.coefficients();
-        let [first_key, second_key] = match self.step.rounding {
-            Rounding::Nearest => [0; 2],
-            Rounding::Stochastic { seed } => keys_of(seed),
-        };
-        NumbersLaunch::new(
-            c.keep_1,
-            c.share_1,
-            c.keep_2,
-            c.share_2,
-            c.correction,
-            c.epsilon,
-            c.scale,
-            c.decay,
-            first_key,
-            second_key,
-        )
-    }
-
-    fn types(&self) -> [ElemType; 2] {
-        [element(&self.weight), element(&self.gradient)]
-    }
-
-    /// One unit per trained entry.
-    fn launch(&self) {
-        let array = |place: usize| match self.state.get(place) {
-            Some(ArrayParts::F32(values)) => self.argument(Some(values), DType::F32),
-            _ => self.argument(None, DType::F32),
-        };
-        update::launch(
-            &self.weight.client,
-            cubes_for(self.trained),
-            units(UNITS),
-            self.weight.clone().into_buffer_arg(),
-            self.gradient.clone().into_buffer_arg(),
-            array(0),
-            array(1),
-            self.argument(self.master.as_ref(), DType::F32),
-            self.argument(self.indices.as_ref(), DType::I32),
-            self.argument(self.clip.as_ref(), DType::F32),
-            self.trained,
-            EXCLUDED,
-            self.numbers(),
-            self.kind,
-            self.form,
-            self.types(),
-        );
-    }
+/// One unit per trained entry.
+fn launch(given: &Given) {
+    let array = |place: usize| match given.state.get(place) {
+        Some(ArrayParts::F32(values)) => given.argument(Some(values), DType::F32),
+        _ => given.argument(None, DType::F32),
+    };
+    update::launch(
+        &given.weight.client,
+        cubes_for(given.trained),
+        units(UNITS),
+        given.weight.clone().into_buffer_arg(),
+        given.gradient.clone().into_buffer_arg(),
+        array(0),
+        array(1),
+        given.argument(given.master.as_ref(), DType::F32),
+        given.argument(given.indices.as_ref(), DType::I32),
+        given.argument(given.clip.as_ref(), DType::F32),
+        given.trained,
+        EXCLUDED,
+        given.numbers(),
+        given.kind,
+        given.form,
+        given.types(),
+    );
 }
 
 impl UpdateBackend for CubeBackend {
@@ -391,7 +209,7 @@ impl UpdateBackend for CubeBackend {
         if given.trained > 0 {
             match given.state.first() {
                 Some(ArrayParts::Int8(..)) => coded::launch(&given),
-                _ => given.launch(),
+                _ => launch(&given),
             }
         }
         Updated {

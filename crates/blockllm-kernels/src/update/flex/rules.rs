@@ -1,6 +1,7 @@
 //! The update rules on the CPU, entry by entry.
 
-use super::super::{Coefficients, EXCLUDED};
+use super::super::EXCLUDED;
+use super::super::step::Coefficients;
 use crate::host::entries::Number;
 
 /// A rule on one entry with `N` arrays of state.

@@ -10,6 +10,7 @@ mod change;
 mod forward;
 mod head;
 mod ledger;
+mod memory_plan;
 mod outcome;
 mod parts;
 mod scheme;
@@ -17,115 +18,18 @@ mod simulation;
 mod stack;
 mod state;
 mod tape;
+mod workload;
 
 pub use advice::{Advice, advice};
 pub use change::Change;
+pub use memory_plan::{MemoryPlan, MomentPlan};
 pub use parts::{Moment, Part, PlanParts};
 pub use scheme::{Assumed, PlannedParameter, PlannedStep, Scheme};
 pub use stack::ModelShape;
 pub use state::{ParameterState, StatePlace};
+pub use workload::{BackwardMode, Workload};
 
-use crate::{Method, TrainError, WeightType};
-use serde::{Deserialize, Serialize};
-
-/// How gradients are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackwardMode {
-    /// One graph over all layers.
-    #[default]
-    Whole,
-    /// A graph per layer, which is computed once more from its input.
-    LayerWise,
-}
-
-impl BackwardMode {
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::LayerWise => "layer-wise",
-        }
-    }
-}
-
-/// What a plan is a function of.
-#[derive(Clone, Debug)]
-pub struct Workload<'a> {
-    /// The model.
-    pub model: &'a ModelShape,
-    /// What is trained.
-    pub method: &'a Method,
-    /// Rows of a micro-batch.
-    pub batch_size: u64,
-    /// Tokens of a row.
-    pub seq_len: u64,
-    /// In what weights, gradients and activations are kept.
-    pub weights: WeightType,
-    /// Micro-batches per optimizer step.
-    pub grad_accum_steps: u64,
-    /// Whether gradients are clipped to a global norm, so that all of them wait for it.
-    pub clipped: bool,
-    /// How gradients are made.
-    pub backward: BackwardMode,
-    /// Whether the device is the CPU (flex), which computes in f32 whatever the weights are in.
-    pub on_host: bool,
-    /// Which blocks a selection takes.
-    pub selection: Assumed,
-}
-
-impl<'a> Workload<'a> {
-    /// `method` on `model` with micro-batches of `batch_size` rows of `seq_len` tokens: f32 weights, clipped, a whole
-    /// backward pass on a GPU, the typical selection.
-    pub fn new(model: &'a ModelShape, method: &'a Method, batch_size: u64, seq_len: u64) -> Self {
-        Self {
-            model,
-            method,
-            batch_size,
-            seq_len,
-            weights: WeightType::F32,
-            grad_accum_steps: 1,
-            clipped: true,
-            backward: BackwardMode::Whole,
-            on_host: false,
-            selection: Assumed::Typical,
-        }
-    }
-}
-
-/// The most that is live at one kind of moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MomentPlan {
-    /// Which.
-    pub moment: Moment,
-    /// Bytes, part by part.
-    pub parts: PlanParts,
-}
-
-/// What a run needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemoryPlan {
-    /// Entries of all parameters, those that the method adds included.
-    pub parameters: u64,
-    /// Entries that a step changes.
-    pub trained_entries: u64,
-    /// Entries whose gradients a step makes.
-    pub gradient_entries: u64,
-    /// When the run needs most.
-    pub moment: Moment,
-    /// Bytes at that moment, part by part.
-    pub peak: PlanParts,
-    /// The most of each part, whenever it is: the parts of a table that do not add up.
-    pub most: PlanParts,
-    /// The most at each kind of moment, in the order of a run.
-    pub moments: Vec<MomentPlan>,
-    /// The most when the trainer looks at a device's pool: behind a loss, behind a backward pass or a layer's, between steps.
-    pub sampled: PlanParts,
-    /// Bytes when the loss of the first step is there.
-    pub after_loss: PlanParts,
-    /// Bytes between steps.
-    pub rest: PlanParts,
-}
+use crate::TrainError;
 
 impl MemoryPlan {
     /// Plans a run.
@@ -148,16 +52,12 @@ impl MemoryPlan {
     pub fn estimate(workload: &Workload<'_>) -> Result<Self, TrainError> {
         simulation::run(workload)
     }
-
-    /// Bytes at the peak.
-    pub fn peak_bytes(&self) -> u64 {
-        self.peak.total()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Method, WeightType};
     use blockllm_model::llama::LlamaConfig;
 
     /// GB of Llama 7B in bf16 at 1 x 512 tokens.

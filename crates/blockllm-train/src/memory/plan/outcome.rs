@@ -1,7 +1,7 @@
 //! What a run on paper has shown: the plan.
+use super::memory_plan::{MemoryPlan, MomentPlan};
 use super::parts::PlanParts;
 use super::simulation::Run;
-use super::{MemoryPlan, MomentPlan};
 
 impl Run<'_> {
     /// The plan, when the run is over.

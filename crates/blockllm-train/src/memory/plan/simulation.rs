@@ -1,12 +1,13 @@
 //! A run on paper: evaluation, sweep, and two steps, the first of which makes masks and state.
 
 use super::ledger::Buffer;
+use super::memory_plan::MemoryPlan;
 use super::parts::{Moment, Part, PlanParts};
 use super::scheme::{PlannedParameter, PlannedStep, Scheme};
 use super::stack::{BatchSize, Place, Stack};
 use super::state::{ParameterState, StatePlace};
 use super::tape::{Machine, Tape, Value};
-use super::{BackwardMode, MemoryPlan, Workload};
+use super::workload::{BackwardMode, Workload};
 use crate::{TrainError, WeightType};
 use blockllm_model::LossOptions;
 use std::collections::{BTreeMap, BTreeSet};
