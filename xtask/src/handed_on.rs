@@ -1,14 +1,12 @@
 //! Verbs that the runner does itself, such as `cargo xtask finetune`: builds it for the device that is here and hands all words on.
 
-use std::process::Command;
-
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::device::DeviceChoice;
 use crate::process;
 use crate::reproduce_paper;
-use crate::runner::fetch_embedded_text;
+use crate::runner::{self, fetch_embedded_text};
 
 const FINETUNE: &str = "\
 Examples:
@@ -97,7 +95,7 @@ pub fn run(verb: &str, options: &[String]) -> Result<()> {
     if verb == "finetune" && !is_asking(&rest) && !rest.iter().any(|word| word.starts_with("--data")) {
         fetch_embedded_text();
     }
-    let mut command = Command::new(runner);
+    let mut command = runner::command(&runner);
     command.arg(verb).args(&rest);
     if !is_asking(&rest) {
         command.args(["--device", device.name()]);

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::device::{Device, DeviceChoice, Machine};
 use crate::process;
-use crate::runner::{Build, fetch_embedded_text};
+use crate::runner::{self, Build, fetch_embedded_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.scale.name(),
         args.out.join("index.html").display()
     );
-    let ended = process::run_passing_signals(Command::new(runner).args(runner_args(args, device)));
+    let ended = process::run_passing_signals(runner::command(&runner).args(runner_args(args, device)));
     ended.map_err(|error| {
         if process::was_stopped(&error) {
             let again = if args.fresh {

@@ -1,6 +1,7 @@
 //! Builds the runner, the binary that trains.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, anyhow};
@@ -13,6 +14,9 @@ use crate::workspace;
 /// Name of the package and of its binary.
 pub const RUNNER: &str = "blockllm-experiments";
 
+/// The variable that names the folder of a session's files.
+const SESSION_FILES: &str = "XDG_RUNTIME_DIR";
+
 /// Builds it without any GPU's backend, and has it do `verb` with `words`.
 pub fn on_the_cpu(verb: &str, words: &[String]) -> Result<()> {
     let runner = Build {
@@ -21,7 +25,17 @@ pub fn on_the_cpu(verb: &str, words: &[String]) -> Result<()> {
         target_dir: None,
     }
     .run()?;
-    process::run(Command::new(runner).arg(verb).args(words))
+    process::run(command(&runner).arg(verb).args(words))
+}
+
+/// The runner, to be started. Graphics drivers complain on a machine without a desktop where nothing names the folder of a session's
+/// files, although nobody needs it.
+pub fn command(runner: &Path) -> Command {
+    let mut command = Command::new(runner);
+    if env::var_os(SESSION_FILES).is_none() {
+        command.env(SESSION_FILES, env::temp_dir());
+    }
+    command
 }
 
 /// One way to build it.

@@ -33,7 +33,7 @@ pub enum DataError {
     },
 
     /// A shard has no document in it.
-    #[error("{} holds no document: expected at least one JSON object a line. Download the shard again, or remove it", path.display())]
+    #[error("{} holds no document: expected at least one JSON object a line, such as {{\"text\": \"..\"}}. Make it again, or remove it", path.display())]
     EmptyShard {
         /// The shard.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum DataError {
     },
 
     /// A line of a shard is not a JSON object.
-    #[error("{}, line {line}: expected one JSON object a line, found {found}. Mend or remove the line, or download the shard again", path.display())]
+    #[error("{}, line {line}: expected one JSON object a line, such as {{\"text\": \"..\"}}, found {found}. Mend or remove the line, or get the file again", path.display())]
     NotJson {
         /// The shard.
         path: PathBuf,
@@ -216,6 +216,15 @@ pub enum DataError {
         /// The tokenizer's path, or how it was made.
         tokenizer: String,
         /// What the library said.
+        found: String,
+    },
+
+    /// A file of settings beside a tokenizer is no JSON.
+    #[error("{} is not valid JSON: {found}. Mend the file, or get it again", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with line and column.
         found: String,
     },
 

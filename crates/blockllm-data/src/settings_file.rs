@@ -13,15 +13,15 @@ pub(crate) const MAX_SETTINGS_BYTES: u64 = 16 << 20;
 /// What the file says, where it is there.
 ///
 /// # Errors
-/// [`DataError::Io`] when it is there and cannot be read, [`DataError::Tokenizer`] when it is not JSON.
+/// [`DataError::Io`] when it is there and cannot be read, [`DataError::Settings`] when it is not JSON.
 pub(crate) fn settings(path: &Path) -> Result<Option<Value>, DataError> {
     if !path.is_file() {
         return Ok(None);
     }
     let bytes = bounded(path, MAX_SETTINGS_BYTES)?;
     let settings = serde_json::from_slice(without_mark(&bytes));
-    settings.map(Some).map_err(|error| DataError::Tokenizer {
-        tokenizer: path.display().to_string(),
+    settings.map(Some).map_err(|error| DataError::Settings {
+        path: path.to_owned(),
         found: error.to_string(),
     })
 }

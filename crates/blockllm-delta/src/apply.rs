@@ -26,8 +26,8 @@ pub struct Applied {
 /// one before it. Files of weights have the bytes of the model that the last delta was made of, and so have those beside them
 /// which it carries; all other files are the base's.
 ///
-/// The base's hash is checked before anything is written, the result's before the folder gets its name. A few MiB stand in
-/// memory at a time. `progress` is given bytes done and all.
+/// The hashes of the deltas themselves and the base's are checked before anything is written, the result's before the folder gets
+/// its name. A few MiB stand in memory at a time. `progress` is given bytes done and all.
 ///
 /// # Errors
 /// When `out` exists, a delta is damaged, was made against another base or does not go on from the one before it, or the result
@@ -51,6 +51,7 @@ pub fn apply(
         pair[0].result.check_like(&pair[1].result)?;
     }
     let mut meter = Meter::new(base.bytes().saturating_mul(2), progress);
+    check_numbers(&deltas, &mut meter)?;
     order::check_base(first, &base.path, &hash_of(&base, &mut meter)?)?;
     unfinished.create_dir()?;
     let mut chain = Chain {
@@ -75,6 +76,14 @@ pub fn apply(
         bytes: last.result.bytes(),
         changes,
     })
+}
+
+/// Checks values and positions of `deltas` against their hashes.
+pub(crate) fn check_numbers(deltas: &[DeltaFile], meter: &mut Meter<'_>) -> Result<(), DeltaError> {
+    for delta in deltas {
+        meter.expect(delta.number_bytes());
+    }
+    deltas.iter().try_for_each(|delta| delta.check_numbers(meter))
 }
 
 /// Checks that `found` is the hash that `delta` promises.

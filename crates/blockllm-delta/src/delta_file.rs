@@ -2,11 +2,14 @@
 
 use crate::dtype::of_values;
 use crate::folder::{INDEX, is_file_name};
+use crate::meter::Meter;
 use crate::model::{Model, Tensor};
 use crate::positions::Encoding;
+use crate::seal::{Seal, hash_in};
 use crate::{DeltaError, bytes::Bytes};
 use blockllm_tensors::Header;
 use safetensors::Dtype;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -14,12 +17,17 @@ use std::path::{Path, PathBuf};
 pub(crate) const FORMAT: &str = "blockllm-delta";
 
 /// What `version` says.
-pub(crate) const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "2";
 
 /// Carried headers above this size are taken for damage, as those of files are.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// An opened delta, whose header has been checked; positions are checked as they are read.
+/// The name of the entry of `kind` that is about `name`.
+pub(crate) fn entry(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
+/// An opened delta, whose header and carried files have been checked; values and positions are before they are used.
 ///
 /// | entry | what it is |
 /// |---|---|
@@ -28,9 +36,12 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// | `header/FILE` | U8: the JSON header of a file of weights of the result, so that the result has its very bytes |
 /// | `file/NAME` | U8: a file beside the weights that the result has and the base has not, or has otherwise |
 ///
-/// Metadata: `format` (`blockllm-delta`), `version` (`1`), `base_sha256` and `result_sha256` (of the tensors, however they lie
+/// Metadata: `format` (`blockllm-delta`), `version` (`2`), `base_sha256` and `result_sha256` (of the tensors, however they lie
 /// in files), and for people `changed_entries` and `entries`. Formats, shapes and counts of tensors are those of the entries
 /// and headers: they are not told a second time, where they might differ.
+///
+/// Every bit of the file is covered: `sha256/ENTRY` is the SHA-256 of an entry's bytes, and `header_sha256` that of the header's
+/// JSON, spaces behind it included, in which its own 64 digits are zeros.
 #[derive(Debug)]
 pub struct DeltaFile {
     pub(crate) path: PathBuf,
@@ -44,6 +55,7 @@ pub struct DeltaFile {
     pub(crate) changes: BTreeMap<String, Change>,
     /// Files beside the weights.
     pub(crate) files: BTreeMap<String, Tensor>,
+    seal: Seal,
 }
 
 /// Where the changes of a tensor lie.
@@ -61,8 +73,12 @@ impl DeltaFile {
     /// Opens the delta at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, is no delta, is of another version, or its header contradicts itself.
+    /// When it cannot be read, is no delta, is of another version, its header contradicts itself, or header or carried files are
+    /// not what their hashes say.
     pub fn open(path: &Path) -> Result<Self, DeltaError> {
+        if path.is_dir() {
+            return Err(is_folder(path));
+        }
         let header = Header::read(path)?;
         let empty = HashMap::new();
         let notes = header.metadata().metadata().as_ref().unwrap_or(&empty);
@@ -81,17 +97,17 @@ impl DeltaFile {
                 path: path.to_path_buf(),
                 expected: VERSION,
                 found: note("version").unwrap_or("none").to_owned(),
+                mend: mend_of_version(note("version")),
             });
         }
-        let sha256 = |key: &str| match note(key) {
-            Some(hash) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-                Ok(hash.to_owned())
-            }
-            _ => Err(DeltaError::damaged(path, key, "is no SHA-256 of 64 digits")),
-        };
-        let (base_sha256, result_sha256) = (sha256("base_sha256")?, sha256("result_sha256")?);
+        let seal = Seal::of(path, &header)?;
+        let base_sha256 = hash_in(path, notes, "base_sha256")?;
+        let result_sha256 = hash_in(path, notes, "result_sha256")?;
         let entries = Entries::sorted(path, &header)?;
-        let result = entries.result(path)?;
+        let result = entries.result(path, &seal)?;
+        for (name, file) in &entries.files {
+            seal.check_entry(&entry("file", name), file, |_| ())?;
+        }
         let changes = entries.changes(path, &result)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -101,7 +117,33 @@ impl DeltaFile {
             result,
             changes,
             files: entries.files,
+            seal,
         })
+    }
+
+    /// Bytes of values and positions.
+    pub(crate) fn number_bytes(&self) -> u64 {
+        let entries = self.changes.values();
+        let bytes = entries.map(|change| {
+            let positions = change.positions.as_ref();
+            positions.map_or(0, |positions| positions.bytes) + change.values.bytes
+        });
+        bytes.sum()
+    }
+
+    /// Reads values and positions, and checks them against their hashes.
+    pub(crate) fn check_numbers(&self, meter: &mut Meter<'_>) -> Result<(), DeltaError> {
+        let mut check = |kind: &str, name: &str, tensor: &Tensor| {
+            let told = |bytes| meter.advance(bytes);
+            self.seal.check_entry(&entry(kind, name), tensor, told)
+        };
+        for (name, change) in &self.changes {
+            check("values", name, &change.values)?;
+            if let Some(positions) = &change.positions {
+                check(change.encoding.name(), name, positions)?;
+            }
+        }
+        Ok(())
     }
 
     /// The file.
@@ -122,6 +164,39 @@ impl DeltaFile {
     /// The bytes of one entry of the file.
     pub(crate) fn bytes(&self, entry: &Tensor) -> Result<Bytes, DeltaError> {
         Bytes::open(&self.path, entry.start, entry.bytes)
+    }
+}
+
+/// What is said of the folder `dir`, in place of which a delta was to be named: the delta in it, if there is one.
+fn is_folder(dir: &Path) -> DeltaError {
+    let is_delta = |path: &PathBuf| {
+        let header = path.is_file().then(|| Header::read(path).ok()).flatten();
+        let notes = header.and_then(|header| header.metadata().metadata().clone());
+        notes.is_some_and(|notes| notes.get("format").is_some_and(|format| format == FORMAT))
+    };
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = files.map(|file| file.path());
+    let found = files
+        .filter(|path| path.extension().is_some_and(|end| end == "safetensors"))
+        .filter(is_delta)
+        .min();
+    DeltaError::IsFolder {
+        path: dir.to_path_buf(),
+        mend: found.map_or_else(
+            || "name the file that `delta diff` or `finetune --save delta` has written".to_owned(),
+            |path| format!("name {}", path.display()),
+        ),
+    }
+}
+
+/// What to do with a delta of another version than this program's.
+fn mend_of_version(found: Option<&str>) -> &'static str {
+    match found {
+        // It carries files whose damage nobody would see.
+        Some("1") => {
+            "the older program did not hash all that it wrote: make the delta again with `delta diff`"
+        }
+        _ => "update the program, or make the delta again with `delta diff`",
     }
 }
 
@@ -162,10 +237,11 @@ impl Entries {
     }
 
     /// The result as the carried headers tell it.
-    fn result(&self, path: &Path) -> Result<Model, DeltaError> {
+    fn result(&self, path: &Path, seal: &Seal) -> Result<Model, DeltaError> {
         let mut headers = BTreeMap::new();
         for (file, entry) in &self.headers {
-            let damaged = |found: String| DeltaError::damaged(path, &format!("header/{file}"), found);
+            let name = self::entry("header", file);
+            let damaged = |found: String| DeltaError::damaged(path, &name, found);
             if Path::new(file).extension().is_none_or(|end| end != "safetensors") {
                 return Err(damaged("is of no safetensors file".to_owned()));
             }
@@ -177,6 +253,7 @@ impl Entries {
             }
             let mut json = vec![0; entry.bytes as usize];
             Bytes::open(path, entry.start, entry.bytes)?.fill(&mut json)?;
+            seal.check(&name, Sha256::new_with_prefix(&json))?;
             let header = Header::parse(path, json).map_err(|error| damaged(format!("is none: {error}")))?;
             headers.insert(file.clone(), header);
         }

@@ -13,7 +13,7 @@ use crate::unfinished::Unfinished;
 use crate::{DeltaError, sections};
 use safetensors::Dtype;
 use sections::{Section, Writer};
-use serde_json::json;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -142,15 +142,18 @@ fn write(
     let (values, others) = planned(tuned, found, carried);
     let entries: u64 = tuned.tensors.values().map(crate::model::Tensor::entries).sum();
     let changed: u64 = found.tensors.iter().map(|one| one.entries).sum();
-    let notes = json!({
-        "format": FORMAT,
-        "version": VERSION,
-        "base_sha256": found.base_sha256,
-        "result_sha256": found.tuned_sha256,
-        "changed_entries": changed.to_string(),
-        "entries": entries.to_string(),
-    });
-    let [mut value_writer, mut writer] = sections::create(path, notes, &values, &others)?;
+    let notes: Map<String, Value> = [
+        ("format", FORMAT.to_owned()),
+        ("version", VERSION.to_owned()),
+        ("base_sha256", found.base_sha256.clone()),
+        ("result_sha256", found.tuned_sha256.clone()),
+        ("changed_entries", changed.to_string()),
+        ("entries", entries.to_string()),
+    ]
+    .map(|(key, note)| (key.to_owned(), Value::from(note)))
+    .into_iter()
+    .collect();
+    let (head, [mut value_writer, mut writer]) = sections::create(path, notes, values, others)?;
     for one in &found.tensors {
         meter.expect(base.tensors[&one.name].bytes + tuned.tensors[&one.name].bytes);
         write_changes(models, one, &mut value_writer, &mut writer, meter)?;
@@ -161,8 +164,7 @@ fn write(
     for (path, bytes) in carried.values() {
         writer.copy(path, *bytes)?;
     }
-    value_writer.finish()?;
-    writer.finish()
+    head.finish([value_writer, writer])
 }
 
 /// The sections of values, and all others, in the order in which they are written.
@@ -194,12 +196,15 @@ fn write_changes(
 ) -> Result<(), DeltaError> {
     let mut encoder = Encoder::new(one.encoding);
     let mut changed = 0;
+    let mut gathered = Vec::new();
     let write = |piece: &Piece<'_>| {
         changed += piece.changed.len() as u64;
+        gathered.clear();
         for position in piece.changed {
             let at = (position - piece.first) as usize * piece.width;
-            values.write(&piece.tuned[at..][..piece.width])?;
+            gathered.extend_from_slice(&piece.tuned[at..][..piece.width]);
         }
+        values.write(&gathered)?;
         let entries = piece.tuned.len() / piece.width;
         positions.write(&encoder.piece(piece.first, entries, piece.changed))
     };

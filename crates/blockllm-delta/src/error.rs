@@ -37,8 +37,16 @@ pub enum DeltaError {
         /// What it is.
         found: String,
     },
-    /// A delta is of a later version.
-    #[error("{} is a delta of version {found}, this program reads version {expected}; update it, or make the delta again", path.display())]
+    /// What is to be a delta is a folder.
+    #[error("{} is a folder, and a delta is one file: {mend}", path.display())]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Which file to name.
+        mend: String,
+    },
+    /// A delta is of another version.
+    #[error("{} is a delta of version {found}, this program reads version {expected}; {mend}", path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -46,8 +54,10 @@ pub enum DeltaError {
         expected: &'static str,
         /// What the file says.
         found: String,
+        /// What to do.
+        mend: &'static str,
     },
-    /// A delta contradicts itself.
+    /// A delta contradicts itself, or is not what its hashes say.
     #[error("{} is damaged: `{place}` {found}; fetch the delta again, or make it again", path.display())]
     Damaged {
         /// The file.

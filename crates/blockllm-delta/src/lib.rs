@@ -1,7 +1,7 @@
 //! What training has changed of a model, as a file: a *delta* between two folders of models.
 //!
 //! [`diff`] writes the changed entries of a tuned model against its base, bit by bit, into one safetensors file, with the
-//! SHA-256 of both. [`apply`] gives the tuned model back from the base, [`stack`] adds up the changes of several deltas of one
+//! SHA-256 of both and of itself. [`apply`] gives the tuned model back from the base, [`stack`] adds up the changes of several deltas of one
 //! base with weights, and [`DeltaFile::summary`] tells what is in one. All of them take models in one file or in shards, in any
 //! number format, read a few MiB at a time, and write whole results or none.
 //!
@@ -20,7 +20,7 @@
 //!
 //! # The file, for other tools
 //!
-//! Any safetensors reader opens it; [`DeltaFile`] lists the entries. In Python, what changed of tensor `t` of shape `shape`:
+//! Any safetensors reader opens it; [`DeltaFile`] lists the entries and the hashes that cover every bit of them. In Python, what changed of tensor `t` of shape `shape`:
 //!
 //! ```python
 //! values = delta["values/" + t]
@@ -53,6 +53,7 @@ mod output;
 mod overlap;
 mod patch;
 mod positions;
+mod seal;
 mod sections;
 mod stack;
 mod summary;

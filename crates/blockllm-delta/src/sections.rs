@@ -1,12 +1,18 @@
 //! Writing a delta: a header of sections whose sizes are known, and two places at which they are filled at once.
+//!
+//! The header goes first, with zeros for all hashes, and once more when the sections are filled and their hashes known.
 
-use crate::DeltaError;
+use crate::digest::hexadecimal;
 use crate::dtype::width;
+use crate::seal::{self, blank};
+use crate::{DeltaError, delta_file};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Buffers single entries.
@@ -23,7 +29,7 @@ impl Section {
     /// `kind/name` with `count` numbers.
     pub(crate) fn new(kind: &str, name: &str, dtype: Dtype, count: u64) -> Self {
         Self {
-            name: format!("{kind}/{name}"),
+            name: delta_file::entry(kind, name),
             dtype,
             count,
         }
@@ -34,95 +40,170 @@ impl Section {
     }
 }
 
-/// Writes the header of `path`, and gives a writer for the sections `first` and one for those behind them.
+/// The header of a file that is being written.
+pub(crate) struct Head {
+    path: PathBuf,
+    notes: Map<String, Value>,
+    first: Vec<Section>,
+    behind: Vec<Section>,
+}
+
+/// Begins the file at `path` with `notes`, and gives a writer for the sections `first` and one for those `behind` them.
 pub(crate) fn create(
     path: &Path,
-    notes: Value,
-    first: &[Section],
-    behind: &[Section],
-) -> Result<[Writer; 2], DeltaError> {
-    let header = header(notes, first.iter().chain(behind));
+    notes: Map<String, Value>,
+    first: Vec<Section>,
+    behind: Vec<Section>,
+) -> Result<(Head, [Writer; 2]), DeltaError> {
+    let head = Head {
+        path: path.to_path_buf(),
+        notes,
+        first,
+        behind,
+    };
+    let json = head.json(&[], &blank());
     let mut file = File::create(path).map_err(DeltaError::io(path, "create"))?;
-    file.write_all(&(header.len() as u64).to_le_bytes())
-        .and_then(|()| file.write_all(&header))
+    file.write_all(&(json.len() as u64).to_le_bytes())
+        .and_then(|()| file.write_all(&json))
         .map_err(DeltaError::io(path, "write"))?;
-    let start = 8 + header.len() as u64;
-    let middle = start + first.iter().map(Section::bytes).sum::<u64>();
-    let end = middle + behind.iter().map(Section::bytes).sum::<u64>();
-    Ok([Writer::at(path, start, middle)?, Writer::at(path, middle, end)?])
+    let start = 8 + json.len() as u64;
+    let middle = start + head.first.iter().map(Section::bytes).sum::<u64>();
+    let writers = [
+        Writer::at(path, start, &head.first)?,
+        Writer::at(path, middle, &head.behind)?,
+    ];
+    Ok((head, writers))
 }
 
-/// The JSON, padded so that the numbers begin at a multiple of 8.
-fn header<'a>(notes: Value, sections: impl Iterator<Item = &'a Section>) -> Vec<u8> {
-    let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), notes);
-    let mut end = 0;
-    for section in sections {
-        let start = end;
-        end += section.bytes() as usize;
-        let info = TensorInfo {
-            dtype: section.dtype,
-            shape: vec![section.count as usize],
-            data_offsets: (start, end),
-        };
-        header.insert(section.name.clone(), json!(info));
+impl Head {
+    /// Ends the file: writes the hashes of the sections, which `writers` have filled, and the header's own.
+    pub(crate) fn finish(self, writers: [Writer; 2]) -> Result<(), DeltaError> {
+        let mut hashes = Vec::new();
+        for writer in writers {
+            hashes.extend(writer.finish()?);
+        }
+        let digits = seal::of_header(&self.json(&hashes, &blank()), &blank());
+        let path = &self.path;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map_err(DeltaError::io(path, "open"))?;
+        file.seek(SeekFrom::Start(8))
+            .and_then(|_| file.write_all(&self.json(&hashes, &digits)))
+            .map_err(DeltaError::io(path, "write"))?;
+        file.sync_all().map_err(DeltaError::io(path, "sync"))
     }
-    let mut header = Value::from(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    header
+
+    /// The JSON with these hashes of the sections, zeros where there are none yet, and with this of itself; padded so that the
+    /// numbers begin at a multiple of 8.
+    fn json(&self, hashes: &[String], own: &str) -> Vec<u8> {
+        let mut notes = self.notes.clone();
+        let mut infos = Map::new();
+        let mut end = 0;
+        for (place, section) in self.first.iter().chain(&self.behind).enumerate() {
+            let start = end;
+            end += section.bytes() as usize;
+            let info = TensorInfo {
+                dtype: section.dtype,
+                shape: vec![section.count as usize],
+                data_offsets: (start, end),
+            };
+            infos.insert(section.name.clone(), json!(info));
+            let hash = hashes.get(place).cloned().unwrap_or_else(blank);
+            notes.insert(seal::note_of(&section.name), hash.into());
+        }
+        notes.insert(seal::HEADER.to_owned(), own.into());
+        infos.insert("__metadata__".to_owned(), notes.into());
+        let mut json = Value::from(infos).to_string().into_bytes();
+        json.resize(json.len().next_multiple_of(8), b' ');
+        json
+    }
 }
 
-/// Writes from one place of a file to another.
+/// Writes sections that lie one after the other, and takes the hash of each.
 pub(crate) struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
-    left: u64,
+    /// Bytes that the sections still lack, of the one that is being filled and of those behind it.
+    open: VecDeque<u64>,
+    /// Of what has come of the one that is being filled.
+    hash: Sha256,
+    /// Of those that are full.
+    hashes: Vec<String>,
 }
 
 impl Writer {
-    fn at(path: &Path, start: u64, end: u64) -> Result<Self, DeltaError> {
+    fn at(path: &Path, start: u64, sections: &[Section]) -> Result<Self, DeltaError> {
         let mut file = OpenOptions::new()
             .write(true)
             .open(path)
             .map_err(DeltaError::io(path, "open"))?;
         file.seek(SeekFrom::Start(start))
             .map_err(DeltaError::io(path, "write"))?;
-        Ok(Self {
+        let mut writer = Self {
             path: path.to_path_buf(),
             file: BufWriter::with_capacity(BUFFER, file),
-            left: end - start,
-        })
+            open: sections.iter().map(Section::bytes).collect(),
+            hash: Sha256::new(),
+            hashes: Vec::new(),
+        };
+        writer.close_full();
+        Ok(writer)
     }
 
     /// Writes `bytes`, for which there is room unless what is read has grown meanwhile.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DeltaError> {
-        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
-            return Err(self.changed("it has become more"));
-        };
-        self.left = left;
-        self.file
-            .write_all(bytes)
-            .map_err(DeltaError::io(&self.path, "write"))
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(lacking) = self.open.front_mut() else {
+                return Err(self.changed("it has become more"));
+            };
+            let count = usize::try_from(*lacking).map_or(rest.len(), |lacking| lacking.min(rest.len()));
+            let (now, later) = rest.split_at(count);
+            *lacking -= count as u64;
+            self.hash.update(now);
+            self.file
+                .write_all(now)
+                .map_err(DeltaError::io(&self.path, "write"))?;
+            self.close_full();
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Keeps the hash of every section that lacks nothing.
+    fn close_full(&mut self) {
+        while self.open.front() == Some(&0) {
+            self.open.pop_front();
+            let hash = std::mem::take(&mut self.hash);
+            self.hashes.push(hexadecimal(&hash.finalize()));
+        }
     }
 
     /// Writes the file at `from`, which has `bytes`.
     pub(crate) fn copy(&mut self, from: &Path, bytes: u64) -> Result<(), DeltaError> {
-        let file = File::open(from).map_err(DeltaError::io(from, "open"))?;
-        let copied = io::copy(&mut file.take(bytes), &mut self.file);
-        let copied = copied.map_err(DeltaError::io(from, "copy"))?;
-        if copied == bytes && self.left >= bytes {
-            self.left -= bytes;
-            return Ok(());
+        let mut file = File::open(from).map_err(DeltaError::io(from, "open"))?;
+        let (mut copied, mut piece) = (0, Vec::new());
+        while copied < bytes {
+            piece.clear();
+            let wanted = (bytes - copied).min(BUFFER as u64);
+            let read = Read::by_ref(&mut file).take(wanted).read_to_end(&mut piece);
+            read.map_err(DeltaError::io(from, "copy"))?;
+            if piece.is_empty() {
+                return Err(DeltaError::Changed {
+                    path: from.to_path_buf(),
+                    found: format!("it had {bytes} bytes, and then {copied}"),
+                });
+            }
+            self.write(&piece)?;
+            copied += piece.len() as u64;
         }
-        Err(DeltaError::Changed {
-            path: from.to_path_buf(),
-            found: format!("it had {bytes} bytes, and then {copied}"),
-        })
+        Ok(())
     }
 
-    /// Syncs the file, which is filled.
-    pub(crate) fn finish(self) -> Result<(), DeltaError> {
-        if self.left > 0 {
+    /// The hashes of the sections, which are full.
+    fn finish(self) -> Result<Vec<String>, DeltaError> {
+        if !self.open.is_empty() {
             return Err(self.changed("it has become less"));
         }
         let path = self.path;
@@ -130,7 +211,8 @@ impl Writer {
             .file
             .into_inner()
             .map_err(|error| DeltaError::io(&path, "write")(error.into_error()))?;
-        file.sync_all().map_err(DeltaError::io(&path, "sync"))
+        file.sync_all().map_err(DeltaError::io(&path, "sync"))?;
+        Ok(self.hashes)
     }
 
     fn changed(&self, found: &str) -> DeltaError {

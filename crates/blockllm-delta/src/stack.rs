@@ -1,6 +1,6 @@
 //! Stacking deltas of one base: `base + sum of weight (tuned - base)`, entry by entry.
 
-use crate::apply::check_result;
+use crate::apply::{check_numbers, check_result};
 use crate::delta_file::DeltaFile;
 use crate::dtype::{cast, is_reckoned, put_f64, to_f64, width};
 use crate::meter::Meter;
@@ -70,6 +70,8 @@ pub fn stack(
     let first = &deltas[0];
     base.check_like(&first.result)?;
     check_formats(&deltas, layers)?;
+    let mut meter = Meter::new(base.bytes().saturating_mul(2), progress);
+    check_numbers(&deltas, &mut meter)?;
     let overlaps = overlaps(
         &weighed(&deltas, layers)
             .map(|(delta, _)| delta)
@@ -79,7 +81,6 @@ pub fn stack(
         let found = in_words(&overlaps);
         return Err(DeltaError::Overlap { found });
     }
-    let mut meter = Meter::new(base.bytes().saturating_mul(2), progress);
     order::check_base(first, &base.path, &hash_of(&base, &mut meter)?)?;
     unfinished.create_dir()?;
     let mut sums = Sums {

@@ -30,6 +30,21 @@ pub(crate) fn after_help(methods: &Methods) -> String {
     format!("{}\n\n{EXAMPLES}", methods.settings_help())
 }
 
+/// What stands above it of a program that has `commands` too, by name and what each does.
+pub(crate) fn commands_help(commands: &[(&str, &str)]) -> String {
+    let rows = commands
+        .iter()
+        .map(|(name, about)| format!("  {name:<9} {about}"));
+    let rows: Vec<String> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Commands, in place of an experiment, with options that `NAME --help` tells:\n{}\n\n",
+        rows.join("\n")
+    )
+}
+
 fn norm(text: &str) -> std::result::Result<NormKind, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

@@ -1,17 +1,26 @@
 //! What a command would run, shown without training: its plan, and every run with its folder and what is there of it.
 use crate::run_place::RunPlace;
+use crate::stdout::say_line;
+use anyhow::Result;
 use blockllm_train::Checkpoints;
 
 /// Prints `plan` and a line for each run.
-pub fn show<'a>(plan: &[(&str, String)], runs: impl IntoIterator<Item = (&'a str, &'a RunPlace)>) {
+///
+/// # Errors
+/// When nobody reads it, or stdout has no room.
+pub fn show<'a>(
+    plan: &[(&str, String)],
+    runs: impl IntoIterator<Item = (&'a str, &'a RunPlace)>,
+) -> Result<()> {
     let width = plan.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in plan {
-        println!("{name:<width$}  {value}");
+        say_line!("{name:<width$}  {value}")?;
     }
-    println!("\nruns");
+    say_line!("\nruns")?;
     for (label, place) in runs {
-        println!("  {label}: {} in {}", state(place), place.path.display());
+        say_line!("  {label}: {} in {}", state(place), place.path.display())?;
     }
+    Ok(())
 }
 
 fn state(place: &RunPlace) -> String {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 /// When data, model or a run fails; runs that are complete stay on disk. Runs that diverge are told after the report of
 /// all others is written.
 pub fn run<E: Experiment>(cli: &Cli) -> Result<()> {
+    report_folder::check(&cli.out)?;
     run_plan(&mut E::plan(cli)?, cli).map(|_| ())
 }
 
@@ -25,7 +26,7 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
     if cli.dry_run {
         let runs = plan.runs(cli)?;
         let lines = runs.iter().map(|run| (run.settings.as_str(), &run.place));
-        dry_run::show(&plan.table(cli), lines);
+        dry_run::show(&plan.table(cli), lines)?;
         return Ok(Runs::default());
     }
     plan.prepare(cli)?;
@@ -46,6 +47,7 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
 /// Makes the runs that this process is to make; one that diverges does not take the others with it.
 fn make_all<P>(cli: &Cli, planned: Vec<PlannedRun<'_, P>>) -> Result<Runs<P>> {
     let mut runs = Runs::default();
+    let others = planned.len() > 1;
     for planned in planned
         .into_iter()
         .filter(|run| alone::is_wanted(cli, &run.place))
@@ -59,7 +61,14 @@ fn make_all<P>(cli: &Cli, planned: Vec<PlannedRun<'_, P>>) -> Result<Runs<P>> {
                 run: *run,
             }),
             Outcome::Diverged { message, is_new } => {
-                eprintln!("{title}: {message}; going on with the other runs");
+                eprintln!(
+                    "{title}: {message}{}",
+                    if others {
+                        "; going on with the other runs"
+                    } else {
+                        ""
+                    }
+                );
                 runs.diverged.push(DivergedRun {
                     method: planned.method.to_owned(),
                     description: format!("{title}: {message}"),

@@ -1,4 +1,8 @@
 //! The paper's experiments: each a plan from the command line, runs in folders of their own, and a report.
+#![warn(
+    clippy::print_stdout,
+    reason = "`println!` panics when nobody reads or the disk is full; `say_line!` tells it"
+)]
 
 pub mod ablations;
 mod alone;
@@ -6,9 +10,11 @@ mod backward_choice;
 mod build_info;
 pub mod byte_size;
 pub mod c4;
+pub mod causes;
 mod chat_template;
 pub mod cli;
 pub mod command_line;
+pub mod commands;
 pub mod delta;
 mod dry_run;
 pub mod estimate;
@@ -23,6 +29,7 @@ pub mod memory;
 mod model_options;
 mod model_path;
 pub mod options;
+mod out_file;
 pub mod outcome;
 pub mod paper;
 pub mod plan;
@@ -32,6 +39,7 @@ pub mod report;
 pub mod report_folder;
 pub mod run_place;
 pub mod signals;
+pub mod stdout;
 pub mod summary;
 pub mod talk;
 mod tokenizer_files;

@@ -1,8 +1,9 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
-use anyhow::Result;
-use blockllm_experiments::{command_line, delta, evaluate, finetune, plan, registry, signals, talk};
+use anyhow::{Result, bail};
+use blockllm_experiments::stdout::ReaderGone;
+use blockllm_experiments::talk::Stopped;
+use blockllm_experiments::{causes, command_line, commands, registry, signals};
 use blockllm_train::{CountingAllocator, TrainError, device_log};
-use clap::Parser;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -16,41 +17,44 @@ fn main() -> ExitCode {
     let Err(error) = run(&words) else {
         return ExitCode::SUCCESS;
     };
+    if error.is::<ReaderGone>() {
+        return ExitCode::SUCCESS;
+    }
+    let told = causes::told(&error);
     if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
         if !is_child {
-            eprintln!("{error:#}; to go on, type\n  {}", command_line::typed(true));
+            eprintln!("{told}; to go on, type\n  {}", command_line::typed(true));
         }
-        // As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
-        return ExitCode::from(128_u8.saturating_add(u8::try_from(*signal).unwrap_or(0)));
+        return ended_by(*signal);
     }
-    eprintln!("error: {error:#}");
+    if let Some(Stopped { signal }) = error.downcast_ref() {
+        eprintln!("{told}");
+        return ended_by(*signal);
+    }
+    eprintln!("error: {told}");
     ExitCode::FAILURE
 }
 
-/// Does what the first word asks for: a verb, or else an experiment.
+/// As a shell tells a process that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
+fn ended_by(signal: i32) -> ExitCode {
+    ExitCode::from(128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)))
+}
+
+/// Does what the first word asks for: a command, or else an experiment.
 fn run(words: &[OsString]) -> Result<()> {
-    // The first word stands for the program there.
-    let of_verb = words.get(1..).unwrap_or_default();
-    match words.get(1).and_then(|word| word.to_str()) {
-        Some(plan::NAME) => plan::run(&plan::Args::parse_from(of_verb)),
-        Some(delta::NAME) => delta::run(&delta::Args::parse_from(of_verb)),
-        Some(talk::GENERATE) => talk::generate(&talk::GenerateArgs::parse_from(of_verb)),
-        Some(talk::CHAT) => talk::chat(&talk::ChatArgs::parse_from(of_verb)),
-        Some(evaluate::NAME) => {
-            let args = evaluate::Args::parse_from(of_verb);
-            device_log::install();
-            evaluate::run(&args)
-        }
-        Some(finetune::NAME) => {
-            let args = finetune::Args::parse_from(of_verb);
-            device_log::install();
-            finetune::run(&args, signals::install(args.alone.is_some())?)
-        }
-        _ => {
-            let mut cli = registry::read_command_line();
-            device_log::install();
-            cli.interrupt = signals::install(cli.alone.is_some())?;
-            registry::run(&cli)
-        }
+    let first = words.get(1).and_then(|word| word.to_str());
+    if let Some(command) = first.and_then(commands::find) {
+        // The first word stands for the program there.
+        return (command.run)(words.get(1..).unwrap_or_default());
     }
+    let mut cli = registry::read_command_line(&commands::list());
+    if commands::find(&cli.experiment).is_some() {
+        bail!(
+            "`{}` is a command with options of its own: write it first, and its options behind it",
+            cli.experiment
+        );
+    }
+    device_log::install();
+    cli.interrupt = signals::install(cli.alone.is_some())?;
+    registry::run(&cli)
 }

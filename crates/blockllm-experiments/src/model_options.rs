@@ -7,7 +7,7 @@ use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The model.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +31,12 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// What may be files that are read, by their options.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let tokenizer = self.tokenizer.as_deref().map(|file| ("--tokenizer", file));
+        std::iter::once(("--model", Path::new(&self.model))).chain(tokenizer)
+    }
+
     /// Finds the model; no weights are read.
     ///
     /// # Errors

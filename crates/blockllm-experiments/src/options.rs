@@ -1,7 +1,7 @@
 //! Options that an experiment or a method would ignore: refused with the mend, so that no run is another than it was asked
 //! to be.
 use crate::Cli;
-use crate::cli::after_help;
+use crate::cli::{after_help, commands_help};
 use anyhow::{Result, bail};
 use blockllm_train::method::RunSettings;
 use blockllm_train::{Method, Methods};
@@ -20,10 +20,27 @@ impl Cli {
         experiments: Vec<&'static str>,
         methods: &Methods,
     ) -> Result<Self, clap::Error> {
-        let (of_methods, help) = (methods.clone(), after_help(methods));
+        Self::try_read_beside(&[], words, experiments, methods)
+    }
+
+    /// [`try_read`](Self::try_read), where help and refusals list `commands` too: names, and what each does. One of them may be
+    /// read as the experiment, for whoever calls to refuse.
+    ///
+    /// # Errors
+    /// As [`try_read`](Self::try_read).
+    pub(crate) fn try_read_beside<W: Into<OsString> + Clone>(
+        commands: &[(&'static str, &'static str)],
+        words: impl IntoIterator<Item = W>,
+        experiments: Vec<&'static str>,
+        methods: &Methods,
+    ) -> Result<Self, clap::Error> {
+        let of_methods = methods.clone();
+        let help = commands_help(commands) + &after_help(methods);
+        let names = commands.iter().map(|(name, _)| *name);
+        let names: Vec<&'static str> = experiments.into_iter().chain(names).collect();
         let command = Self::command()
             .mut_arg("experiment", |argument| {
-                argument.value_parser(PossibleValuesParser::new(experiments))
+                argument.value_parser(PossibleValuesParser::new(names))
             })
             .mut_arg("methods", |argument| {
                 argument.value_parser(move |text: &str| of_methods.parse(text))

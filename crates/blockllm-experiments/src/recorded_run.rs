@@ -3,7 +3,7 @@ use crate::build_info::environment;
 use crate::cli::Keep;
 use crate::outcome::{CompleteRun, Outcome};
 use crate::run_place::RunPlace;
-use crate::{Cli, alone};
+use crate::{Cli, alone, causes};
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
 use blockllm_train::{
@@ -109,7 +109,7 @@ fn read_or_train(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> 
             Ok(Outcome::Complete(Box::new(CompleteRun { result, folder })))
         }
         Err(error) if is_divergence(&error) => Ok(Outcome::Diverged {
-            message: format!("{error:#}"),
+            message: causes::told(&error),
             is_new: true,
         }),
         Err(error) => Err(error),

@@ -41,9 +41,10 @@ impl Entry {
     }
 }
 
-/// The command line of this process; what is wrong with it ends the process as clap does.
-pub fn read_command_line() -> Cli {
-    read(std::env::args_os(), &Methods::built_in()).unwrap_or_else(|error| error.exit())
+/// The command line of this process; what is wrong with it ends the process as clap does. Help and refusals list `commands`
+/// too, by name and what each does, which have command lines of their own.
+pub fn read_command_line(commands: &[(&'static str, &'static str)]) -> Cli {
+    read_beside(commands, std::env::args_os(), &Methods::built_in()).unwrap_or_else(|error| error.exit())
 }
 
 /// `words`, the first of which is the program's name, as a command line that may name `methods`, your own among them: a runner
@@ -55,8 +56,16 @@ pub fn read<W: Into<OsString> + Clone>(
     words: impl IntoIterator<Item = W>,
     methods: &Methods,
 ) -> Result<Cli, clap::Error> {
+    read_beside(&[], words, methods)
+}
+
+fn read_beside<W: Into<OsString> + Clone>(
+    commands: &[(&'static str, &'static str)],
+    words: impl IntoIterator<Item = W>,
+    methods: &Methods,
+) -> Result<Cli, clap::Error> {
     let names = EXPERIMENTS.map(|experiment| experiment.name);
-    Cli::try_read(words, names.to_vec(), methods)
+    Cli::try_read_beside(commands, words, names.to_vec(), methods)
 }
 
 /// Runs the experiment that `cli` names, on a device that is there: one that is missing is told before data is read.
@@ -158,6 +167,21 @@ mod tests {
         assert!(
             message.contains("c5") && message.contains("c4, glue, instruct, memory, ablations, gpu-check"),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn commands_stand_beside_the_experiments_in_refusals_and_in_the_help() {
+        let commands = [("plan", "what a step would need"), ("chat", "talk to a model")];
+        let told = |word| {
+            let read = read_beside(&commands, ["runner", word], &Methods::built_in());
+            read.unwrap_err().to_string()
+        };
+        assert!(told("help").contains("gpu-check, plan, chat"), "{}", told("help"));
+        let help = told("--help");
+        assert!(
+            help.contains("plan") && help.contains("talk to a model"),
+            "{help}"
         );
     }
 }

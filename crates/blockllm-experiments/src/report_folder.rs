@@ -1,8 +1,9 @@
 //! Where reports lie below `--out`: a folder for each set of runs, and an index page of them all.
 use crate::report::atomic::write_atomically;
 use crate::report::{Align, Page, Section, Table, first_table};
+use crate::stdout::say_line;
 use crate::{Cli, command_line};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use blockllm_data::hashing::sha256_hex;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,20 @@ struct About {
     written: u64,
     /// Folders of the runs, relative to `--out`.
     runs: Vec<String>,
+}
+
+/// Refuses an `out` that can hold nothing, before anything is computed for it.
+///
+/// # Errors
+/// When it is a file.
+pub fn check(out: &Path) -> Result<()> {
+    if out.exists() && !out.is_dir() {
+        bail!(
+            "--out {}: this is no folder; name one for records and reports, which is made where it is not there",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes the page of an experiment over `runs` (folders below `--out`), and the index; prints the first table and where
@@ -46,13 +61,13 @@ pub fn write(cli: &Cli, experiment: &str, page: Page, runs: &[&Path]) -> Result<
     let text = serde_json::to_string_pretty(&about).expect("what is told of a report has only string keys");
     write_atomically(&folder.join(ABOUT), &(text + "\n"))?;
     let index = write_index(&cli.out)?;
-    println!("{}", first_table(&page.to_markdown()));
-    println!(
+    say_line!("{}", first_table(&page.to_markdown()))?;
+    say_line!(
         "report: {} and {}",
         folder.join("report.md").display(),
         folder.join("report.html").display()
-    );
-    println!("all reports: {}", index.display());
+    )?;
+    say_line!("all reports: {}", index.display())?;
     Ok(())
 }
 

@@ -64,6 +64,13 @@ impl RunPlace {
             None if cli.fresh => make_fresh(parent, &base)?,
             _ => parent.join(newest(parent, &base)?.unwrap_or(base)),
         };
+        if cli.extend && extends.is_none() && !path.join("result.json").exists() {
+            eprintln!(
+                "note: --extend: {} has no complete run of {name} that differs in its steps alone and has kept its last \
+                 checkpoint, so this one begins at its first step",
+                parent.display()
+            );
+        }
         Ok(Self {
             path,
             config,
@@ -83,7 +90,7 @@ fn hash(config: &Value, manifest: &Value) -> String {
 /// A constant rate from the first step on does not depend on the number of steps, so a longer run begins as the shorter;
 /// unless the evaluation at the shorter one's end counts for stopping early.
 fn is_same_curve(config: &Value) -> bool {
-    if config["train"]["stop_after"].as_u64().unwrap_or(0) > 0 {
+    if may_stop_early(config) {
         return false;
     }
     let schedule: Option<Schedule> = serde_json::from_value(config["train"]["schedule"].clone()).ok();
@@ -99,7 +106,16 @@ fn shorter(parent: &Path, name: &str, config: &Value, manifest: &Value) -> Resul
         if let Some(fields) = config.as_object_mut() {
             fields.remove(EXTENDED);
         }
-        config["train"]["steps"] = Value::Null;
+        forget(
+            &mut config,
+            &["/train/steps", "/settings/steps", "/settings/epochs"],
+        );
+        if !may_stop_early(&config) {
+            forget(
+                &mut config,
+                &["/train/evaluate_every", "/settings/evaluate_every"],
+            );
+        }
         config
     };
     let mut found: Option<(PathBuf, u64)> = None;
@@ -125,6 +141,20 @@ fn shorter(parent: &Path, name: &str, config: &Value, manifest: &Value) -> Resul
         }
     }
     Ok(found)
+}
+
+/// Makes nothing of what stands at these places, where something does.
+fn forget(config: &mut Value, places: &[&str]) {
+    for place in places {
+        if let Some(value) = config.pointer_mut(place) {
+            *value = Value::Null;
+        }
+    }
+}
+
+/// Whether evaluations decide when the run ends.
+fn may_stop_early(config: &Value) -> bool {
+    config["train"]["stop_after"].as_u64().unwrap_or(0) > 0
 }
 
 fn steps_of(config: &Value) -> u64 {
@@ -280,5 +310,24 @@ mod tests {
             );
             assert_eq!(longer.config == config(8, kind), same_identity, "{kind} {flag:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_from_the_steps_does_not_keep_a_run_from_being_extended() {
+        let out = tempfile::tempdir().unwrap();
+        let config = |steps: u64, patience: u64, stop_after: u64| {
+            let mut config = config(steps, "cosine");
+            config["train"]["evaluate_every"] = (steps / 2).into();
+            config["train"]["stop_after"] = stop_after.into();
+            config["settings"] =
+                json!({ "steps": steps, "epochs": steps / 4, "evaluate_every": null, "patience": patience });
+            config
+        };
+        complete(&place(out.path(), &config(4, 1, 0), &[]), 4);
+        complete(&place(out.path(), &config(4, 1, 2), &[]), 4);
+        let extends = |config: &Value| place(out.path(), config, &["--extend"]).extends;
+        assert_eq!(extends(&config(8, 1, 0)).map(|(_, steps)| steps), Some(4));
+        assert_eq!(extends(&config(8, 2, 0)), None);
+        assert_eq!(extends(&config(8, 1, 2)), None);
     }
 }

@@ -6,13 +6,24 @@ use blockllm_train::Interrupt;
 #[cfg(unix)]
 const ONE_PRESS: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// What the first signal is told to do in training.
+const TRAINING: &str = "stopping after this step, with a checkpoint; once more leaves at once";
+
 /// Listens to signals from here on. Where nothing is being trained there is nothing to save, and one ends the process as
 /// it does any other. `quiet` says nothing: so a process does that was made for one run, whose parent speaks.
 ///
 /// # Errors
 /// When the operating system refuses.
-#[cfg(unix)]
 pub fn install(quiet: bool) -> Result<Interrupt> {
+    install_telling((!quiet).then_some(TRAINING))
+}
+
+/// [`install`] where something else than training heeds signals: the first one is answered by `words`, if there are any.
+///
+/// # Errors
+/// When the operating system refuses.
+#[cfg(unix)]
+pub fn install_telling(words: Option<&'static str>) -> Result<Interrupt> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listening to signals")?;
@@ -28,8 +39,8 @@ pub fn install(quiet: bool) -> Result<Interrupt> {
                 // Ends the process by this very signal; what cannot fail here has no other way out.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            if !quiet {
-                eprintln!("\nstopping after this step, with a checkpoint; once more leaves at once");
+            if let Some(words) = words {
+                eprintln!("\n{words}");
             }
             first = Some(std::time::Instant::now());
             asked.request(signal);
@@ -42,12 +53,12 @@ pub fn install(quiet: bool) -> Result<Interrupt> {
     Ok(interrupt)
 }
 
-/// Listens to Ctrl-C from here on: the first one asks the training loop to save and stop, a second one leaves at once.
+/// Listens to Ctrl-C from here on: the first one asks for a stop, a second one leaves at once.
 ///
 /// # Errors
 /// When the operating system refuses.
 #[cfg(not(unix))]
-pub fn install(_quiet: bool) -> Result<Interrupt> {
+pub fn install_telling(_words: Option<&'static str>) -> Result<Interrupt> {
     use signal_hook::consts::SIGINT;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};

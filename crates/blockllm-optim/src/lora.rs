@@ -111,7 +111,7 @@ impl LoraConfig {
             let before = streams.len();
             for (position, matrix) in &matrices {
                 if path_matches(pattern, &matrix.info.path) {
-                    self.check_rank(matrix)?;
+                    self.check_rank(&matrix.info.path, &matrix.info.shape)?;
                     streams.insert(matrix.id, *position);
                 }
             }
@@ -127,19 +127,27 @@ impl LoraConfig {
         Ok(streams)
     }
 
-    fn check_rank(&self, matrix: &Parameter) -> Result<(), OptimError> {
-        let limit = matrix.info.shape.iter().copied().min().unwrap_or(0);
+    /// Checks that the matrix at `path`, of this shape, can have factors of the rank.
+    ///
+    /// # Errors
+    /// When the rank is above its smaller side.
+    pub fn check_rank(&self, path: &str, shape: &[usize]) -> Result<(), OptimError> {
+        let limit = shape.iter().copied().min().unwrap_or(0);
         if self.rank <= limit {
             return Ok(());
         }
         Err(OptimError::Rank {
-            path: matrix.info.path.clone(),
+            path: path.to_owned(),
             rank: self.rank,
             limit,
         })
     }
 
-    fn validate(&self) -> Result<(), OptimError> {
+    /// Checks the settings that need no module to be wrong.
+    ///
+    /// # Errors
+    /// When one is out of its range.
+    pub fn validate(&self) -> Result<(), OptimError> {
         let refuse = |field, value: String, mend| Err(OptimError::Setting { field, value, mend });
         if self.rank == 0 {
             return refuse("rank", "0".into(), "use at least 1");

@@ -6,7 +6,8 @@ use blockllm_data::hashing::{sha256_file, sha256_hex};
 use blockllm_data::instruct::{ChatTemplate, FixedDate, InstructEncoder};
 use blockllm_model::gguf::GgufModel;
 use blockllm_model::hf::{
-    GenerationSettings, SaveOptions, load_pretrained_as, save_companions, save_pretrained_with,
+    GenerationSettings, SaveOptions, check_pretrained, load_pretrained_as, save_companions,
+    save_pretrained_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_model::{TokenizerFiles, llama2c_tokenizer};
@@ -47,6 +48,7 @@ impl PretrainedLm {
         if !path.exists() {
             return Err(no_model(path));
         }
+        check_folder(path)?;
         let gguf = if path.is_file() {
             Some(GgufModel::open(path)?)
         } else {
@@ -139,6 +141,17 @@ impl PretrainedLm {
             None => load_pretrained_as(&self.path, weights.into(), device)?.0,
         };
         Ok(model)
+    }
+
+    /// Looks at the headers of its weights without reading them: whether they are those of its configuration.
+    ///
+    /// # Errors
+    /// When weights are missing, cut off or of another model.
+    pub fn check_weights(&self) -> Result<(), TrainError> {
+        match &self.gguf {
+            Some(gguf) => Ok(gguf.check_weights()?),
+            None => Ok(check_pretrained(&self.path, &self.config)?),
+        }
     }
 
     /// Writes `model` as a folder that transformers loads, with the tokenizer, the chat template and the settings of generation
@@ -313,6 +326,32 @@ fn stop_at(file: &Path, ends: &[u32]) -> Result<(), TrainError> {
     };
     fields.insert("eos_token_id".to_owned(), ends);
     Ok(write_atomically(file, format!("{settings:#}\n").as_bytes())?)
+}
+
+/// Refuses folders that are another thing of ours than a model, and says where the model is.
+fn check_folder(path: &Path) -> Result<(), TrainError> {
+    let is_there = |name: &str| path.join(name).is_file();
+    let refuse = |mend: String| {
+        Err(TrainError::Setting {
+            field: "model",
+            value: path.display().to_string(),
+            mend,
+        })
+    };
+    if is_there("metrics.jsonl") && is_there("manifest.json") {
+        let model = path.join("model");
+        return refuse(match model.is_dir() {
+            true => format!("this is the folder of a run; name the model in it: {}", model.display()),
+            false => "this is the folder of a run, which has kept no model; give the command of the run again with --save model".to_owned(),
+        });
+    }
+    if is_there("adapter_config.json") && !is_there("config.json") {
+        return refuse(
+            "this folder holds LoRA adapters: name the model that they belong to, and them by --adapter"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn no_model(path: &Path) -> TrainError {

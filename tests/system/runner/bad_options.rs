@@ -65,6 +65,11 @@ fn an_unknown_model_device_scale_or_norm_is_refused_with_the_names_there_are() {
 #[test]
 fn an_unknown_experiment_is_refused_with_the_names_there_are() {
     refuse(&["mnist"], &["'mnist'", "c4"]);
+    refuse(
+        &["help"],
+        &["c4", "finetune", "generate", "chat", "evaluate", "delta", "plan"],
+    );
+    refuse(&["--steps", "3", "finetune"], &["`finetune`", "write it first"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `evaluate`: tables and lines with the harness' scores; what is wrong is told by name, before weights are read.
-use super::process::{refuse, succeed, text};
+use super::process::{refuse, runner, succeed, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -131,5 +131,79 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
         ],
         &["--out", "no/such/folder"],
     );
-    refused(&["--perplexity", &data("nothing.txt")], &["nothing.txt"]);
+    let ended = refused(&["--perplexity", &data("nothing.txt")], &["nothing.txt"]);
+    assert_eq!(
+        ended.stderr.matches("os error 2").count(),
+        1,
+        "what the system said is told once: {}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn no_file_that_is_read_is_written_and_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, examples] = ["test.jsonl", "train.jsonl"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::copy(fixtures().join("tasks/gsm8k").join(name), &path).unwrap();
+        path
+    });
+    let before = std::fs::read(&data).unwrap();
+    let model = fixtures().join("instruct");
+    for (out, part) in [
+        (&data, "--data"),
+        (&examples, "--few-shot"),
+        (&folder.path().to_owned(), "name a file in it"),
+    ] {
+        let ended = refuse(
+            &[
+                "evaluate",
+                "--device",
+                "flex",
+                "--model",
+                text(&model),
+                "--task",
+                "gsm8k",
+                "--shots",
+                "2",
+                "--data",
+                text(&data),
+                "--few-shot",
+                text(&examples),
+                "--out",
+                text(out),
+            ],
+            &["--out", part],
+        );
+        assert!(!ended.stderr.contains("loading"), "{}", ended.stderr);
+    }
+    assert_eq!(std::fs::read(&data).unwrap(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_scores_are_printed_where_the_file_finds_no_room() {
+    use std::os::unix::fs::FileTypeExt;
+    let (model, data) = (fixtures().join("instruct"), fixtures().join("tasks-hub/arc"));
+    let words = [
+        "evaluate", "--device", "flex", "--task", "arc-easy", "--limit", "2",
+    ];
+    let more = [
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+        "--out",
+        "/dev/full",
+    ];
+    let ended = runner(words.into_iter().chain(more));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/dev/full") && ended.stderr.contains("No space"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(row(&ended.stdout, &["arc-easy", "acc"])[2], "2");
+    let full = std::fs::metadata("/dev/full").unwrap().file_type();
+    assert!(full.is_char_device(), "it is still the device");
 }

@@ -6,12 +6,16 @@ mod bad_data;
 mod bad_documents;
 mod bad_options;
 mod bad_tokenizers;
+#[cfg(unix)]
+mod closed_stdout;
 mod complete_run;
+mod delta;
 mod devices;
 mod divergence;
 mod evaluate;
 mod faults;
 mod finetune;
+mod finetune_manners;
 pub mod fixtures;
 mod folders;
 #[cfg(unix)]
@@ -21,6 +25,7 @@ mod glue_files;
 mod kills;
 mod memory;
 mod own_method;
+mod plan;
 mod process;
 pub mod promises;
 mod resume;

@@ -31,8 +31,8 @@ pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
     }
 }
 
-/// [`runner`] with `said` on its standard input.
-pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: &str) -> Ended {
+/// [`runner`] with `said` on its standard input, which need not be text.
+pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: impl AsRef<[u8]>) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
         .args(arguments)
         .env_remove("RUST_BACKTRACE")
@@ -42,11 +42,30 @@ pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: &s
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(said.as_ref()).unwrap();
     let output = child.wait_with_output().unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// [`runner`] with its standard output led elsewhere.
+pub fn runner_printing_to<'a>(
+    arguments: impl IntoIterator<Item = &'a str>,
+    stdout: impl Into<Stdio>,
+) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .env("HF_HUB_OFFLINE", "1")
+        .stdout(stdout)
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::new(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }

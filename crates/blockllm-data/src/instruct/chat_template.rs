@@ -79,7 +79,7 @@ impl ChatTemplate {
     /// one named `default`); `None` where neither has one.
     ///
     /// # Errors
-    /// [`DataError::Io`] and [`DataError::FileTooLarge`] when a file cannot be read, [`DataError::Tokenizer`] when it is no JSON,
+    /// [`DataError::Io`] and [`DataError::FileTooLarge`] when a file cannot be read, [`DataError::Settings`] when it is no JSON,
     /// [`DataError::ChatTemplate`] when it has no template that compiles.
     pub fn beside(tokenizer: &Path, date: FixedDate) -> Result<Option<Self>, DataError> {
         let folder = tokenizer.parent().unwrap_or(Path::new(""));

@@ -66,7 +66,8 @@ impl InstructData {
         Self::from_files(&DataFiles::sorted(files)?, reading)
     }
 
-    /// Reads files whole. Where none is for validation, one train example in [`HOLD_OUT_ONE_IN`] is held out by its hash.
+    /// Reads files whole. Where none is for validation, one train example in [`HOLD_OUT_ONE_IN`] is held out by its hash, and of
+    /// few examples at least one.
     ///
     /// # Errors
     /// [`DataError::InstructRecord`] and others that name file and record where bad documents stop; what reading fails with;
@@ -163,14 +164,25 @@ impl InstructData {
         }
     }
 
-    /// Moves the held-out part of each train source; equal examples stay together.
+    /// Moves the held-out part of each train source; equal examples stay together. Of few examples one is held out, whatever the
+    /// hashes say.
     fn hold_out(&mut self) {
         if !self.holds_out {
             return;
         }
+        let hashes = || {
+            let examples = self.train.iter().flat_map(|source| &source.examples);
+            examples.map(|placed| hash(&placed.example))
+        };
+        let lowest = hashes().min();
+        let is_lowest = |hash: u64| Some(hash) == lowest;
+        let by_lowest = !hashes().any(is_drawn) && hashes().any(|hash| !is_lowest(hash));
         for source in &mut self.train {
             let all = std::mem::take(&mut source.examples);
-            let is_held_out = |placed: &PlacedExample| hash(&placed.example).is_multiple_of(HOLD_OUT_ONE_IN);
+            let is_held_out = |placed: &PlacedExample| {
+                let hash = hash(&placed.example);
+                is_drawn(hash) || by_lowest && is_lowest(hash)
+            };
             let (held_out, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_held_out);
             source.examples = kept;
             if !held_out.is_empty() {
@@ -183,6 +195,11 @@ impl InstructData {
         }
         self.train.retain(|source| !source.examples.is_empty());
     }
+}
+
+/// Whether an example of this hash is held out, of many.
+fn is_drawn(hash: u64) -> bool {
+    hash.is_multiple_of(HOLD_OUT_ONE_IN)
 }
 
 fn hash(example: &Example) -> u64 {

@@ -70,7 +70,7 @@ impl EncodedData {
                 return Err(DataError::Config {
                     field: "weight",
                     found: format!("one of {}, of which no example is left", source.path.display()),
-                    expected: "weights of files with examples that fit: raise `max_tokens`, or leave the file out",
+                    expected: "weights of files with examples that fit: raise the tokens of a row (--max-length), or leave the file out",
                 });
             }
             if !examples.is_empty() {
@@ -80,9 +80,9 @@ impl EncodedData {
         }
         if sources.is_empty() {
             let mend = if parts.is_empty() {
-                "Give a file for it: there are too few examples to hold any out"
+                "Give a file for it, with `valid` or `dev` in its name: all examples are the same, so none can be held out"
             } else {
-                "Raise `max_tokens`, or give files whose examples have answers"
+                "Raise the tokens of a row (--max-length), or give files whose examples have answers that the chat template shows"
             };
             return Err(data.empty(role, mend));
         }

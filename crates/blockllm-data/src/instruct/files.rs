@@ -86,7 +86,7 @@ impl DataFiles {
     ///
     /// # Errors
     /// [`DataError::AmbiguousRole`] for a name with two such words; [`DataError::Config`] when there is no file to train on, a
-    /// file is given twice, or a weight is not above 0.
+    /// file is given twice, or a weight is not above 0 or of a file that is not trained on.
     pub fn sorted(files: &[DataFile]) -> Result<Self, DataError> {
         let refuse = |field, found: String, expected| {
             Err(DataError::Config {
@@ -111,7 +111,15 @@ impl DataFiles {
                     "a number above 0",
                 );
             }
-            match file.role()? {
+            let role = file.role()?;
+            if file.weight.is_some() && role != FileRole::Train {
+                return refuse(
+                    "weight",
+                    format!("given for {}, which is for {}", file.path.display(), role.name()),
+                    "weights of files to train on: every token of the others counts once",
+                );
+            }
+            match role {
                 FileRole::Train => sorted.train.push(file.clone()),
                 FileRole::Validation => sorted.validation.push(file.clone()),
                 FileRole::Test => sorted.test.push(file.clone()),
@@ -173,5 +181,6 @@ mod tests {
         assert!(message(&["train-test.json"]).contains("train-test.json says both train and test"));
         assert!(message(&["a.json", "a.json"]).contains("every file once"));
         assert!(message(&["dev.json", "test.json"]).contains("at least one file"));
+        assert!(message(&["a.json", "dev.json=3"]).contains("dev.json, which is for validation"));
     }
 }

@@ -40,6 +40,8 @@ pub struct TaskData {
     pub items: Vec<TaskItem>,
     /// Where it was read.
     pub files: Vec<PathBuf>,
+    /// Where the solved examples were read; nowhere, if there are none.
+    pub few_shot_files: Vec<PathBuf>,
     /// Solved examples before every question.
     pub shots: usize,
     solved: Vec<TaskItem>,
@@ -72,19 +74,19 @@ impl TaskData {
             items = first_of_each(items, limit);
         }
         let shots = source.shots.unwrap_or(task.default_shots());
-        let (mut solved, mut is_same) = (Vec::new(), false);
+        let (mut solved, mut few_shot_files) = (Vec::new(), Vec::new());
         if shots > 0 {
-            let from = examples_of(task, source).map_err(refused)?;
-            is_same = from == files;
-            solved = read(task, &from)?;
+            few_shot_files = examples_of(task, source).map_err(refused)?;
+            solved = read(task, &few_shot_files)?;
         }
         let data = Self {
             task,
             items,
+            is_same: few_shot_files == files,
             files,
+            few_shot_files,
             shots,
             solved,
-            is_same,
         };
         data.check_shots(source).map_err(refused)?;
         Ok(data)

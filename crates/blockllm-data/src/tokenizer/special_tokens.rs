@@ -42,7 +42,7 @@ impl Declared {
     /// Reads `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json` and `config.json` of a folder.
     ///
     /// # Errors
-    /// [`DataError::Io`] when a file is there and cannot be read, [`DataError::Tokenizer`] when it is not JSON.
+    /// [`DataError::Io`] when a file is there and cannot be read, [`DataError::Settings`] when it is not JSON.
     pub fn beside(tokenizer: &Path) -> Result<Self, DataError> {
         let folder = tokenizer.parent().unwrap_or(Path::new(""));
         let mut declared = Self::default();

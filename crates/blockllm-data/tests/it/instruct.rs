@@ -170,6 +170,26 @@ fn without_a_validation_file_examples_are_held_out_and_none_is_lost() {
 }
 
 #[test]
+fn of_few_examples_one_is_held_out_and_of_equal_ones_none_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("few.jsonl");
+    let data = |lines: &[String]| {
+        fs::write(&path, lines.join("\n")).unwrap();
+        InstructData::from_files(&DataFiles::sorted(&[DataFile::new(&path)]).unwrap(), SKIP).unwrap()
+    };
+    for count in 2..20 {
+        let data = data(&lines(count));
+        let [train, held_out] = [&data.train, &data.validation]
+            .map(|part| part.iter().map(|source| source.examples.len()).sum::<usize>());
+        assert!(held_out > 0 && train > 0, "{count}: {train} {held_out}");
+        assert_eq!(train + held_out, count);
+    }
+    let equal = vec![lines(1)[0].clone(); 5];
+    let data = data(&equal);
+    assert!(data.validation.is_empty() && data.train[0].examples.len() == 5);
+}
+
+#[test]
 fn a_bad_record_is_named_or_skipped_and_counted_and_so_is_what_a_template_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train.jsonl");

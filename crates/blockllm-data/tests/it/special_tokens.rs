@@ -100,6 +100,26 @@ fn the_end_token_is_what_the_folder_says_whatever_it_is_called() {
 }
 
 #[test]
+fn a_broken_file_of_settings_is_named_and_not_taken_for_a_tokenizer() {
+    for name in [
+        "generation_config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "config.json",
+    ] {
+        let folder = folder(&["</s>"], Value::Null, &[]);
+        fs::write(folder.path().join(name), "{\"eos_token_id\": 2,").unwrap();
+        let error = Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap_err();
+        assert!(matches!(error, DataError::Settings { .. }), "{error}");
+        let told = error.to_string();
+        assert!(
+            told.contains(name) && told.contains("not valid JSON") && !told.contains("okenizer.json"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn without_such_a_file_the_end_is_that_of_the_tokenizer_s_own_form() {
     let added = ["</s>", "<｜end▁of▁sentence｜>"];
     let of_form = form(None, Some((added[1], 281)));

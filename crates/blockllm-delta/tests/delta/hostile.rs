@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use blockllm_delta::{DeltaFile, Layer, Overlap};
+use blockllm_delta::{DeltaError, DeltaFile, Layer, Overlap};
 use blockllm_fuzz::{Damage, cases, odd_value, replace_one};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use serde_json::Value;
 
 use crate::folders::{Place, Tensors, f32s, file_of, named, write_shards};
+use crate::seal::sealed;
 
 /// A base and a delta with gaps, a bitmap, a whole tensor and a file beside.
 fn place() -> Place {
@@ -35,24 +36,24 @@ fn place() -> Place {
     place
 }
 
+/// Adds the delta up with itself, with these weights.
+fn stacked(place: &Place, weights: &[f64]) -> Result<(), DeltaError> {
+    let layers = weights.iter().map(|weight| Layer {
+        delta: place.at("delta"),
+        weight: *weight,
+    });
+    let layers: Vec<Layer> = layers.collect();
+    let [base, out] = ["base", "sum"].map(|name| place.at(name));
+    blockllm_delta::stack(&base, &layers, Overlap::Add, &out, &mut |_, _| ()).map(|_| ())
+}
+
 /// Reads a delta in every way; whether any took it is not asked.
 fn use_it(place: &Place) {
     if let Ok(delta) = DeltaFile::open(&place.at("delta")) {
         let _ = delta.summary().changed();
     }
     let _ = place.apply("base", &["delta"], "out");
-    let layer = |weight| Layer {
-        delta: place.at("delta"),
-        weight,
-    };
-    let layers = [layer(0.5), layer(1.0)];
-    let _ = blockllm_delta::stack(
-        &place.at("base"),
-        &layers,
-        Overlap::Add,
-        &place.at("sum"),
-        &mut |_, _| (),
-    );
+    let _ = stacked(place, &[0.5, 1.0]);
     assert!(
         place.names().iter().all(|name| !name.contains(".tmp")),
         "{:?}",
@@ -78,7 +79,7 @@ proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
-    fn a_damaged_delta_is_refused_or_read(damage in Damage::any(), in_the_header: bool) {
+    fn a_damaged_delta_is_refused_or_read(damage in Damage::any(), in_the_header: bool, is_sealed: bool) {
         let place = place();
         let whole = fs::read(place.at("delta")).unwrap();
         let bytes = if in_the_header {
@@ -87,6 +88,7 @@ proptest! {
         } else {
             damage.of(&whole)
         };
+        let bytes = if is_sealed { sealed(&bytes) } else { bytes };
         fs::write(place.at("delta"), bytes).unwrap();
         use_it(&place);
     }
@@ -95,12 +97,13 @@ proptest! {
     fn a_delta_whose_header_says_anything_is_refused_or_read(at: Index, odd in odd_value()) {
         let place = place();
         let whole = fs::read(place.at("delta")).unwrap();
-        fs::write(place.at("delta"), with_header(&whole, |header| replace_one(header, at, &odd))).unwrap();
+        let odd = with_header(&whole, |header| replace_one(header, at, &odd));
+        fs::write(place.at("delta"), sealed(&odd)).unwrap();
         use_it(&place);
     }
 
     #[test]
-    fn a_delta_with_any_numbers_is_refused_and_leaves_nothing(at: Index, byte in 1_u8..) {
+    fn a_delta_with_any_numbers_is_refused_and_leaves_nothing(at: Index, byte in 1_u8.., is_sealed: bool) {
         let place = place();
         let mut bytes = fs::read(place.at("delta")).unwrap();
         let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -108,10 +111,68 @@ proptest! {
         let numbers = bytes.len() - start;
         let place_of = start + at.index(numbers.min(150));
         bytes[place_of] ^= byte;
+        let bytes = if is_sealed { sealed(&bytes) } else { bytes };
         fs::write(place.at("delta"), bytes).unwrap();
         prop_assert!(place.apply("base", &["delta"], "out").is_err());
         prop_assert!(!place.at("out").exists());
     }
+
+    #[test]
+    fn a_flipped_bit_is_seen_wherever_it_is(at: Index, bit in 0..8) {
+        let place = place();
+        let mut bytes = fs::read(place.at("delta")).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1_u8 << bit;
+        fs::write(place.at("delta"), bytes).unwrap();
+        prop_assert!(place.apply("base", &["delta"], "out").is_err());
+        // With a weight there is no result to compare with.
+        prop_assert!(stacked(&place, &[0.5]).is_err());
+        prop_assert_eq!(place.names(), ["base", "delta", "tuned"]);
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_carried_file_is_told_by_the_file() {
+    let place = place();
+    let whole = fs::read(place.at("delta")).unwrap();
+    let mut bytes = whole.clone();
+    // Files are carried behind all else, and there is one.
+    assert!(bytes.ends_with(b"{}"));
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(place.at("delta"), bytes).unwrap();
+    let opened = DeltaFile::open(&place.at("delta")).map(|_| ());
+    let applied = place.apply("base", &["delta"], "out").map(|_| ());
+    for error in [opened, applied, stacked(&place, &[1.0])] {
+        let message = error.unwrap_err().to_string();
+        for part in ["delta is damaged", "`file/config.json`", "fetch the delta again"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    fs::write(place.at("delta"), whole).unwrap();
+    DeltaFile::open(&place.at("delta")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_once() {
+    let place = place();
+    let message = DeltaFile::open(&place.at("missing")).unwrap_err().to_string();
+    assert!(message.contains("missing"), "{message}");
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
+}
+
+#[test]
+fn a_folder_is_told_with_the_delta_in_it() {
+    let place = place();
+    let says = |dir: &str, part: &str| {
+        let message = DeltaFile::open(&place.at(dir)).unwrap_err().to_string();
+        assert!(
+            message.contains("is a folder") && message.contains(part),
+            "{message}"
+        );
+    };
+    says("tuned", "name the file that `delta diff`");
+    fs::rename(place.at("delta"), place.at("tuned/x.delta.safetensors")).unwrap();
+    says("tuned", "x.delta.safetensors");
 }
 
 /// The entries of the delta at `path`.
@@ -136,7 +197,7 @@ fn refused(change: impl FnOnce(&mut Tensors, &mut serde_json::Map<String, Value>
     let file = with_header(&file_of(tensors.iter()), |header| {
         header["__metadata__"] = Value::from(notes);
     });
-    fs::write(place.at("delta"), file).unwrap();
+    fs::write(place.at("delta"), sealed(&file)).unwrap();
     let error = place.apply("base", &["delta"], "out").unwrap_err();
     assert!(!place.at("out").exists());
     error.to_string()
@@ -230,7 +291,7 @@ fn an_index_that_does_not_fit_the_shards_is_told() {
         let file = with_header(&file_of(entries.iter()), |header| {
             header["__metadata__"] = Value::from(notes);
         });
-        fs::write(place.at("delta"), file).unwrap();
+        fs::write(place.at("delta"), sealed(&file)).unwrap();
         let error = place.apply("base", &["delta"], "out").unwrap_err().to_string();
         assert!(error.contains(part) && error.contains(carried), "{error}");
         assert_eq!(place.names(), ["base", "delta", "tuned"]);
@@ -246,7 +307,16 @@ fn what_is_no_delta_is_told() {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     };
     says("is not a delta", "format", "pt");
-    says("of version 2, this program reads version 1", "version", "2");
+    says(
+        "of version 3, this program reads version 2; update",
+        "version",
+        "3",
+    );
+    says(
+        "did not hash all that it wrote: make the delta again",
+        "version",
+        "1",
+    );
     says("`base_sha256` is no SHA-256", "base_sha256", "0");
     says("was made against", "base_sha256", &"0".repeat(64));
     says("where it promises", "result_sha256", &"0".repeat(64));

@@ -5,5 +5,6 @@ mod folders;
 mod hostile;
 mod order;
 mod round_trip;
+mod seal;
 mod size;
 mod stacking;

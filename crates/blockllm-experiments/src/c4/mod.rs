@@ -10,7 +10,7 @@ pub use published::{Published, published};
 
 use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
 use crate::report::Page;
-use crate::{Cli, alone};
+use crate::{Cli, alone, causes};
 use anyhow::Result;
 
 impl Experiment for Plan {
@@ -68,7 +68,10 @@ impl Experiment for Plan {
         if alone::trains_here(cli)
             && let Err(error) = data::record(&self.manifest, &self.corpus, &cli.out)
         {
-            eprintln!("warning: no record of the hashes of the data that was read: {error:#}");
+            eprintln!(
+                "warning: no record of the hashes of the data that was read: {}",
+                causes::told(&error)
+            );
         }
     }
 

@@ -24,10 +24,10 @@ f32 differ only where training has been. Files beside the weights that the base 
 
 Examples:
   delta diff ~/models/llama out/model --out run.delta.safetensors
-      out/model is what `--save-model` of a run has written";
+      out/model is what `finetune --save model` has written";
 
 const APPLY: &str = "\
-The base's SHA-256 is checked before anything is written, the result's before the folder gets its name. Files beside the weights come
+The delta's own SHA-256s and the base's are checked before anything is written, the result's before the folder gets its name. Files beside the weights come
 from the base, unless the delta carries them. Several deltas are a chain: each was made against the result of the one before it.
 
 Examples:
@@ -48,7 +48,7 @@ Examples:
       a change taken the other way";
 
 const INFO: &str = "\
-Only the header is read.
+The header and the files that the delta carries are read and checked; the numbers are when they are applied.
 
 Examples:
   delta info run.delta.safetensors";

@@ -5,6 +5,7 @@ mod text;
 
 pub use args::{Args, NAME};
 
+use crate::stdout::say_line;
 use anyhow::Result;
 use args::{Apply, Diff, Stack, Verb};
 use bar::Bar;
@@ -23,9 +24,9 @@ pub fn run(args: &Args) -> Result<()> {
         Verb::Info(args) => {
             let summary = DeltaFile::open(&args.delta)?.summary();
             if !summary.changes.is_empty() {
-                println!("{}", text::table(&summary).to_markdown());
+                say_line!("{}", text::table(&summary).to_markdown())?;
             }
-            println!("{}", text::totals(&summary));
+            say_line!("{}", text::totals(&summary))?;
             Ok(())
         }
     }
@@ -37,7 +38,7 @@ fn diff(args: &Diff) -> Result<()> {
         bar.show(done, all);
     })?;
     eprintln!("{}", bar.finish());
-    println!("{}", text::totals(&summary));
+    say_line!("{}", text::totals(&summary))?;
     Ok(())
 }
 
@@ -47,7 +48,7 @@ fn apply(args: &Apply) -> Result<()> {
         bar.show(done, all);
     })?;
     eprintln!("{}", bar.finish());
-    println!("{}", text::applied(&args.out, &applied));
+    say_line!("{}", text::applied(&args.out, &applied))?;
     Ok(())
 }
 
@@ -63,7 +64,7 @@ fn stack(args: &Stack) -> Result<()> {
         bar.show(done, all);
     })?;
     eprintln!("{}", bar.finish());
-    println!("{}", text::stacked(&args.out, &stacked));
+    say_line!("{}", text::stacked(&args.out, &stacked))?;
     Ok(())
 }
 

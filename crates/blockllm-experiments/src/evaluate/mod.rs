@@ -4,8 +4,9 @@ mod text;
 
 pub use args::{Args, NAME};
 
-use anyhow::{Context, Result, bail};
-use blockllm_data::atomic_file::write_atomically;
+use crate::out_file::OutPlace;
+use crate::stdout::say_line;
+use anyhow::{Result, bail};
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
 use blockllm_train::CountedProgress;
 use blockllm_train::scoring::{ItemResult, Perplexity, Scorer, TaskRun, TaskScores};
@@ -16,16 +17,22 @@ use std::path::Path;
 /// # Errors
 /// When the model or the data are not there or broken, an item cannot be scored, or the device fails.
 pub fn run(args: &Args) -> Result<()> {
+    // What is wrong with the files is told before any weights are read.
+    let out = args.out.as_deref().map(place).transpose()?;
     let pretrained = args.model.find()?;
     let encoder = ContinuationEncoder::new(pretrained.tokenizer().clone())?;
-    // What is wrong with the files is told before any weights are read.
-    if let Some(out) = &args.out {
-        check_folder_of(out)?;
-    }
     let data = match args.source() {
         Some((task, source)) => Some(TaskData::open(task, &source)?),
         None => None,
     };
+    if let (Some(out), Some(data)) = (&out, &data) {
+        out.check_apart(args.model.files())?;
+        let read = [("--data", &data.files), ("--few-shot", &data.few_shot_files)];
+        let read = read
+            .into_iter()
+            .flat_map(|(option, files)| files.iter().map(move |file| (option, file.as_path())));
+        out.check_apart(read)?;
+    }
     let called = args.model.describe(&pretrained);
     let (model, device) = args.model.load(&pretrained)?;
     let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
@@ -43,22 +50,17 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = CountedProgress::new(data.task.name(), run.requests());
     let results = run.run(&|count| progress.advance(count))?;
     progress.finish();
-    if let Some(out) = &args.out {
-        write_atomically(out, lines(&results)?.as_bytes())?;
-    }
-    println!("{}", text::heading(&data, &called));
-    println!(
-        "{}",
-        text::table(&TaskScores::new(data.task, &results), data.task).to_markdown()
-    );
-    if let Some(out) = &args.out {
-        println!("what the model said of every item: {}", out.display());
-    }
-    Ok(())
+    let table = text::table(&TaskScores::new(data.task, &results), data.task);
+    let told = say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown());
+    // The scores come first, whatever becomes of the file; and the file, whoever reads the scores.
+    let Some(out) = &out else { return told };
+    write(out, &results)?;
+    told?;
+    say_line!("what the model said of every item: {}", out.named().display())
 }
 
-/// That a file can lie where it is to be written.
-fn check_folder_of(out: &Path) -> Result<()> {
+/// The place of a file to write, in a folder that is there.
+fn place(out: &Path) -> Result<OutPlace> {
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder {
         Some(folder) if !folder.is_dir() => bail!(
@@ -66,7 +68,7 @@ fn check_folder_of(out: &Path) -> Result<()> {
             out.display(),
             folder.display()
         ),
-        _ => Ok(()),
+        _ => OutPlace::new(out),
     }
 }
 
@@ -76,24 +78,27 @@ fn measure_text(file: &Path, scorer: &Scorer, encoder: &ContinuationEncoder, cal
     let progress = CountedProgress::new("windows", rolling.windows.len());
     let perplexity = Perplexity::measure(scorer, &rolling, &|count| progress.advance(count))?;
     progress.finish();
-    println!(
+    say_line!(
         "{} on {}: {} tokens, in windows of up to {} ({})\n",
         called,
         file.display(),
         rolling.tokens,
         scorer.positions(),
         rolling.windows.len()
-    );
-    println!("{}", text::perplexity(&perplexity).to_markdown());
-    Ok(())
+    )?;
+    say_line!("{}", text::perplexity(&perplexity).to_markdown())
 }
 
-/// A JSON object a line.
-fn lines(results: &[ItemResult]) -> Result<String> {
-    let mut text = String::new();
-    for result in results {
-        text.push_str(&serde_json::to_string(result).context("a result as JSON")?);
-        text.push('\n');
+/// Writes a JSON object a line.
+fn write(out: &OutPlace, results: &[ItemResult]) -> Result<()> {
+    let mut out = out.begin()?;
+    let written = results.iter().try_for_each(|result| out.push(result));
+    match written {
+        Ok(()) => out.finish(),
+        Err(error) => {
+            let (lines, path) = out.give_up();
+            let all = results.len();
+            Err(error.context(format!("{lines} of {all} lines are in {}", path.display())))
+        }
     }
-    Ok(text)
 }

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 /// The word that asks for it.
 pub const NAME: &str = "finetune";
 
+/// Tokens of a row where nobody says.
+const MAX_LENGTH: usize = 512;
+
 const EXAMPLES: &str = "\
 Data, told apart by what is in them: Alpaca (instruction, input, output), `messages`, ShareGPT (`conversations`),
 prompt / completion, and plain `text`; .json or .jsonl, also with .gz. A file with `valid` or `dev` in its name is evaluated on,
@@ -61,9 +64,9 @@ pub struct Args {
     /// Micro-batches that a step's rows are split into
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub grad_accum_steps: u64,
-    /// Tokens of a row
-    #[arg(long, default_value_t = 512, value_name = "N")]
-    pub max_length: usize,
+    /// Tokens of a row: 512, or as many as the model has positions, without it
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
     /// What becomes of a longer example
     #[arg(long, value_enum, default_value_t = Long::Cut)]
     pub too_long: Long,
@@ -187,6 +190,7 @@ impl Args {
                 .map(chat_template::named)
                 .transpose()?,
             settings,
+            is_given_length: self.max_length.is_some(),
             save: self.save,
         })
     }
@@ -197,7 +201,7 @@ impl Args {
             batch_size: self.batch as usize,
             grad_accum_steps: self.grad_accum_steps as usize,
             encoding: EncodingConfig {
-                max_tokens: self.max_length,
+                max_tokens: self.max_length.unwrap_or(MAX_LENGTH),
                 too_long: match self.too_long {
                     Long::Cut => TooLong::Cut,
                     Long::Drop => TooLong::Drop,

@@ -4,7 +4,8 @@ mod args;
 pub use args::{Args, NAME};
 
 use crate::instruct::{DELTA, Plan, Save};
-use crate::{Cli, backward_choice, command_line, flow, registry};
+use crate::stdout::say_line;
+use crate::{Cli, backward_choice, command_line, flow, registry, report_folder};
 use anyhow::Result;
 use blockllm_train::Interrupt;
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::path::Path;
 /// # Errors
 /// When model, data or training fail; what is done is kept, and the same command goes on.
 pub fn run(args: &Args, interrupt: Interrupt) -> Result<()> {
+    report_folder::check(&args.out)?;
     let cli = registry::on_its_device(&Cli {
         interrupt,
         ..args.cli()
@@ -27,19 +29,26 @@ pub fn run(args: &Args, interrupt: Interrupt) -> Result<()> {
     for run in &runs.complete {
         let result = &run.run.result;
         let (before, after) = (result.untrained.evaluation.loss, result.last.evaluation.loss);
-        println!(
+        say_line!(
             "\nvalidation loss {before:.4} before, {after:.4} after {} steps",
             result.last.step
-        );
+        )?;
+        if result.last.step < result.steps {
+            say_line!("stopped early, at step {} of {}", result.last.step, result.steps)?;
+        }
+        if result.weights_step != result.last.step {
+            let (step, best) = (result.weights_step, result.best.evaluation.loss);
+            say_line!("the model is that of step {step}, the best, with a validation loss of {best:.4}")?;
+        }
         if let Some(name) = args.save.folder() {
-            tell_saved(args, &run.run.folder.path().join(name), &plan);
+            tell_saved(args, &run.run.folder.path().join(name), &plan)?;
         }
     }
     Ok(())
 }
 
 /// Where what was kept is, and what to do with it.
-fn tell_saved(args: &Args, folder: &Path, plan: &Plan) {
+fn tell_saved(args: &Args, folder: &Path, plan: &Plan) -> Result<()> {
     let shown = folder.display().to_string();
     let base = plan.checkpoint.base().ok();
     let base = base.map(|base| base.path().display().to_string());
@@ -47,12 +56,12 @@ fn tell_saved(args: &Args, folder: &Path, plan: &Plan) {
     match (args.save, base) {
         (Save::Delta, Some(base)) => {
             let delta = folder.join(DELTA).display().to_string();
-            println!("what training has changed: {delta}");
+            say_line!("what training has changed: {delta}")?;
             let words = [word("apply"), base, delta, word("--out"), word("tuned")];
-            println!("the model again:\n  {}", command_line::verb("delta", &words));
+            say_line!("the model again:\n  {}", command_line::verb("delta", &words))?;
         }
         (Save::Adapter, Some(base)) => {
-            println!("the adapters, as PEFT loads them: {shown}");
+            say_line!("the adapters, as PEFT loads them: {shown}")?;
             let mut words = vec![word("--model"), base, word("--adapter"), shown];
             // Beside adapters there is neither.
             if let Some(template) = &args.chat_template {
@@ -61,14 +70,15 @@ fn tell_saved(args: &Args, folder: &Path, plan: &Plan) {
             if let Some(tokenizer) = &args.tokenizer {
                 words.extend([word("--tokenizer"), tokenizer.display().to_string()]);
             }
-            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
+            say_line!("to talk to it:\n  {}", command_line::verb("chat", &words))?;
         }
         _ => {
-            println!("the model, as transformers loads it: {shown}");
+            say_line!("the model, as transformers loads it: {shown}")?;
             let words = [word("--model"), shown];
-            println!("to talk to it:\n  {}", command_line::verb("chat", &words));
+            say_line!("to talk to it:\n  {}", command_line::verb("chat", &words))?;
         }
     }
+    Ok(())
 }
 
 /// What a step will need, beside what there is.

@@ -14,6 +14,7 @@ mod training;
 use crate::Cli;
 use crate::experiment::NotTaken;
 use crate::report::atomic::write_atomically;
+use crate::stdout::say_line;
 use anyhow::{Result, bail};
 use blockllm_train::device;
 use burn::tensor::Device;
@@ -73,9 +74,9 @@ pub fn run(cli: &Cli) -> Result<()> {
     let page = cli.out.join("gpu-check.md");
     let text = findings.to_markdown();
     write_atomically(&page, &text)?;
-    println!("{text}\nwritten to {}", page.display());
+    let told = say_line!("{text}\nwritten to {}", page.display());
     match findings.failures() {
-        0 => Ok(()),
+        0 => told,
         failures => bail!("{failures} checks failed; {} says which", page.display()),
     }
 }

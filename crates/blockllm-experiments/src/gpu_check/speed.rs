@@ -2,8 +2,9 @@
 //! runs out of memory takes no other with it.
 use super::findings::{Findings, Numbers};
 use super::random_batch::random_batch;
-use crate::Cli;
 use crate::report::format::bytes;
+use crate::stdout::say_line;
+use crate::{Cli, causes};
 use anyhow::{Context, Result, anyhow, bail};
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::{
@@ -41,7 +42,7 @@ pub(super) fn check(cli: &Cli, findings: &mut Findings, numbers: &mut Numbers) {
                     findings.tell(TOPIC, &case, &measured.describe());
                     numbers.step_ms.insert(case, measured.step_ms);
                 }
-                Err(error) => findings.tell(TOPIC, &case, &format!("does not run: {error:#}")),
+                Err(error) => findings.tell(TOPIC, &case, &format!("does not run: {}", causes::told(&error))),
             }
         }
     }
@@ -102,7 +103,7 @@ pub(super) fn print_one(cli: &Cli, model: &str) -> Result<()> {
     let [method] = cli.methods.as_slice() else {
         bail!("--model measures one method: name it with --methods, such as --methods blockllm:0.95");
     };
-    println!("{}", serde_json::to_string(&measure(cli, model, method)?)?);
+    say_line!("{}", serde_json::to_string(&measure(cli, model, method)?)?)?;
     Ok(())
 }
 

@@ -29,6 +29,8 @@ pub struct Request {
     pub template: Option<ChatTemplate>,
     /// Lengths, batches, steps.
     pub settings: Settings,
+    /// Whether the length of a row was asked for; another is cut to the model's positions.
+    pub is_given_length: bool,
     /// What is kept of each model.
     pub save: Save,
 }
@@ -82,6 +84,7 @@ impl Request {
             model: cli.model_dir.clone(),
             template: None,
             settings,
+            is_given_length: cli.max_length.is_some(),
             save: if cli.save_model {
                 Save::Model
             } else {
@@ -97,18 +100,34 @@ impl Plan {
     /// # Errors
     /// When model, tokenizer or data are not there or do not fit together.
     pub fn new(cli: &Cli, request: Request) -> Result<Self> {
-        let settings = request.settings;
+        let mut settings = request.settings;
         let reading = ReadingConfig {
             bad_documents: cli.bad_documents,
             ..ReadingConfig::default()
         };
         // Told before the data is read: a name is mistyped sooner than a file is broken.
         let pretrained = match &request.model {
-            Some(path) => Some(PretrainedLm::open(path, cli.tokenizer.as_deref())?),
+            Some(path) => {
+                let model = PretrainedLm::open(path, cli.tokenizer.as_deref())?;
+                model.check_weights()?;
+                Some(model)
+            }
             None => None,
         };
         let data = InstructData::open(&request.files, workspace_dir::find(), reading)?;
         let mut notes = Vec::new();
+        if !data.skipped.is_nothing() {
+            notes.push(format!("data: {} left out, being broken", data.skipped));
+        }
+        let positions = pretrained.as_ref().map(|model| model.config().num_positions());
+        if let Some(positions) = positions.filter(|positions| *positions < settings.encoding.max_tokens)
+            && !request.is_given_length
+        {
+            settings.encoding.max_tokens = positions;
+            notes.push(format!(
+                "rows have {positions} tokens, which are all positions of the model"
+            ));
+        }
         let length = settings.encoding.max_tokens;
         let (checkpoint, template) = match pretrained {
             Some(model) => with_template(model, request.template, &mut notes),

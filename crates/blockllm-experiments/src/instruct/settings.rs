@@ -118,6 +118,12 @@ impl Settings {
                 divisors.join(", ")
             );
         }
+        if !(0.0..=1.0).contains(&self.schedule.warmup) {
+            bail!(
+                "--warmup {} is no share of the steps: use one from 0 to 1",
+                self.schedule.warmup
+            );
+        }
         if self.encoding.max_tokens < 2 {
             bail!(
                 "--max-length {} leaves nothing to predict: use 2 or more",
@@ -176,6 +182,8 @@ mod tests {
     fn what_does_not_divide_or_leaves_nothing_is_refused_with_what_to_do() {
         let message = settings("--grad-accum-steps 3").unwrap_err().to_string();
         assert!(message.contains("use one of 1, 2, 4, 8"), "{message}");
+        let message = settings("--warmup 2").unwrap_err().to_string();
+        assert!(message.contains("--warmup 2 is no share"), "{message}");
         let message = settings("--max-length 1").unwrap_err().to_string();
         assert!(message.contains("use 2 or more"), "{message}");
     }

@@ -12,6 +12,8 @@ Examples:
       what a step of Llama 7B needs on 512 tokens, part by part, and which settings make it fit into 16 GB
   plan --model ~/models/bert-base-uncased --method lora:8 --batch 16 --seq 128
       the model of a Hugging Face folder; only its config.json is read
+  plan --model SmolLM2-135M-Instruct-Q8_0.gguf --method lora:8
+      the model of a GGUF file; no weight is read
   plan --model 1b --method blockllm:0.9+state=int8 --device flex
       a method with settings of its own, on the CPU
   plan --all --weights bf16 --batch 1 --seq 512
@@ -21,8 +23,9 @@ Examples:
 #[derive(Parser, Clone, Debug)]
 #[command(name = "plan", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// A preset (tiny, 60m, 130m, 350m, 1b, 7b), or a Hugging Face folder or config.json: Llama, Mistral, Qwen2, BERT or RoBERTa
-    #[arg(long, default_value = "7b", value_name = "NAME|FOLDER")]
+    /// A preset (tiny, 60m, 130m, 350m, 1b, 7b); a Hugging Face folder or config.json: Llama, Mistral, Qwen2, BERT or RoBERTa;
+    /// a .gguf file; or a repository of the hub as owner/name, which is downloaded where the cache lacks it
+    #[arg(long, default_value = "7b", value_name = "NAME|DIR|FILE|REPO")]
     pub model: String,
     /// What trains, as in `--methods` of an experiment: `NAME[:NUMBER][+KEY=VALUE]...`
     #[arg(long, default_value = "blockllm:0.95", value_parser = Method::parse)]

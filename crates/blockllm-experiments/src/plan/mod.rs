@@ -10,6 +10,7 @@ pub use planned::Planned;
 pub(crate) use planned::for_model;
 pub(crate) use text::SIZES;
 
+use crate::stdout::say_line;
 use anyhow::Result;
 use blockllm_train::memory::plan::advice;
 use planned::{planned, with_sparsity, workload};
@@ -20,15 +21,15 @@ use planned::{planned, with_sparsity, workload};
 /// When the model cannot be read, or the method does not fit it.
 pub fn run(args: &Args) -> Result<()> {
     if args.all {
-        println!("{}", text::comparison(args)?);
+        say_line!("{}", text::comparison(args)?)?;
         return Ok(());
     }
     let (name, model) = model_shape(&args.model)?;
     let method = with_sparsity(for_model(args.method.clone(), &model), args.sparsity)?;
     let planned = planned(&workload(args, &model, &method))?;
-    println!("{}", text::heading(args, &name, &model, &method, &planned));
-    println!("{}", text::table(&planned).to_markdown());
-    println!("{}", text::notes(&planned));
+    say_line!("{}", text::heading(args, &name, &model, &method, &planned))?;
+    say_line!("{}", text::table(&planned).to_markdown())?;
+    say_line!("{}", text::notes(&planned))?;
     if let Some(memory) = args.memory {
         let mut asked = workload(args, &model, &method);
         asked.selection = planned.larger();
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         } else {
             Vec::new()
         };
-        println!("{}", text::verdict(&planned, memory, &found));
+        say_line!("{}", text::verdict(&planned, memory, &found))?;
     }
     Ok(())
 }

@@ -1,50 +1,110 @@
-//! The model of a plan: a preset's shape, or that of a config.json.
+//! The model of a plan: a preset's shape, or that of a config.json, of a GGUF file, or of a repository of the hub.
+use crate::model_path;
 use anyhow::{Context, Result, bail};
+use blockllm_hub::Repository;
 use blockllm_model::encoder::EncoderConfig;
+use blockllm_model::gguf::GgufModel;
 use blockllm_model::hf::{llama_classifier_config, llama_labels};
 use blockllm_model::llama::{LlamaConfig, PRESETS};
 use blockllm_train::memory::ModelShape;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-/// The model called `name`, and how to call it in text; of a folder only config.json is read.
+/// The most bytes of a config.json; the largest there are have some 100 KB of labels.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// What may be named.
+const MODELS: &str =
+    "a Hugging Face folder or its config.json, a .gguf file, or a repository of the hub as owner/name";
+
+/// The model called `name`, and how to call it in text; of a folder only config.json is read, of a GGUF file what stands before
+/// the weights.
 ///
 /// # Errors
 /// When there is neither a preset nor a file of that name, or the file describes another kind of model.
 pub fn model_shape(name: &str) -> Result<(String, ModelShape)> {
-    let path = Path::new(name);
-    if !path.exists() {
-        let preset = LlamaConfig::preset(name);
-        return match preset {
-            Ok(config) => Ok((
-                format!("Llama {}", name.trim_start_matches("llama-")),
-                ModelShape::Llama(config),
-            )),
-            Err(_) => bail!(
-                "`{name}` is neither a preset ({}) nor a folder or config.json that is there",
-                PRESETS.join(", ")
-            ),
-        };
+    if !Path::new(name).exists()
+        && let Ok(config) = LlamaConfig::preset(name)
+    {
+        let called = format!("Llama {}", name.trim_start_matches("llama-"));
+        return Ok((called, ModelShape::Llama(config)));
+    }
+    let path = found(name)?;
+    if is_gguf(&path) {
+        let config = GgufModel::open(&path)?.config().clone();
+        return Ok((called(&path, name), ModelShape::Llama(config)));
     }
     let file = if path.is_dir() {
         path.join("config.json")
     } else {
-        path.to_owned()
+        path.clone()
     };
     let folder = file.parent().unwrap_or(Path::new("."));
-    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let json: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
-    let shape = match json["model_type"].as_str().unwrap_or("llama") {
+    // A snapshot of the hub is called by its commit.
+    let called = if path == Path::new(name) {
+        called(folder, name)
+    } else {
+        name.to_owned()
+    };
+    Ok((called, of_config(&file, folder)?))
+}
+
+/// Where the model `name` lies; one of the hub is downloaded where the cache lacks it.
+fn found(name: &str) -> Result<PathBuf> {
+    if Path::new(name).exists() || name.parse::<Repository>().is_ok() {
+        return model_path::find(name);
+    }
+    bail!(
+        "`{name}` is neither a preset ({}) nor a model that is there; name {MODELS}",
+        PRESETS.join(", ")
+    );
+}
+
+/// The last part of a path, or else what it was called.
+fn called(path: &Path, name: &str) -> String {
+    path.file_name()
+        .map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned())
+}
+
+/// Whether it is a GGUF file, by its name or its first bytes.
+fn is_gguf(path: &Path) -> bool {
+    let is_named = path
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+    let begins = || {
+        let mut bytes = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+        read.is_ok() && bytes == *b"GGUF"
+    };
+    path.is_file() && (is_named || begins())
+}
+
+/// What the config.json `file` of `folder` describes.
+fn of_config(file: &Path, folder: &Path) -> Result<ModelShape> {
+    let text = text_of(file)?;
+    let json: serde_json::Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no JSON; name {MODELS}", file.display()))?;
+    Ok(match json["model_type"].as_str().unwrap_or("llama") {
         "bert" | "roberta" => ModelShape::Encoder(EncoderConfig::from_folder(folder)?),
         _ if text.contains("ForSequenceClassification") => {
             ModelShape::LlamaClassifier(llama_classifier_config(folder)?, llama_labels(folder)?.count())
         }
-        _ => ModelShape::Llama(LlamaConfig::from_file(&file)?),
+        _ => ModelShape::Llama(LlamaConfig::from_file(file)?),
+    })
+}
+
+/// The text of a config.json.
+fn text_of(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|open| open.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("reading {}", file.display()))?;
+    let text = String::from_utf8(bytes).ok();
+    let Some(text) = text.filter(|text| text.len() as u64 <= MOST_BYTES) else {
+        bail!("{} is no config.json; name {MODELS}", file.display());
     };
-    let called = folder
-        .file_name()
-        .map_or_else(|| name.to_owned(), |folder| folder.to_string_lossy().into_owned());
-    Ok((called, shape))
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -59,6 +119,36 @@ mod tests {
         let error = model_shape("13b").unwrap_err().to_string();
         assert!(
             error.contains("`13b`") && error.contains("tiny, 60m, 130m"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_gguf_file_is_known_by_its_name_or_its_first_bytes() {
+        let fixture =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../blockllm-model/tests/fixtures/gguf/smollm.gguf");
+        let wanted = GgufModel::open(&fixture).unwrap().config().num_parameters();
+        let folder = tempfile::tempdir().unwrap();
+        let renamed = folder.path().join("model.bin");
+        std::fs::copy(&fixture, &renamed).unwrap();
+        for (path, named) in [(&fixture, "smollm.gguf"), (&renamed, "model.bin")] {
+            let (called, shape) = model_shape(path.to_str().unwrap()).unwrap();
+            assert_eq!((called.as_str(), shape.num_parameters()), (named, wanted));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_configuration_is_told_with_what_may_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("model.safetensors", &[0xff, 0xfe, 0][..]), ("notes.txt", b"x")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let error = model_shape(path.to_str().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(".gguf file"), "{error}");
+        }
+        let error = model_shape("no/such/model").unwrap_err().to_string();
+        assert!(
+            error.contains("`no/such/model`") && error.contains("owner/name"),
             "{error}"
         );
     }

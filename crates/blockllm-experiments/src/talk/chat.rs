@@ -1,37 +1,47 @@
 //! `chat`: a conversation in the terminal, of which every token is computed once.
 use super::chat_args::ChatArgs;
 use super::options::Talker;
-use super::spoken::{Spoken, say};
-use anyhow::{Context, Result, bail};
+use super::spoken::Spoken;
+use crate::stdout::say;
+use anyhow::{Context, Result};
 use blockllm_data::instruct::{ASSISTANT, Message};
-use blockllm_model::llama::{GenerateConfig, Generator};
+use blockllm_model::llama::{GenerateConfig, Generator, LlamaForCausalLM};
 use std::io::{BufRead, IsTerminal};
 
 /// Tokens of an answer where neither the command line nor the model says how many.
 const MAX_NEW_TOKENS: usize = 512;
 
-/// Talks until the input ends.
+/// Talks until the input ends. What is too long for the model, or no text, is told and left out.
 ///
 /// # Errors
 /// When the model cannot be read, the template refuses the conversation, or the input cannot be read.
 pub fn chat(args: &ChatArgs) -> Result<()> {
-    let talker = Talker::open(&args.model, &args.conversation)?;
+    let talker = Talker::find(&args.model, &args.conversation)?;
+    talker.tell_missing_template();
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
+    let model = talker.load(&args.model)?;
     let is_terminal = std::io::stdin().is_terminal();
     if is_terminal {
         eprintln!("/clear begins anew, /exit or Ctrl-D ends it");
     }
-    let mut conversation = Conversation::new(&talker);
-    let mut lines = std::io::stdin().lock().lines();
+    let mut conversation = Conversation::new(&talker, &model);
+    let lines = std::io::stdin().lock().split(b'\n');
+    let mut lines = (1_u64..).zip(lines);
     loop {
         if is_terminal {
             say("> ")?;
         }
-        let Some(line) = lines.next() else { break };
-        match line.context("reading what you say")?.trim() {
+        let Some((number, line)) = lines.next() else {
+            break;
+        };
+        let Ok(line) = String::from_utf8(line.context("reading what you say")?) else {
+            eprintln!("line {number} is not UTF-8 and is left out: say it again in UTF-8");
+            continue;
+        };
+        match line.trim() {
             "" => {}
             "/exit" | "/quit" => break,
-            "/clear" => conversation = Conversation::new(&talker),
+            "/clear" => conversation = Conversation::new(&talker, &model),
             said if said.starts_with('/') => eprintln!("there are /clear and /exit"),
             said => conversation.answer(said, &config)?,
         }
@@ -47,25 +57,30 @@ struct Conversation<'t> {
 }
 
 impl<'t> Conversation<'t> {
-    fn new(talker: &'t Talker) -> Self {
+    fn new(talker: &'t Talker, model: &'t LlamaForCausalLM) -> Self {
         Self {
             talker,
             messages: talker.system.iter().cloned().collect(),
-            generator: Generator::new(&talker.model),
+            generator: Generator::new(model),
         }
     }
 
-    /// Says the answer to `said` as it comes.
+    /// Says the answer to `said` as it comes; where the model has no room for one, it tells so, and nothing was said.
     fn answer(&mut self, said: &str, config: &GenerateConfig) -> Result<()> {
-        self.messages.push(Message::new("user", said));
-        let prompt = self.talker.encoder.prompt(&self.messages)?;
-        self.generator
-            .set_tokens(&prompt)
-            .context("the conversation is too long for the model: /clear begins anew")?;
-        let room = self.generator.positions_left();
+        let mut messages = self.messages.clone();
+        messages.push(Message::new("user", said));
+        let prompt = self.talker.encoder.prompt(&messages)?;
+        let positions = self.talker.positions();
+        let room = positions.saturating_sub(prompt.len());
         if room == 0 {
-            bail!("the conversation fills all positions of the model: begin anew");
+            eprintln!(
+                "with this the conversation is {} tokens long, and the model has {positions} positions: it is left out; say \
+                 something shorter, or /clear to begin anew",
+                prompt.len()
+            );
+            return Ok(());
         }
+        self.generator.set_tokens(&prompt)?;
         let config = GenerateConfig {
             max_new_tokens: config.max_new_tokens.min(room),
             ..config.clone()
@@ -77,7 +92,8 @@ impl<'t> Conversation<'t> {
         let (text, rest, pace) = spoken.finish()?;
         say(&format!("{rest}\n"))?;
         eprintln!("({pace})");
-        self.messages.push(Message::new(ASSISTANT, text));
+        messages.push(Message::new(ASSISTANT, text));
+        self.messages = messages;
         Ok(())
     }
 }

@@ -1,103 +1,172 @@
 //! `generate`: goes on with texts, or answers questions, one after the other or several at a time.
 use super::generate_args::GenerateArgs;
 use super::options::Talker;
-use super::prompts;
-use super::spoken::{Pace, Spoken, say};
-use anyhow::{Context, Result};
-use blockllm_data::atomic_file::write_atomically;
-use blockllm_model::llama::GenerateConfig;
+use super::questions::Question;
+use super::spoken::{Pace, Spoken};
+use super::{prompts, questions};
+use crate::out_file::{OutFile, OutPlace};
+use crate::signals;
+use crate::stdout::say;
+use anyhow::Result;
+use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
+use blockllm_train::Interrupt;
 use serde_json::json;
-use std::fmt::Write as _;
+use signal_hook::low_level::signal_name;
 use std::time::Instant;
 
 /// Tokens of a text where neither the command line nor the model says how many.
 const MAX_NEW_TOKENS: usize = 128;
 
+/// What a first signal is told while a file is written.
+const STOPPING: &str = "stopping; what is answered is kept, and once more leaves at once";
+
+/// A signal has stopped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped by {}", signal_name(*signal).unwrap_or("a signal"))]
+pub struct Stopped {
+    /// Its number.
+    pub signal: i32,
+}
+
+/// A model at work on questions.
+struct Answering<'a> {
+    args: &'a GenerateArgs,
+    talker: &'a Talker,
+    model: &'a LlamaForCausalLM,
+    config: &'a GenerateConfig,
+    interrupt: Interrupt,
+}
+
 /// Generates what `args` ask for, and prints it or writes it to a file.
 ///
 /// # Errors
-/// When model or prompts cannot be read, a prompt is too long, or the file cannot be written.
+/// When model or prompts cannot be read, a prompt is too long, which is told before the first is answered, or the file cannot be
+/// written; [`Stopped`] by a signal. What is answered by then is kept, and it is told where.
 pub fn generate(args: &GenerateArgs) -> Result<()> {
+    let out = args.check()?;
     let prompts = prompts::all(&args.prompt, args.prompts.as_deref())?;
-    let talker = Talker::open(&args.model, &args.conversation)?;
+    let talker = Talker::find(&args.model, &args.conversation)?;
+    if args.chat {
+        talker.tell_missing_template();
+    }
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
-    let mut records = String::new();
+    let questions = questions::all(args, &talker, &prompts, config.max_new_tokens)?;
+    let model = talker.load(&args.model)?;
+    let answering = Answering {
+        args,
+        talker: &talker,
+        model: &model,
+        config: &config,
+        interrupt: match &out {
+            Some(_) => signals::install_telling(Some(STOPPING))?,
+            // What is printed is there: a signal ends the process as it does any other.
+            None => Interrupt::default(),
+        },
+    };
     let began = Instant::now();
-    let mut tokens = 0;
-    for prompts in prompts.chunks(args.batch as usize) {
-        let is_alone = prompts.len() == 1 && args.out.is_none();
-        let answers = answer(args, &talker, prompts, &config, is_alone)?;
-        for (prompt, (text, pace)) in prompts.iter().zip(answers) {
-            tokens += pace.tokens;
-            match &args.out {
-                Some(_) => {
-                    let record = json!({ "prompt": prompt, "answer": text, "tokens": pace.tokens });
-                    writeln!(records, "{record}").expect("a string takes all");
-                }
-                None if is_alone => {}
-                None => say(&format!("{}{text}\n", shown_prompt(args, prompt)))?,
-            }
-        }
-    }
-    if let Some(path) = &args.out {
-        write_atomically(path, records.as_bytes())?;
-        eprintln!("{} answers in {}", prompts.len(), path.display());
-    }
+    let tokens = match &out {
+        Some(out) => answering.write(&questions, out)?,
+        None => answering.print(&questions)?,
+    };
     let seconds = began.elapsed().as_secs_f64();
     eprintln!("({})", Pace { tokens, seconds });
     Ok(())
 }
 
-/// The answers to `prompts`, computed together; said as they come where `is_alone`.
-fn answer(
-    args: &GenerateArgs,
-    talker: &Talker,
-    prompts: &[String],
-    config: &GenerateConfig,
-    is_alone: bool,
-) -> Result<Vec<(String, Pace)>> {
-    let ids = prompts.iter().map(|prompt| {
-        if args.chat {
-            talker.encoder.prompt(&talker.conversation(prompt))
-        } else {
-            talker.encoder.continued(prompt)
+impl Answering<'_> {
+    /// Prints all answers, one that is computed alone as it comes; gives the number of their tokens.
+    fn print(&self, questions: &[Question<'_>]) -> Result<u64> {
+        let mut tokens = 0;
+        for batch in self.batches(questions) {
+            let is_alone = batch.len() == 1;
+            if is_alone {
+                say(&self.shown(&batch[0]))?;
+            }
+            let hear = |added: &str| if is_alone { say(added) } else { Ok(()) };
+            for (question, (text, pace)) in batch.iter().zip(self.answers(batch, hear)?) {
+                tokens += pace.tokens;
+                if is_alone {
+                    say("\n")?;
+                } else {
+                    say(&format!("{}{text}\n", self.shown(question)))?;
+                }
+            }
         }
-    });
-    let ids = ids.collect::<Result<Vec<_>, _>>()?;
-    let tokenizer = talker.encoder.tokenizer();
-    let mut spoken: Vec<Spoken<'_>> = prompts
-        .iter()
-        .map(|_| Spoken::new(tokenizer, &config.stop_at))
-        .collect();
-    if is_alone {
-        say(&shown_prompt(args, &prompts[0]))?;
+        Ok(tokens)
     }
-    let stream = talker.model.stream_batch(&ids, config).context(
-        "what a prompt becomes must fit into the model's positions: shorten it, or lower --max-new-tokens",
-    )?;
-    for chosen in stream {
-        let (row, token) = chosen?;
-        let added = spoken[row].hear(token)?;
-        if is_alone {
-            say(&added)?;
-        }
-    }
-    let mut answers = Vec::with_capacity(prompts.len());
-    for spoken in spoken {
-        let (text, rest, pace) = spoken.finish()?;
-        if is_alone {
-            say(&format!("{rest}\n"))?;
-        }
-        answers.push((text, pace));
-    }
-    Ok(answers)
-}
 
-/// What stands before an answer: the text that goes on, or the question.
-fn shown_prompt(args: &GenerateArgs, prompt: &str) -> String {
-    if args.chat {
-        format!("> {prompt}\n")
-    } else {
-        prompt.to_owned()
+    /// Writes all answers to a file; gives the number of their tokens.
+    fn write(&self, questions: &[Question<'_>], place: &OutPlace) -> Result<u64> {
+        let _listening = self.interrupt.listen();
+        let mut out = place.begin()?;
+        let tokens = match self.write_each(questions, &mut out) {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                return Err(error.context(match out.give_up() {
+                    (0, _) => "no prompt was answered".to_owned(),
+                    (kept, path) => format!(
+                        "{kept} of {} prompts were answered; the answers are in {}",
+                        questions.len(),
+                        path.display()
+                    ),
+                }));
+            }
+        };
+        out.finish()?;
+        eprintln!("{} answers in {}", questions.len(), place.named().display());
+        Ok(tokens)
+    }
+
+    fn write_each(&self, questions: &[Question<'_>], out: &mut OutFile) -> Result<u64> {
+        let mut tokens = 0;
+        for batch in self.batches(questions) {
+            for (question, (text, pace)) in batch.iter().zip(self.answers(batch, |_| Ok(()))?) {
+                tokens += pace.tokens;
+                out.push(&json!({ "prompt": question.text, "answer": text, "tokens": pace.tokens }))?;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The answers to `questions`, computed together; `hear` gets their text as it comes.
+    fn answers(
+        &self,
+        questions: &[Question<'_>],
+        mut hear: impl FnMut(&str) -> Result<()>,
+    ) -> Result<Vec<(String, Pace)>> {
+        let tokenizer = self.talker.encoder.tokenizer();
+        let mut spoken: Vec<Spoken<'_>> = questions
+            .iter()
+            .map(|_| Spoken::new(tokenizer, &self.config.stop_at))
+            .collect();
+        let ids: Vec<&[u32]> = questions.iter().map(|question| question.ids.as_slice()).collect();
+        let most: Vec<usize> = questions.iter().map(|question| question.most).collect();
+        for chosen in self.model.stream_batch_up_to(&ids, &most, self.config)? {
+            if let Some(signal) = self.interrupt.requested() {
+                return Err(Stopped { signal }.into());
+            }
+            let (row, token) = chosen?;
+            hear(&spoken[row].hear(token)?)?;
+        }
+        let mut answers = Vec::with_capacity(questions.len());
+        for spoken in spoken {
+            let (text, rest, pace) = spoken.finish()?;
+            hear(&rest)?;
+            answers.push((text, pace));
+        }
+        Ok(answers)
+    }
+
+    fn batches<'q, 'p>(&self, questions: &'q [Question<'p>]) -> std::slice::Chunks<'q, Question<'p>> {
+        questions.chunks(usize::try_from(self.args.batch).unwrap_or(usize::MAX))
+    }
+
+    /// What stands before an answer: the text that goes on, or the question.
+    fn shown(&self, question: &Question<'_>) -> String {
+        if self.args.chat {
+            format!("> {}\n", question.text)
+        } else {
+            question.text.to_owned()
+        }
     }
 }

@@ -43,46 +43,68 @@ pub struct SamplingOptions {
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Tokens of an answer, at most
+    /// Tokens of an answer, at most [default: as the model's `generation_config.json` says, else 128, in a chat 512; an answer
+    /// then ends where the model's positions do, if that comes first]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_new_tokens: Option<u64>,
 }
 
 /// A model that is ready to talk.
 pub struct Talker {
-    /// What is known of it.
+    /// What is known of it; its weights are read by [`load`](Self::load).
     pub pretrained: PretrainedLm,
-    /// Its weights.
-    pub model: LlamaForCausalLM,
     /// Renders and tokenizes; answers end at its [`ends`](InstructEncoder::ends).
     pub encoder: InstructEncoder,
     /// The system prompt, if there is one.
     pub system: Option<Message>,
+    /// Whether model or command line say how a conversation is written.
+    has_template: bool,
 }
 
 impl Talker {
-    /// Reads the model.
+    /// Finds the model; no weights are read.
     ///
     /// # Errors
-    /// When it, its tokenizer or the template is not there or broken, or the device is missing.
-    pub fn open(model: &ModelOptions, conversation: &ConversationOptions) -> Result<Self> {
+    /// When it, its tokenizer or the template is not there or broken.
+    pub fn find(model: &ModelOptions, conversation: &ConversationOptions) -> Result<Self> {
         let mut pretrained = model.find()?;
         if let Some(name) = &conversation.chat_template {
             pretrained = pretrained.with_template(chat_template::named(name)?);
         }
-        let template = pretrained
-            .template()
-            .cloned()
-            .unwrap_or_else(ChatTemplate::alpaca);
+        let template = pretrained.template().cloned();
+        let has_template = template.is_some();
+        let template = template.unwrap_or_else(ChatTemplate::alpaca);
         let encoder = InstructEncoder::new(pretrained.tokenizer().clone(), template)?;
-        let (model, _) = model.load(&pretrained)?;
         let system = conversation.system.as_ref();
         Ok(Self {
-            model,
             encoder,
             system: system.map(|text| Message::new("system", text)),
             pretrained,
+            has_template,
         })
+    }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// When the device is missing, or weights are broken.
+    pub fn load(&self, model: &ModelOptions) -> Result<LlamaForCausalLM> {
+        Ok(model.load(&self.pretrained)?.0)
+    }
+
+    /// Tokens that the model can see: a prompt and what it has answered.
+    pub fn positions(&self) -> usize {
+        self.pretrained.config().num_positions()
+    }
+
+    /// Tells how conversations are written where nobody has said it.
+    pub fn tell_missing_template(&self) {
+        if !self.has_template {
+            eprintln!(
+                "note: the tokenizer has no chat template: conversations are written in Alpaca's plain form; --chat-template \
+                 names another"
+            );
+        }
     }
 
     /// A conversation that begins with `said` by the user.

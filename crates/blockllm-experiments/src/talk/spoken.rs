@@ -1,8 +1,7 @@
 //! An answer on its way to the terminal: tokens become text as they come, and are counted.
-use anyhow::{Context, Result};
+use anyhow::Result;
 use blockllm_data::{TextStream, Tokenizer};
 use std::fmt;
-use std::io::Write;
 use std::time::Instant;
 
 /// An answer that is being said.
@@ -76,15 +75,4 @@ impl fmt::Display for Pace {
             tokens as f64 / seconds.max(1e-9)
         )
     }
-}
-
-/// Writes `text` at once, so that it is seen as it comes.
-///
-/// # Errors
-/// When nobody reads it any more.
-pub fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("writing the answer")
 }

@@ -12,6 +12,7 @@ use super::names::key_of;
 use super::tokenizer::tokenizer_files;
 use crate::hf::companions::generation_config;
 use crate::hf::module::load_module;
+use crate::hf::pretrained::check_shapes;
 use crate::hf::save::write_text;
 use crate::hf::{WeightDtype, WeightFolder};
 use crate::llama::{LlamaConfig, LlamaFamily, LlamaForCausalLM};
@@ -52,16 +53,32 @@ impl GgufModel {
     ///
     /// When a tensor is missing, misshapen, one too many, or of a type that is not read.
     pub fn load(&self, dtype: WeightDtype, device: &Device) -> Result<LlamaForCausalLM, ModelError> {
+        let mut folder = self.weights();
+        let lazy = self.config.init_lazy(0, device);
+        let model = load_module(lazy, &mut folder, dtype.into(), &str::to_owned)?;
+        folder.finish(|key| key == ROPE_FACTORS)?;
+        Ok(model)
+    }
+
+    /// Looks whether its tensors are those of its configuration; no number is read.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing, misshapen, or one too many.
+    pub fn check_weights(&self) -> Result<(), ModelError> {
+        let mut folder = self.weights();
+        check_shapes(&mut folder, &self.config)?;
+        folder.finish(|key| key == ROPE_FACTORS)
+    }
+
+    /// Its tensors under Hugging Face's keys, in its order.
+    fn weights(&self) -> WeightFolder {
         let mut tensors = BTreeMap::new();
         for (name, stored) in self.file.tensors() {
             let key = key_of(name).unwrap_or_else(|| name.clone());
             tensors.insert(key.clone(), self.in_order(&key, stored.clone()));
         }
-        let mut folder = WeightFolder::of_tensors(self.file.path(), tensors);
-        let lazy = self.config.init_lazy(0, device);
-        let model = load_module(lazy, &mut folder, dtype.into(), &str::to_owned)?;
-        folder.finish(|key| key == ROPE_FACTORS)?;
-        Ok(model)
+        WeightFolder::of_tensors(self.file.path(), tensors)
     }
 
     /// The template of its chats, in Jinja, if it has one.

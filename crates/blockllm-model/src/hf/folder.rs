@@ -91,6 +91,17 @@ impl WeightFolder {
         Ok(data)
     }
 
+    /// Counts one tensor as read, without reading it, if it is `shape` in the file.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor is missing or has another shape.
+    pub fn check(&mut self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        expected(&self.tensors, &self.dir, name, shape)?;
+        self.unread.remove(name);
+        Ok(())
+    }
+
     /// Checks that every tensor was read, but for those that `tolerated` names.
     ///
     /// # Errors

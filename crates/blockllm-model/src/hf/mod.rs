@@ -18,7 +18,7 @@ mod linears;
 mod llama_classifier;
 pub mod module;
 mod peft;
-mod pretrained;
+pub(crate) mod pretrained;
 pub mod save;
 
 pub use adaptable::Adaptable;
@@ -32,5 +32,7 @@ pub use llama_classifier::{
     save_llama_classifier, save_llama_classifier_with,
 };
 pub use peft::{load_adapter, save_adapter};
-pub use pretrained::{load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with};
+pub use pretrained::{
+    check_pretrained, load_pretrained, load_pretrained_as, save_pretrained, save_pretrained_with,
+};
 pub use save::SaveOptions;

@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
 use super::dtype::WeightDtype;
 use super::folder::WeightFolder;
 use super::module::{load_module, merged_tensors};
 use super::save::{SaveOptions, save_tensors, write_text};
 use crate::llama::{LlamaConfig, LlamaForCausalLM};
-use crate::{ModelError, config_file};
+use crate::{ModelError, ParameterKind, config_file};
+
+/// The key of the head.
+const HEAD: &str = "lm_head.weight";
 
 /// Loads a Llama, or a model of its family, from a Hugging Face folder, its weights in f32 whatever their format on disk.
 ///
@@ -34,19 +37,65 @@ pub fn load_pretrained_as(
     dtype: WeightDtype,
     device: &Device,
 ) -> Result<(LlamaForCausalLM, LlamaConfig), ModelError> {
-    let config = LlamaConfig::from_file(&config_file::in_folder(dir)?)?;
+    let file = config_file::in_folder(dir)?;
+    let config = LlamaConfig::from_file(&file)?;
     let mut folder = WeightFolder::open(dir)?;
+    if config.tie_word_embeddings && folder.contains(HEAD) {
+        check_tied_head(&config, &mut folder, &file)?;
+    }
     let model = load_module(
         config.init_lazy(0, device),
         &mut folder,
         dtype.into(),
         &str::to_owned,
     )?;
-    folder.finish(|key| {
-        let tied_head = config.tie_word_embeddings && key == "lm_head.weight";
-        tied_head || key.ends_with("rotary_emb.inv_freq")
-    })?;
+    folder.finish(is_computed)?;
     Ok((model, config))
+}
+
+/// Looks at the headers of a folder's weights, whether they are those of `config`; no number is read.
+///
+/// # Errors
+///
+/// When a file is missing or cut off, or a tensor is missing, of another shape, or one too many.
+pub fn check_pretrained(dir: &Path, config: &LlamaConfig) -> Result<(), ModelError> {
+    let mut folder = WeightFolder::open(dir)?;
+    check_shapes(&mut folder, config)?;
+    // Whether a tied head is the embeddings is seen when both are read.
+    folder.finish(|key| is_computed(key) || config.tie_word_embeddings && key == HEAD)
+}
+
+/// Checks that the tensors of a model of `config` are in `folder`, each in its shape.
+pub(crate) fn check_shapes(folder: &mut WeightFolder, config: &LlamaConfig) -> Result<(), ModelError> {
+    for mut parameter in config.parameter_shapes() {
+        if parameter.kind == ParameterKind::Linear {
+            parameter.shape.reverse();
+        }
+        folder.check(&parameter.path, &parameter.shape)?;
+    }
+    Ok(())
+}
+
+/// Whether a tensor of that key is computed from the configuration, and only older files have it.
+fn is_computed(key: &str) -> bool {
+    key.ends_with("rotary_emb.inv_freq")
+}
+
+/// Checks that a head which is in the files, although it is tied to the embeddings, is the embeddings.
+fn check_tied_head(config: &LlamaConfig, folder: &mut WeightFolder, file: &Path) -> Result<(), ModelError> {
+    let shape = [config.vocab_size, config.hidden_size];
+    let head = folder.read(HEAD, &shape, DType::F32, false)?;
+    let table = folder.read("model.embed_tokens.weight", &shape, DType::F32, false)?;
+    if head == table {
+        return Ok(());
+    }
+    Err(ModelError::config(
+        &file.display().to_string(),
+        "tie_word_embeddings",
+        format!("false, as {HEAD} in the weights is not the embeddings"),
+        true,
+        format!("set it to false, or remove {HEAD} from the weights, whichever the model was trained with"),
+    ))
 }
 
 /// Saves a Llama as a Hugging Face folder in f32, in shards above 5 GB.

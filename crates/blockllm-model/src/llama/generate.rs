@@ -76,24 +76,44 @@ impl LlamaForCausalLM {
         prompts: &[P],
         config: &GenerateConfig,
     ) -> Result<BatchStream<'_>, ModelError> {
+        self.stream_batch_up_to(prompts, &vec![config.max_new_tokens; prompts.len()], config)
+    }
+
+    /// [`stream_batch`](Self::stream_batch) with a number of new tokens, at most, for every prompt, whatever `max_new_tokens` says:
+    /// prompts of unlike lengths have unlike room.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream_batch`](Self::stream_batch).
+    ///
+    /// # Panics
+    ///
+    /// When `most` is not of as many prompts.
+    pub fn stream_batch_up_to<P: AsRef<[u32]>>(
+        &self,
+        prompts: &[P],
+        most: &[usize],
+        config: &GenerateConfig,
+    ) -> Result<BatchStream<'_>, ModelError> {
         config.validate()?;
-        let decoder = Decoder::new(self, prompts.len());
+        assert_eq!(prompts.len(), most.len(), "every prompt has a number of tokens");
+        // A text that is to get no token is no row.
+        let decoder = Decoder::new(self, most.iter().filter(|most| **most > 0).count());
         let mut texts = Vec::with_capacity(prompts.len());
-        for (row, prompt) in prompts.iter().map(AsRef::as_ref).enumerate() {
+        for (row, (prompt, most)) in prompts.iter().map(AsRef::as_ref).zip(most).enumerate() {
             let field = match prompts.len() {
                 1 => "prompt".to_owned(),
                 _ => format!("prompts[{row}]"),
             };
-            check_prompt(&decoder, prompt, config, &field)?;
-            texts.push(Text {
-                row,
-                tokens: prompt.to_vec(),
-                chooser: Chooser::new(config, row, prompt),
-                left: config.max_new_tokens,
-            });
-        }
-        if config.max_new_tokens == 0 {
-            texts.clear();
+            check_prompt(&decoder, prompt, *most, &field)?;
+            if *most > 0 {
+                texts.push(Text {
+                    row,
+                    tokens: prompt.to_vec(),
+                    chooser: Chooser::new(config, row, prompt),
+                    left: *most,
+                });
+            }
         }
         Ok(BatchStream {
             decoder,
@@ -105,18 +125,13 @@ impl LlamaForCausalLM {
 }
 
 /// Checks that there is a prompt, that its tokens are known, and that there are positions for what it becomes.
-fn check_prompt(
-    decoder: &Decoder<'_>,
-    prompt: &[u32],
-    config: &GenerateConfig,
-    field: &str,
-) -> Result<(), ModelError> {
+fn check_prompt(decoder: &Decoder<'_>, prompt: &[u32], most: usize, field: &str) -> Result<(), ModelError> {
     if prompt.is_empty() {
         return Err(no_tokens(ORIGIN, field));
     }
     decoder.check_tokens(prompt, ORIGIN, field)?;
     // The last token is only returned, never fed in, so it needs no position.
-    let continued = prompt.len().saturating_add(config.max_new_tokens) - 1;
+    let continued = prompt.len().saturating_add(most) - 1;
     let (found, expected) = (continued.max(prompt.len()), decoder.num_positions());
     if found > expected {
         return Err(ModelError::TooLong { expected, found });

@@ -79,7 +79,12 @@ impl RopeJson {
             Some("dynamic") => Ok(RopeScaling::Dynamic {
                 factor: need("factor", self.factor)?,
             }),
-            Some("yarn") => Ok(RopeScaling::Yarn(self.yarn(stretch, original))),
+            Some("yarn") => {
+                if lengths.original.or(inside).is_none() {
+                    need("factor", self.factor)?;
+                }
+                Ok(RopeScaling::Yarn(self.yarn(stretch, original)))
+            }
             Some("longrope") => {
                 let need = |key: &str, factors: &Option<Vec<f64>>| {
                     factors.clone().ok_or_else(|| missing(key, "a list of numbers"))

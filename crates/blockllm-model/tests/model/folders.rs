@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use blockllm_model::hf::{
-    SaveOptions, WeightDtype, load_pretrained, load_pretrained_as, save_companions, save_pretrained_with,
+    SaveOptions, WeightDtype, check_pretrained, load_pretrained, load_pretrained_as, save_companions,
+    save_pretrained_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use burn::tensor::{DType, Device};
+use safetensors::SafeTensors;
 use tempfile::TempDir;
 
 use crate::common::{devices, max_error, small_config, small_model, some_ids, values};
@@ -182,7 +184,7 @@ fn missing_misshapen_and_unexpected_tensors_are_named() {
 }
 
 #[test]
-fn a_tied_model_may_bring_its_head_along() {
+fn a_tied_model_may_bring_its_head_along_if_it_is_the_embeddings() {
     let (dir, _) = saved(&small_config(), &SaveOptions::default());
     let path = dir.path().join("config.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -191,8 +193,34 @@ fn a_tied_model_may_bring_its_head_along() {
         text.replace("\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true"),
     )
     .unwrap();
-    let (model, _) = load_pretrained(dir.path(), &Device::flex()).unwrap();
+    let message = load_pretrained(dir.path(), &Device::flex())
+        .unwrap_err()
+        .to_string();
+    assert_contains(
+        &message,
+        &[
+            "config.json",
+            "tie_word_embeddings",
+            "lm_head.weight",
+            "set it to false",
+        ],
+    );
+
+    let path = dir.path().join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let table = file.tensor("model.embed_tokens.weight").unwrap();
+    let tensors = file
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| match name.as_str() {
+            "lm_head.weight" => (name, table.clone()),
+            _ => (name, tensor),
+        });
+    fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let (model, config) = load_pretrained(dir.path(), &Device::flex()).unwrap();
     assert!(model.lm_head.is_none());
+    check_pretrained(dir.path(), &config).unwrap();
 }
 
 #[test]

@@ -164,6 +164,30 @@ fn tokens_come_in_rounds_and_no_row_comes_again_after_its_last() {
 }
 
 #[test]
+fn every_text_has_its_own_number_of_tokens_up_to_the_last_position() {
+    let model = small_config()
+        .with_max_position_embeddings(24)
+        .init(11, &Device::flex());
+    let prompts: [Vec<u32>; 4] = [2, 7, 24, 9].map(|length| (0..length).map(|i| i * 7 % 96).collect());
+    // As many as there is room for; of the second none, and of the last fewer.
+    let most = [23, 0, 1, 4];
+    let config = GenerateConfig::greedy(1000);
+    let mut texts = prompts.clone();
+    for chosen in model.stream_batch_up_to(&prompts, &most, &config).unwrap() {
+        let (row, token) = chosen.unwrap();
+        texts[row].push(token);
+    }
+    for ((text, prompt), most) in texts.iter().zip(&prompts).zip(most) {
+        assert_eq!(text, &alone(&model, prompt, &GenerateConfig::greedy(most)));
+        assert_eq!(text.len(), prompt.len() + most);
+    }
+    let error = model
+        .stream_batch_up_to(&prompts, &[24, 0, 1, 4], &config)
+        .unwrap_err();
+    assert!(error.to_string().contains("25 positions"), "{error}");
+}
+
+#[test]
 fn texts_that_outgrow_the_buffers_are_those_of_each_alone_computed_anew() {
     let config = small_config().with_max_position_embeddings(400);
     let model = config.init(11, &Device::flex());

@@ -50,7 +50,27 @@ pub struct LowRankConfig {
 }
 
 impl LowRankConfig {
-    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+    /// Checks that gradients of the matrix at `path`, with these sides, can be projected to the rank.
+    ///
+    /// # Errors
+    /// When the rank is above its smaller side.
+    pub fn check_rank(&self, path: &str, sides: [usize; 2]) -> Result<(), OptimError> {
+        let limit = sides[0].min(sides[1]);
+        if self.rank <= limit {
+            return Ok(());
+        }
+        Err(OptimError::Rank {
+            path: path.to_owned(),
+            rank: self.rank,
+            limit,
+        })
+    }
+
+    /// Checks the settings that need no module to be wrong.
+    ///
+    /// # Errors
+    /// When one is out of its range.
+    pub fn validate(&self) -> Result<(), OptimError> {
         let refuse = |field, value: String, mend| Err(OptimError::Setting { field, value, mend });
         if self.rank == 0 {
             return refuse("rank", "0".into(), "use at least 1");

@@ -348,14 +348,7 @@ fn projected_state(
     linear: bool,
     config: &LowRankConfig,
 ) -> Result<ParameterState, OptimError> {
-    let limit = dims[0].min(dims[1]);
-    if config.rank > limit {
-        return Err(OptimError::Rank {
-            path: path.to_owned(),
-            rank: config.rank,
-            limit,
-        });
-    }
+    config.check_rank(path, dims)?;
     // A burn `Linear` is PyTorch's transposed.
     let dim = if linear {
         1 - config.projection.side(dims[1], dims[0])

@@ -5,7 +5,7 @@ use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
 use super::low_rank;
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
-use crate::memory::plan::{ParameterState, PlannedParameter, StatePlace};
+use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{ApolloConfig, Groups, LowRankOptimizer};
 use burn::module::Module;
@@ -131,6 +131,10 @@ impl TrainingMethod for ApolloMethod {
             pretraining: 1e-2,
             ..LearningRates::default()
         }
+    }
+
+    fn plan(&self, parameters: Vec<PlannedParameter>, _: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
+        low_rank::plan(self.config(&TrainConfig::default()), &self.targets, parameters)
     }
 
     /// A projection, moments in its subspace and the norm of the last update, or moments over all entries.

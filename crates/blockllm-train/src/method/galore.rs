@@ -3,7 +3,7 @@ use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
 use super::low_rank;
 use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
-use crate::memory::plan::{ParameterState, PlannedParameter, Scheme, StatePlace};
+use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_optim::{GaLoreConfig, Groups, LowRankOptimizer, SvdMethod};
 use burn::module::Module;
@@ -136,6 +136,10 @@ impl TrainingMethod for GaLoreMethod {
             pretraining: 1e-2,
             ..LearningRates::default()
         }
+    }
+
+    fn plan(&self, parameters: Vec<PlannedParameter>, _: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
+        low_rank::plan(self.config(&TrainConfig::default()), &self.targets, parameters)
     }
 
     /// A basis and moments in its subspace, or moments over all entries.

@@ -44,6 +44,13 @@ impl LoraMethod {
         }
     }
 
+    /// Which matrices get factors, and how these start.
+    fn config(&self) -> LoraConfig {
+        LoraConfig::new(self.rank)
+            .with_alpha(self.alpha)
+            .with_targets(self.targets.clone())
+    }
+
     /// Whether what is at `path`, and not adapted, is trained.
     fn trains_beside(&self, path: &str) -> bool {
         self.train_rest || matches(&self.always, path)
@@ -88,11 +95,7 @@ impl TrainingMethod for LoraMethod {
     }
 
     fn adapt<M: Module + 'static>(&self, module: M, config: &TrainConfig) -> Result<M, TrainError> {
-        let settings = LoraConfig::new(self.rank)
-            .with_alpha(self.alpha)
-            .with_targets(self.targets.clone())
-            .with_seed(config.seed);
-        let module = settings.apply(module)?;
+        let module = self.config().with_seed(config.seed).apply(module)?;
         let parameters = parameters(&module);
         let paths: BTreeSet<_> = parameters
             .iter()
@@ -144,10 +147,15 @@ impl TrainingMethod for LoraMethod {
 
     /// The factors stand behind the matrices that they adapt; all else is frozen but what is trained too.
     fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
+        let config = self.config();
+        config.validate()?;
         let mut list = Vec::new();
         for mut parameter in parameters {
             let is_adapted =
                 parameter.kind == ParameterKind::Linear && matches(&self.targets, &parameter.path);
+            if is_adapted {
+                config.check_rank(&parameter.path, &parameter.shape)?;
+            }
             parameter.free = !is_adapted && self.trains_beside(&parameter.path);
             let factor = |name: &str, shape: [usize; 2]| PlannedParameter {
                 path: format!("{}.lora.{name}", parameter.path),

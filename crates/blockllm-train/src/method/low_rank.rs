@@ -1,7 +1,7 @@
 //! What `GaLore` and APOLLO share: their Adam, and what they keep of a parameter, on paper.
-use crate::TrainConfig;
-use crate::memory::plan::{ParameterState, Part, PlannedParameter};
-use blockllm_optim::GaLoreAdam;
+use crate::memory::plan::{ParameterState, Part, PlannedParameter, Scheme};
+use crate::{TrainConfig, TrainError};
+use blockllm_optim::{GaLoreAdam, LowRankConfig};
 use blockllm_policy::path_matches;
 
 /// Bytes of one f32.
@@ -15,6 +15,28 @@ pub(super) fn adam(config: &TrainConfig) -> GaLoreAdam {
     }
 }
 
+/// Every entry of `parameters`, where the optimizer would take `config` for them; it projects what `targets` match.
+pub(super) fn plan(
+    config: impl Into<LowRankConfig>,
+    targets: &[String],
+    parameters: Vec<PlannedParameter>,
+) -> Result<Scheme, TrainError> {
+    let config = config.into();
+    config.validate()?;
+    for parameter in &parameters {
+        if let ([rows, columns], true) = (&*parameter.shape, is_target(targets, parameter)) {
+            config.check_rank(&parameter.path, [*rows, *columns])?;
+        }
+    }
+    Ok(Scheme::dense(parameters))
+}
+
+fn is_target(targets: &[String], parameter: &PlannedParameter) -> bool {
+    targets
+        .iter()
+        .any(|pattern| path_matches(pattern, &parameter.path))
+}
+
 /// A basis, moments in its subspace and `beside` numbers more, for a matrix that `targets` match; else moments over all
 /// entries.
 pub(super) fn planned_state(
@@ -23,11 +45,8 @@ pub(super) fn planned_state(
     rank: usize,
     beside: u64,
 ) -> ParameterState {
-    let is_target = targets
-        .iter()
-        .any(|pattern| path_matches(pattern, &parameter.path));
     let (kept, update) = match *parameter.shape {
-        [rows, columns] if is_target => {
+        [rows, columns] if is_target(targets, parameter) => {
             let (side, other) = (rows.min(columns) as u64, rows.max(columns) as u64);
             let rank = rank as u64;
             (side * rank + 2 * rank * other + beside, parameter.entries)

@@ -72,7 +72,7 @@ fn positive(what: &str, text: &str, value: &str) -> Result<f64, TrainError> {
 
 fn refuse(text: &str, why: &str) -> TrainError {
     TrainError::Setting {
-        field: "methods",
+        field: "method",
         value: text.to_owned(),
         mend: format!(
             "{why}; write NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE], such as blockllm:0.95+norm=grad@1e-3 or lora:8"

@@ -119,7 +119,7 @@ impl Tape {
 
     fn linear_step(&mut self, node: Node, grad: Buffer, weight_entries: u64, outputs: u64) {
         let [input, weight, bias] = node.parents;
-        let inputs = node.entries / outputs * (weight_entries / outputs);
+        let inputs = (node.entries / outputs).saturating_mul(weight_entries / outputs);
         let mut saved = node.saved.into_iter();
         if let Some(bias) = bias {
             let made = self.gradient(bias, outputs);
@@ -148,7 +148,7 @@ impl Tape {
         let statistics = if self.machine.on_host {
             0
         } else {
-            2 * sizes.rows * 4
+            sizes.rows.saturating_mul(2 * 4)
         };
         let statistics = self.ledger.take(statistics, Part::Activations);
         let entries = node
@@ -207,7 +207,8 @@ impl Tape {
             Operation::Leaf(Some(_)) => Part::Gradients,
             _ => Part::Activations,
         };
-        self.ledger.take(entries * self.machine.element_bytes, part)
+        let bytes = entries.saturating_mul(self.machine.element_bytes);
+        self.ledger.take(bytes, part)
     }
 
     /// Adds a gradient to what a node has, in the memory of one that nobody else holds.

@@ -9,7 +9,7 @@ use super::tape::{AttentionSizes, NodeId, Operation, Tape, Value};
 impl Tape {
     /// `x W + b`.
     pub fn linear(&mut self, x: Value, weight: Value, bias: Option<Value>, outputs: u64) -> Value {
-        let entries = x.entries * outputs / (weight.entries / outputs);
+        let entries = (x.entries / (weight.entries / outputs)).saturating_mul(outputs);
         let output = self.made(&[x.entries, weight.entries], entries);
         let operation = Operation::Linear {
             weight_entries: weight.entries,

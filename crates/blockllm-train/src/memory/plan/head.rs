@@ -21,15 +21,17 @@ pub(super) fn cross_entropy(
     let sums = half_sum && tokens > chunk;
     let mut head_grad = sums.then(|| tape.ledger.take(head.entries * 4, Part::Gradients));
     let mut hidden_grads = Vec::new();
-    for start in (0..tokens).step_by(chunk as usize) {
-        let rows = chunk.min(tokens - start);
-        let (logits, inputs) = (rows * vocab, rows * width);
+    for Chunk { rows, counted } in chunks(tokens, chunk, tape.abridged) {
+        if counted > 0 && hidden.node.is_some() {
+            hidden_grads.push(tape.activation(counted.saturating_mul(width)));
+        }
+        let (logits, inputs) = (rows.saturating_mul(vocab), rows.saturating_mul(width));
         tape.converted(&[inputs, head.entries], logits);
-        let mut chunk = tape.ledger.take(logits * element, Part::Logits);
+        let mut chunk = tape.ledger.take(logits.saturating_mul(element), Part::Logits);
         // The loss is computed in f32, the gradient rounded to the weights' type.
         for bytes in [4, element] {
             if element != 4 {
-                let cast = tape.ledger.take(logits * bytes, Part::Logits);
+                let cast = tape.ledger.take(logits.saturating_mul(bytes), Part::Logits);
                 tape.ledger.release(chunk);
                 chunk = cast;
             }
@@ -77,4 +79,35 @@ pub(super) fn cross_entropy(
     tape.forget(hidden);
     tape.forget(head);
     loss
+}
+
+/// A chunk of logits that is gone through.
+struct Chunk {
+    /// Its tokens.
+    rows: u64,
+    /// Tokens of the chunks before it that are not: of them only the gradients of their hidden states stay.
+    counted: u64,
+}
+
+/// The chunks of `tokens` tokens, `chunk` each and the rest. Abridged, however many there are: the first one makes the head's
+/// gradient, all others add to it, and of these the last full one finds the most live.
+fn chunks(tokens: u64, chunk: u64, abridged: bool) -> Vec<Chunk> {
+    let (full, rest) = (tokens / chunk, tokens % chunk);
+    let gone_through = if abridged { full.min(2) } else { full };
+    let mut chunks: Vec<Chunk> = (0..gone_through)
+        .map(|_| Chunk {
+            rows: chunk,
+            counted: 0,
+        })
+        .collect();
+    if let Some(last) = chunks.last_mut() {
+        last.counted = (full - gone_through) * chunk;
+    }
+    if rest > 0 {
+        chunks.push(Chunk {
+            rows: rest,
+            counted: 0,
+        });
+    }
+    chunks
 }

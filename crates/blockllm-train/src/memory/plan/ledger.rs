@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     most: PlanParts,
     /// The most that was live when the trainer looked.
     sampled: Peak,
+    /// Whether more was live than can be counted; what is counted means nothing then.
+    overflowed: bool,
 }
 
 impl Ledger {
@@ -51,7 +53,9 @@ impl Ledger {
             holders: 1,
         };
         self.live.add(part, bytes);
-        self.total += bytes;
+        let total = self.total.checked_add(bytes);
+        self.overflowed |= total.is_none();
+        self.total = total.unwrap_or(u64::MAX);
         self.look();
         if let Some(place) = self.free.pop() {
             self.entries[place] = entry;
@@ -73,7 +77,7 @@ impl Ledger {
         entry.holders -= 1;
         if entry.holders == 0 {
             self.live.subtract(entry.part, entry.bytes);
-            self.total -= entry.bytes;
+            self.total = self.total.saturating_sub(entry.bytes);
             self.free.push(buffer.0);
         }
     }
@@ -81,6 +85,16 @@ impl Ledger {
     /// Whether nobody else holds it, so that a result may take its memory.
     pub fn is_alone(&self, buffer: Buffer) -> bool {
         self.entries[buffer.0].holders == 1
+    }
+
+    /// Its size.
+    pub fn bytes(&self, buffer: Buffer) -> u64 {
+        self.entries[buffer.0].bytes
+    }
+
+    /// Whether more was live at once than 64 bits can count. Sizes that are too large themselves are `u64::MAX`.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// From now on the buffer is there for something else.
@@ -143,6 +157,20 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_can_be_counted_is_known_and_wraps_nowhere() {
+        let mut ledger = Ledger::default();
+        ledger.take(1, Part::Weights);
+        let all = ledger.take(u64::MAX - 1, Part::Activations);
+        assert!(!ledger.has_overflowed());
+        let more = ledger.take(u64::MAX, Part::Activations);
+        assert!(ledger.has_overflowed());
+        ledger.release(all);
+        ledger.release(more);
+        ledger.enter(Moment::Update);
+        assert!(ledger.has_overflowed() && ledger.most().total() == u64::MAX);
+    }
 
     #[test]
     fn a_peak_is_the_parts_that_were_live_together() {

@@ -9,12 +9,15 @@ mod backward;
 mod change;
 mod forward;
 mod head;
+mod layer_wise;
 mod ledger;
 mod memory_plan;
 mod outcome;
 mod parts;
 mod scheme;
 mod simulation;
+#[cfg(test)]
+mod size_tests;
 mod stack;
 mod state;
 mod tape;
@@ -110,6 +113,28 @@ mod tests {
         let method = "blockllm:0.95+state=int8+half=stochastic";
         let without = seven_billion(method, BackwardMode::LayerWise, false);
         assert!(without <= 15.0, "{without}");
+    }
+
+    #[test]
+    fn a_rank_above_a_matrix_and_a_setting_out_of_its_range_are_refused_as_the_optimizer_does() {
+        let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4).with_num_key_value_heads(2));
+        for (method, parts) in [
+            ("lora:17", ["rank 17", "k_proj", "at most 16"]),
+            ("lora:99999", ["rank 99999", "q_proj", "at most 32"]),
+            ("galore:33", ["rank 33", "q_proj", "at most 32"]),
+            ("apollo-mini:33", ["rank 33", "q_proj", "at most 32"]),
+            ("lora:8+alpha=0", ["alpha", "0", "positive"]),
+            ("galore:8+gap=0", ["update_proj_gap", "0", "at least 1"]),
+        ] {
+            let method = Method::parse(method).unwrap();
+            let error = MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap_err();
+            let message = error.to_string();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
+        for method in ["lora:16", "galore:16", "apollo-mini:16"] {
+            let method = Method::parse(method).unwrap();
+            MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap();
+        }
     }
 
     #[test]

@@ -68,17 +68,18 @@ impl PlanParts {
 
     /// Bytes of all parts.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        sum(self.0)
     }
 
     /// What the optimizer keeps between steps: moments, indices and masters.
     pub fn state(&self) -> u64 {
-        self.of(Part::Moments) + self.of(Part::Indices) + self.of(Part::Masters)
+        sum([Part::Moments, Part::Indices, Part::Masters].map(|part| self.of(part)))
     }
 
     /// What only lives within a step, gradients aside.
     pub fn passing(&self) -> u64 {
-        self.of(Part::Activations) + self.of(Part::Logits) + self.of(Part::Selection) + self.of(Part::Update)
+        let passing = [Part::Activations, Part::Logits, Part::Selection, Part::Update];
+        sum(passing.map(|part| self.of(part)))
     }
 
     /// The larger of both, part by part.
@@ -88,12 +89,19 @@ impl PlanParts {
     }
 
     pub(super) fn add(&mut self, part: Part, bytes: u64) {
-        self.0[part as usize] += bytes;
+        let of = &mut self.0[part as usize];
+        *of = of.saturating_add(bytes);
     }
 
     pub(super) fn subtract(&mut self, part: Part, bytes: u64) {
-        self.0[part as usize] -= bytes;
+        let of = &mut self.0[part as usize];
+        *of = of.saturating_sub(bytes);
     }
+}
+
+/// The most of each part need not have been live together, so that their sum may be more than can be counted.
+fn sum<const N: usize>(bytes: [u64; N]) -> u64 {
+    bytes.into_iter().fold(0, u64::saturating_add)
 }
 
 /// What a run is at when it needs most.

@@ -13,11 +13,15 @@ use blockllm_model::LossOptions;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gradients of parameters that are live, by position.
-type Gradients = BTreeMap<usize, Buffer>;
+pub(super) type Gradients = BTreeMap<usize, Buffer>;
+
+/// Micro-batches that are not like the one before: the gradients of the first meet no sum, those of the second one in the
+/// weights' type, those of the third one in f32, and so do all others.
+pub(super) const UNLIKE: u64 = 3;
 
 /// What becomes of a gradient when a backward pass has made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// It waits for the step.
     Held,
     /// It is measured and let go.
@@ -28,15 +32,32 @@ enum Fate {
 
 /// Estimates what `workload` needs.
 pub(super) fn run(workload: &Workload<'_>) -> Result<MemoryPlan, TrainError> {
+    replay(workload, true)
+}
+
+/// The same, where `abridged` says whether what is like the one before it is counted only.
+pub(super) fn replay(workload: &Workload<'_>, abridged: bool) -> Result<MemoryPlan, TrainError> {
     let scheme = scheme(workload)?;
     let mut run = Run::new(workload, &scheme);
+    run.tape.abridged = abridged;
     run.tape.ledger.enter(Moment::Rest);
     run.evaluate();
     run.sweep();
     let after_loss = run.step(true);
     let rest = run.tape.ledger.live();
     run.step(false);
+    if run.tape.ledger.has_overflowed() {
+        return Err(too_much(workload));
+    }
     Ok(run.plan(after_loss, rest))
+}
+
+fn too_much(workload: &Workload<'_>) -> TrainError {
+    TrainError::Setting {
+        field: "batch_size",
+        value: format!("{} with rows of {} tokens", workload.batch_size, workload.seq_len),
+        mend: "a step would need more than 2^64 bytes; lower --batch, --seq or --grad-accum-steps".into(),
+    }
 }
 
 /// What the workload's method trains of its model.
@@ -51,31 +72,26 @@ fn scheme(workload: &Workload<'_>) -> Result<Scheme, TrainError> {
     });
     let step = PlannedStep {
         assumed: &workload.selection,
-        tokens: workload.batch_size * workload.seq_len * workload.grad_accum_steps,
+        tokens: workload
+            .batch_size
+            .saturating_mul(workload.seq_len)
+            .saturating_mul(workload.grad_accum_steps),
         is_tied: workload.model.is_tied(),
     };
     workload.method.algorithm.plan(parameters.collect(), &step)
 }
 
 pub(super) struct Run<'a> {
-    workload: &'a Workload<'a>,
+    pub(super) workload: &'a Workload<'a>,
     pub(super) scheme: &'a Scheme,
     pub(super) tape: Tape,
-    stack: Stack<'a>,
-    places: Vec<Place>,
+    pub(super) stack: Stack<'a>,
+    pub(super) places: Vec<Place>,
     states: BTreeMap<usize, ParameterState>,
     /// Parameters that were updated before.
     updated: BTreeSet<usize>,
     /// What was live when the last pass had computed its loss.
-    after_loss: PlanParts,
-}
-
-/// One micro-batch on its way through the layers.
-struct Way {
-    /// What goes into each layer from the lowest trained one on, and last what goes into the head.
-    inputs: Vec<Value>,
-    /// The gradient of what the next part gives out.
-    gradient: Option<Buffer>,
+    pub(super) after_loss: PlanParts,
 }
 
 impl<'a> Run<'a> {
@@ -154,15 +170,51 @@ impl<'a> Run<'a> {
             }
             return;
         }
-        for group in &scheme.sweep {
+        for group in self.groups() {
             let flags = scheme.flags(&[group]);
             let mut sum = Gradients::new();
-            for _ in 0..self.workload.grad_accum_steps {
+            for _ in 0..self.passes(self.workload.grad_accum_steps) {
                 sum = self.pass(&flags, &drop_all, sum, 1, true);
             }
             for gradient in sum.into_values() {
                 self.tape.ledger.release(gradient);
             }
+        }
+    }
+
+    /// The groups that a sweep with whole passes goes through. Abridged, of those that have the same parameters of other layers
+    /// only the lowest one, whose pass keeps what theirs do and more.
+    fn groups(&self) -> Vec<&'a [usize]> {
+        let scheme = self.scheme;
+        let mut seen = BTreeSet::new();
+        let groups = scheme.sweep.iter().map(Vec::as_slice);
+        groups
+            .filter(|group| !self.tape.abridged || seen.insert(self.likeness(group)))
+            .collect()
+    }
+
+    /// What a group has in common with those of other layers: its parameters, with their layers counted from its lowest one.
+    fn likeness(&self, group: &[usize]) -> Vec<(Option<usize>, &'a str, u64)> {
+        let layer = |param: &usize| match self.places[*param] {
+            Place::Layer(layer) => Some(layer),
+            Place::Below | Place::Above => None,
+        };
+        let lowest = group.iter().filter_map(layer).min().unwrap_or(0);
+        let scheme = self.scheme;
+        let of = |param: &usize| {
+            let parameter = &scheme.parameters[*param];
+            let layer = layer(param).map(|layer| layer - lowest);
+            (layer, Place::within(&parameter.path), parameter.entries)
+        };
+        group.iter().map(of).collect()
+    }
+
+    /// How many of `passes` with one micro-batch each are gone through: abridged, those that are not like the one before.
+    fn passes(&self, passes: u64) -> u64 {
+        if self.tape.abridged {
+            passes.min(UNLIKE)
+        } else {
+            passes
         }
     }
 
@@ -180,7 +232,7 @@ impl<'a> Run<'a> {
         let batches = self.workload.grad_accum_steps;
         let at_once = self.is_layer_wise() && !waits;
         let mut sum = Gradients::new();
-        for _ in 1..if at_once { 1 } else { batches } {
+        for _ in 0..self.passes(if at_once { 0 } else { batches.saturating_sub(1) }) {
             sum = self.pass(&flags, &|_| Fate::Held, sum, 1, false);
         }
         sum = self.pass(&flags, &fate, sum, if at_once { batches } else { 1 }, false);
@@ -214,7 +266,7 @@ impl<'a> Run<'a> {
     }
 
     /// Updates a parameter; what the first update makes of its state is made here.
-    fn update(&mut self, param: usize, gradient: Buffer) {
+    pub(super) fn update(&mut self, param: usize, gradient: Buffer) {
         if let Some(state) = self.states.get(&param).copied() {
             let made_here: &[Part] = if self.scheme.state_with_update {
                 &[Part::Moments, Part::Indices, Part::Masters]
@@ -235,7 +287,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds gradients to a sum, which is in f32 from the second summand on.
-    fn add(&mut self, sum: &mut Gradients, made: Gradients) {
+    pub(super) fn add(&mut self, sum: &mut Gradients, made: Gradients) {
         for (param, gradient) in made {
             let Some(before) = sum.insert(param, gradient) else {
                 continue;
@@ -268,8 +320,13 @@ impl<'a> Run<'a> {
             [Moment::Forward, Moment::Backward]
         };
         self.tape.ledger.enter(moments[0]);
-        let ids = batches * self.workload.batch_size * self.workload.seq_len;
-        let ids = self.tape.ledger.take(3 * ids * 4, Part::Activations);
+        let ids = batches
+            .saturating_mul(self.workload.batch_size)
+            .saturating_mul(self.workload.seq_len);
+        let ids = self
+            .tape
+            .ledger
+            .take(ids.saturating_mul(3 * 4), Part::Activations);
         let gradients = match self.workload.backward {
             BackwardMode::Whole => self.whole(trainable, held, moments[1]),
             BackwardMode::LayerWise => self.layer_wise(trainable, fate, held, batches, moments[1]),
@@ -291,130 +348,6 @@ impl<'a> Run<'a> {
             self.tape.ledger.sample();
         }
         held
-    }
-
-    /// Layer by layer: only the layers' inputs outlive the forward pass, and each layer is computed once more when its
-    /// gradients are made.
-    fn layer_wise(
-        &mut self,
-        trainable: &[bool],
-        fate: &dyn Fn(usize) -> Fate,
-        mut held: Gradients,
-        batches: u64,
-        backward: Moment,
-    ) -> Gradients {
-        let trained = (0..trainable.len()).filter(|param| trainable[*param]);
-        let Some(lowest) = trained.map(|param| self.places[param]).min() else {
-            return held;
-        };
-        let mut part = Gradients::new();
-        let mut ways = Vec::new();
-        for _ in 0..batches {
-            let mut way = self.up(lowest);
-            let gradients = self.top(&mut way, trainable, lowest);
-            self.add(&mut part, gradients);
-            ways.push(way);
-        }
-        self.after_loss = self.tape.ledger.live();
-        self.tape.ledger.enter(backward);
-        // A tied head's gradient waits for the embedding's, whatever then becomes of their sum.
-        let tied = self.workload.model.is_tied().then_some(0);
-        let mut shared = Gradients::new();
-        if let Some(param) = tied
-            && let Some(gradient) = part.remove(&param)
-        {
-            shared.insert(param, gradient);
-        }
-        self.sort(std::mem::take(&mut part), fate, &mut held);
-        for layer in (0..self.workload.model.layers()).rev() {
-            for way in &mut ways {
-                let gradients = self.down(way, layer, trainable, lowest);
-                self.add(&mut part, gradients);
-            }
-            self.sort(std::mem::take(&mut part), fate, &mut held);
-        }
-        for way in ways {
-            if let Some(above) = way.gradient {
-                self.tape.record(Some(trainable));
-                let hidden = self.stack.embed(&mut self.tape);
-                self.tape.forget(hidden);
-                let made = self.tape.backward(hidden.node, Some(above));
-                self.add(&mut part, made.gradients.into_iter().collect());
-            }
-        }
-        self.add(&mut shared, part);
-        self.sort(shared, fate, &mut held);
-        held
-    }
-
-    /// Forward without a graph; the inputs of the layers from the lowest trained one on are kept.
-    fn up(&mut self, lowest: Place) -> Way {
-        self.tape.record(None);
-        let mut inputs = Vec::new();
-        let mut hidden = self.stack.embed(&mut self.tape);
-        for layer in 0..self.workload.model.layers() {
-            let before = self.tape.share(hidden);
-            hidden = self.stack.layer(&mut self.tape, layer, hidden);
-            if lowest <= Place::Layer(layer) {
-                inputs.push(before);
-            } else {
-                self.tape.forget(before);
-            }
-        }
-        inputs.push(hidden);
-        Way {
-            inputs,
-            gradient: None,
-        }
-    }
-
-    /// Loss and gradients of the head and all else above the layers.
-    fn top(&mut self, way: &mut Way, trainable: &[bool], lowest: Place) -> Gradients {
-        let hidden = way.inputs.pop().expect("the top's input is kept");
-        self.tape.record(Some(trainable));
-        let input = self.tape.as_input(hidden, lowest < Place::Above);
-        let kept = self.tape.share(input);
-        let loss = self.stack.loss(&mut self.tape, input);
-        let made = self.tape.backward(loss, None);
-        self.tape.forget(kept);
-        way.gradient = made.input;
-        made.gradients.into_iter().collect()
-    }
-
-    /// Gradients of one layer, computed again from its input.
-    fn down(&mut self, way: &mut Way, layer: usize, trainable: &[bool], lowest: Place) -> Gradients {
-        let Some(above) = way.gradient.take() else {
-            return Gradients::new();
-        };
-        let hidden = way.inputs.pop().expect("from the lowest on inputs are kept");
-        self.tape.record(Some(trainable));
-        let input = self.tape.as_input(hidden, lowest < Place::Layer(layer));
-        let kept = self.tape.share(input);
-        let output = self.stack.layer(&mut self.tape, layer, input);
-        self.tape.forget(output);
-        let made = self.tape.backward(output.node, Some(above));
-        self.tape.forget(kept);
-        way.gradient = made.input;
-        made.gradients.into_iter().collect()
-    }
-
-    /// Lets every gradient of a part meet its fate.
-    fn sort(&mut self, part: Gradients, fate: &dyn Fn(usize) -> Fate, held: &mut Gradients) {
-        if !part.is_empty() {
-            self.tape.ledger.sample();
-        }
-        for (param, gradient) in part {
-            self.add(held, Gradients::from([(param, gradient)]));
-            if fate(param) == Fate::Held {
-                continue;
-            }
-            if let Some(whole) = held.remove(&param) {
-                match fate(param) {
-                    Fate::Stepped => self.update(param, whole),
-                    _ => self.tape.ledger.release(whole),
-                }
-            }
-        }
     }
 
     fn forward(&mut self) -> Value {

@@ -52,13 +52,19 @@ impl ModelShape {
     pub(super) fn table_bytes(&self, length: u64) -> u64 {
         match self {
             Self::Llama(config) | Self::LlamaClassifier(config, _) => {
-                let rows = RotaryEmbedding::rows_for(length as usize, config.num_positions());
+                // A scaling may stretch the positions by any number.
+                let positions = config.num_positions().min(1 << 40);
+                let length = usize::try_from(length).map_or(positions, |length| length.min(positions));
+                let rows = RotaryEmbedding::rows_for(length, positions);
                 4 * rows as u64 * (config.head_dim as u64 / 2) * 2
             }
             Self::Encoder(_) => 0,
         }
     }
 }
+
+/// What stands before the number of a layer.
+const LAYERS: [&str; 2] = ["model.layers.", "base.encoder.layer."];
 
 /// Where a parameter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +77,7 @@ pub(super) enum Place {
 impl Place {
     /// That of the parameter at `path`.
     pub fn of(path: &str) -> Self {
-        let marks = ["model.layers.", "base.encoder.layer."];
-        let layer = marks.iter().find_map(|mark| path.strip_prefix(mark));
+        let layer = LAYERS.iter().find_map(|mark| path.strip_prefix(mark));
         if let Some(layer) = layer.and_then(|rest| rest.split('.').next()?.parse().ok()) {
             return Self::Layer(layer);
         }
@@ -82,6 +87,12 @@ impl Place {
             Self::Above
         }
     }
+
+    /// What stands behind the layer's number in `path`; all of it where there is none.
+    pub fn within(path: &str) -> &str {
+        let behind = |mark: &&str| path.strip_prefix(*mark)?.split_once('.');
+        LAYERS.iter().find_map(behind).map_or(path, |(_, rest)| rest)
+    }
 }
 
 /// Rows and tokens of a micro-batch.
@@ -89,6 +100,13 @@ impl Place {
 pub(super) struct BatchSize {
     pub rows: u64,
     pub tokens: u64,
+}
+
+impl BatchSize {
+    /// Entries of so many for each token.
+    fn entries(self, width: u64) -> u64 {
+        self.rows.saturating_mul(self.tokens).saturating_mul(width)
+    }
 }
 
 /// A model with the positions of its parameters on the tape.
@@ -104,11 +122,10 @@ pub(super) struct Stack<'a> {
 impl Stack<'_> {
     /// The first hidden states.
     pub fn embed(&self, tape: &mut Tape) -> Value {
-        let BatchSize { rows, tokens } = self.batch;
         match self.shape {
             ModelShape::Llama(config) | ModelShape::LlamaClassifier(config, _) => {
                 let table = self.plain(tape, "model.embed_tokens.weight");
-                tape.rows(table, rows * tokens * config.hidden_size as u64)
+                tape.rows(table, self.batch.entries(config.hidden_size as u64))
             }
             ModelShape::Encoder(config) => self.embed_encoder(tape, config),
         }
@@ -138,12 +155,12 @@ impl Stack<'_> {
             }
             ModelShape::LlamaClassifier(config, labels) => {
                 let hidden = self.norm(tape, "model.norm", hidden);
-                let last = tape.part(hidden, self.batch.rows * config.hidden_size as u64);
+                let last = tape.part(hidden, self.batch.rows.saturating_mul(config.hidden_size as u64));
                 self.score(tape, "score", last, *labels as u64)
             }
             ModelShape::Encoder(config) => {
                 let width = config.hidden_size as u64;
-                let first = tape.part(hidden, self.batch.rows * width);
+                let first = tape.part(hidden, self.batch.rows.saturating_mul(width));
                 let dense = match config.kind {
                     EncoderKind::Bert => "base.pooler.dense",
                     EncoderKind::Roberta => "classifier.dense",
@@ -189,15 +206,14 @@ impl Stack<'_> {
     }
 
     fn embed_encoder(&self, tape: &mut Tape, config: &EncoderConfig) -> Value {
-        let BatchSize { rows, tokens } = self.batch;
         let width = config.hidden_size as u64;
-        let all = rows * tokens * width;
+        let all = self.batch.entries(width);
         let table = |name: &str| format!("base.embeddings.{name}.weight");
         let words = self.plain(tape, &table("word_embeddings"));
         let words = tape.rows(words, all);
         let places = self.plain(tape, &table("position_embeddings"));
         let places = match config.kind {
-            EncoderKind::Bert => tape.part(places, tokens * width),
+            EncoderKind::Bert => tape.part(places, self.batch.tokens.saturating_mul(width)),
             EncoderKind::Roberta => tape.rows(places, all),
         };
         let types = self.plain(tape, &table("token_type_embeddings"));
@@ -237,10 +253,9 @@ impl Stack<'_> {
     }
 
     fn attention_sizes(&self, heads: usize) -> AttentionSizes {
-        let BatchSize { rows, tokens } = self.batch;
         AttentionSizes {
-            seen: tokens,
-            rows: rows * heads as u64 * tokens,
+            seen: self.batch.tokens,
+            rows: self.batch.entries(heads as u64),
         }
     }
 

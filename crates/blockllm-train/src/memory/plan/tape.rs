@@ -102,8 +102,13 @@ pub(super) struct Tape {
     weights: Vec<Value>,
     trainable: Vec<bool>,
     leaves: Vec<Option<NodeId>>,
+    /// The parameters that have one.
+    leafy: Vec<usize>,
     /// Whether autodiff records at all.
     recording: bool,
+    /// Whether what would be like the one before it is counted and not gone through: chunks of logits, micro-batches, groups
+    /// of a sweep. The figures are the same.
+    pub abridged: bool,
 }
 
 impl Tape {
@@ -112,7 +117,7 @@ impl Tape {
         let mut ledger = Ledger::default();
         let weights: Vec<_> = entries
             .map(|entries| Value {
-                buffer: ledger.take(entries * machine.element_bytes, Part::Weights),
+                buffer: ledger.take(entries.saturating_mul(machine.element_bytes), Part::Weights),
                 entries,
                 node: None,
             })
@@ -123,8 +128,10 @@ impl Tape {
             nodes: Vec::new(),
             trainable: vec![false; weights.len()],
             leaves: vec![None; weights.len()],
+            leafy: Vec::new(),
             weights,
             recording: false,
+            abridged: true,
         }
     }
 
@@ -153,6 +160,7 @@ impl Tape {
         }
         let leaf = self.push(Operation::Leaf(Some(position)), [None; 3], Vec::new(), entries);
         self.leaves[position] = Some(leaf);
+        self.leafy.push(position);
         leaf
     }
 
@@ -175,8 +183,8 @@ impl Tape {
 
     /// Memory for `entries` of the weights' type.
     pub fn activation(&mut self, entries: u64) -> Buffer {
-        self.ledger
-            .take(entries * self.machine.element_bytes, Part::Activations)
+        let bytes = entries.saturating_mul(self.machine.element_bytes);
+        self.ledger.take(bytes, Part::Activations)
     }
 
     /// Memory for a result, beside the copies of the inputs that are made for a moment.
@@ -188,17 +196,20 @@ impl Tape {
     /// Copies in f32 that come and go: of inputs, and of a result, all of which are there while the result is rounded.
     pub fn converted(&mut self, inputs: &[u64], output: u64) {
         if self.machine.converts() {
-            let copies = (inputs.iter().sum::<u64>() + output) * 4;
-            self.ledger
-                .pass(copies + output * self.machine.element_bytes, Part::Activations);
+            let copies = inputs
+                .iter()
+                .fold(output, |sum, input| sum.saturating_add(*input));
+            let rounded = output.saturating_mul(self.machine.element_bytes);
+            let bytes = copies.saturating_mul(4).saturating_add(rounded);
+            self.ledger.pass(bytes, Part::Activations);
         }
     }
 
     /// Scores of the blocks of queries that all threads work on.
     pub fn scores(&mut self, seen: u64) -> Buffer {
         const BLOCK: u64 = 64;
-        self.ledger
-            .take(self.machine.workers * BLOCK * seen * 4, Part::Activations)
+        let bytes = (self.machine.workers * BLOCK * 4).saturating_mul(seen);
+        self.ledger.take(bytes, Part::Activations)
     }
 
     /// A node, where an input is tracked; else what it would have kept is let go.
@@ -238,6 +249,8 @@ impl Tape {
     /// Forgets the graph, once it was gone through.
     pub(super) fn clear(&mut self) {
         self.nodes.clear();
-        self.leaves.fill(None);
+        for position in self.leafy.drain(..) {
+            self.leaves[position] = None;
+        }
     }
 }

@@ -1,0 +1,41 @@
+//! An error and its causes in one line, none told twice.
+use anyhow::Error;
+
+/// `error` and its causes, with a colon before each; a cause that what stands before it says already is left out, since many of
+/// our errors quote theirs.
+pub fn told(error: &Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told.push_str(": ");
+            told.push_str(&cause);
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blockllm_data::atomic_file::write_atomically;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn what_an_error_quotes_of_its_cause_is_not_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Error::new(write_atomically(&file.join("below"), b"").unwrap_err());
+        let cause = error.root_cause().to_string();
+        let told = told(&error.context("saving"));
+        assert!(told.starts_with("saving: cannot "), "{told}");
+        assert_eq!(told.matches(&cause).count(), 1, "{told}");
+    }
+
+    #[test]
+    fn a_cause_that_is_not_quoted_is_told() {
+        let error = Error::new(std::io::Error::from(ErrorKind::NotFound)).context("reading x");
+        let cause = std::io::Error::from(ErrorKind::NotFound);
+        assert_eq!(told(&error), format!("reading x: {cause}"));
+    }
+}

@@ -1,0 +1,260 @@
+//! What `--out FILE` names: looked at before anything is computed, then written line by line, and whole or told to be a part.
+use anyhow::{Context, Result, bail};
+use blockllm_data::atomic_file::sync_folder;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf, is_separator};
+
+/// Links that lead to links: the operating system follows no more of them.
+const MOST_LINKS: usize = 40;
+
+/// A place that lines can be written to.
+#[derive(Clone, Debug)]
+pub struct OutPlace {
+    named: PathBuf,
+    /// The file that links lead to; none where a device or a pipe is, which is written as it is.
+    file: Option<PathBuf>,
+}
+
+/// Lines on their way to an [`OutPlace`]: a file has them under another name until it is whole.
+#[derive(Debug)]
+pub struct OutFile {
+    place: OutPlace,
+    path: PathBuf,
+    opened: File,
+    lines: usize,
+}
+
+impl OutPlace {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// When it is a folder, or cannot be looked at.
+    pub fn new(named: &Path) -> Result<Self> {
+        let looking = || format!("--out {}: is it the name of a file?", named.display());
+        let is_folder = match fs::metadata(named) {
+            Ok(there) => there.is_dir(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let name = named.to_string_lossy();
+                named.file_name().is_none() || name.ends_with(is_separator)
+            }
+            Err(error) => return Err(error).with_context(looking),
+        };
+        if is_folder {
+            bail!(
+                "--out {}: this is the name of a folder; name a file in it",
+                named.display()
+            );
+        }
+        let file = match fs::metadata(named) {
+            Ok(there) if !there.is_file() => None,
+            Ok(_) => Some(fs::canonicalize(named).with_context(looking)?),
+            Err(_) => Some(where_links_lead(named)),
+        };
+        Ok(Self {
+            named: named.to_owned(),
+            file,
+        })
+    }
+
+    /// As it was named.
+    pub fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// Refuses a place where a file is that is also read, of those in `read` with the options that name them.
+    ///
+    /// # Errors
+    /// Names both options.
+    pub fn check_apart<'a>(&self, read: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let written = [file.clone(), partial(file)].map(|path| fs::canonicalize(path).ok());
+        for (option, path) in read {
+            let path = fs::canonicalize(path).ok();
+            if path.is_some() && written.contains(&path) {
+                bail!(
+                    "--out {} would overwrite what {option} names: name another file",
+                    self.named.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens it. What is there already is kept until [`finish`](OutFile::finish).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(&self) -> Result<OutFile> {
+        let (path, opened) = match &self.file {
+            Some(file) => {
+                let path = partial(file);
+                let folder = file.parent().unwrap_or(Path::new(""));
+                let made = fs::create_dir_all(folder);
+                (path.clone(), made.and_then(|()| File::create(path)))
+            }
+            None => (self.named.clone(), File::options().write(true).open(&self.named)),
+        };
+        let writing = || format!("--out {}: it cannot be written", self.named.display());
+        Ok(OutFile {
+            place: self.clone(),
+            path,
+            opened: opened.with_context(writing)?,
+            lines: 0,
+        })
+    }
+}
+
+impl OutFile {
+    /// Writes `record` as a line, at once.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(record).context("a record as JSON")? + "\n";
+        let written = self.opened.write_all(line.as_bytes());
+        written.with_context(|| format!("writing {}: is there room?", self.path.display()))?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// The file is whole: from now on it has its name.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; the lines are then where the error says.
+    pub fn finish(self) -> Result<()> {
+        let Self {
+            place, path, opened, ..
+        } = self;
+        let Some(file) = place.file else {
+            return Ok(());
+        };
+        let synced = opened.sync_all();
+        // Not everywhere an open file can be renamed.
+        drop(opened);
+        synced
+            .and_then(|()| fs::rename(&path, &file))
+            .and_then(|()| sync_folder(file.parent().unwrap_or(Path::new(""))))
+            .with_context(|| {
+                format!(
+                    "--out {}: what belongs there is {}",
+                    file.display(),
+                    path.display()
+                )
+            })
+    }
+
+    /// It will not become whole: how many lines there are, and where. A file without any is removed.
+    pub fn give_up(self) -> (usize, PathBuf) {
+        if self.lines == 0 && self.place.file.is_some() {
+            // One that cannot be removed is empty.
+            fs::remove_file(&self.path).ok();
+        }
+        (self.lines, self.path)
+    }
+}
+
+/// What a file is called until it is whole.
+fn partial(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    file.with_file_name(name)
+}
+
+/// Where a path leads at which there is nothing: to itself, or to the end of the links that begin there.
+fn where_links_lead(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, lines: &[&str]) -> Result<()> {
+        let mut out = OutPlace::new(path)?.begin()?;
+        for line in lines {
+            out.push(line)?;
+        }
+        out.finish()
+    }
+
+    #[test]
+    fn an_old_file_is_there_until_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/a.jsonl");
+        write(&path, &["old"]).unwrap();
+        let mut out = OutPlace::new(&path).unwrap().begin().unwrap();
+        out.push(&"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"old\"\n");
+        let (lines, part) = out.give_up();
+        assert_eq!(
+            (lines, fs::read_to_string(part).unwrap().as_str()),
+            (1, "\"new\"\n")
+        );
+        write(&path, &["new", "er"]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"new\"\n\"er\"\n");
+        let (lines, part) = OutPlace::new(&path).unwrap().begin().unwrap().give_up();
+        assert!(lines == 0 && !part.exists());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_or_a_file_that_is_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [folder.path().to_owned(), folder.path().join("new/"), "".into()] {
+            let error = OutPlace::new(&name).unwrap_err().to_string();
+            assert!(error.contains("name a file"), "{error}");
+        }
+        let data = folder.path().join("data.jsonl");
+        fs::write(&data, "").unwrap();
+        let again = folder.path().join(".").join("data.jsonl");
+        let read = [
+            ("--prompts", data.as_path()),
+            ("--model", Path::new("owner/name")),
+        ];
+        let error = OutPlace::new(&again).unwrap().check_apart(read).unwrap_err();
+        assert!(error.to_string().contains("--prompts"), "{error}");
+        let other = OutPlace::new(&folder.path().join("other")).unwrap();
+        other.check_apart(read).unwrap();
+        let part = folder.path().join("other.partial");
+        fs::write(&part, "").unwrap();
+        other.check_apart([("--prompts", part.as_path())]).unwrap_err();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_its_target_is_written_whether_it_is_there_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, target] = ["link", "target"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        for line in ["first", "second"] {
+            write(&link, &[line]).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(fs::read_to_string(&target).unwrap(), format!("\"{line}\"\n"));
+        }
+        let read = [("--data", target.as_path())];
+        OutPlace::new(&link).unwrap().check_apart(read).unwrap_err();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_is_written_as_it_is() {
+        use std::os::unix::fs::FileTypeExt;
+        write(Path::new("/dev/null"), &["a"]).unwrap();
+        let error = write(Path::new("/dev/full"), &["a"]).unwrap_err();
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+        for device in ["/dev/null", "/dev/full"] {
+            assert!(fs::metadata(device).unwrap().file_type().is_char_device());
+        }
+    }
+}

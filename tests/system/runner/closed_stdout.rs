@@ -1,0 +1,80 @@
+//! Stdout that nobody reads any more ends a command quietly; a full disk behind it is an error with its mend. Nothing panics.
+use super::process::{Ended, runner_printing_to, text};
+use std::path::Path;
+use std::process::Stdio;
+
+/// Calls of every command that prints what it found.
+fn each(stdout: impl Fn() -> Stdio) -> Vec<(String, Ended)> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let [model, data, book] = ["instruct", "instruct/examples.jsonl", "tasks/text.txt"]
+        .map(|name| text(&fixtures.join(name)).to_owned());
+    let out = tempfile::tempdir().unwrap();
+    let out = text(out.path());
+    let flex = ["--device", "flex"];
+    let calls: [Vec<&str>; 4] = [
+        vec!["plan", "--model", "60m", "--memory", "1GB"],
+        [&["evaluate", "--model", &model, "--perplexity", &book], &flex[..]].concat(),
+        [
+            &["generate", "--model", &model, "--prompt", "It is ", "--greedy"],
+            &flex[..],
+        ]
+        .concat(),
+        [
+            &[
+                "finetune",
+                "--model",
+                &model,
+                "--data",
+                &data,
+                "--out",
+                out,
+                "--max-length",
+                "64",
+                "--dry-run",
+            ],
+            &flex[..],
+        ]
+        .concat(),
+    ];
+    let ended = |words: &Vec<&str>| {
+        (
+            words.join(" "),
+            runner_printing_to(words.iter().copied(), stdout()),
+        )
+    };
+    calls.iter().map(ended).collect()
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_every_command_quietly() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (words, ended) in each(closed) {
+        assert_eq!(ended.code, Some(0), "{words}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("error") && !ended.stderr.contains("panicked"),
+            "{words}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_stdout_is_told_with_the_mend() {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    for (words, ended) in each(full) {
+        assert_eq!(ended.code, Some(1), "{words}: {}", ended.stderr);
+        assert!(
+            ended
+                .stderr
+                .contains("error: stdout takes no more: let it lead to a place with room: No space"),
+            "{words}: {}",
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains("panicked"), "{words}: {}", ended.stderr);
+    }
+}
