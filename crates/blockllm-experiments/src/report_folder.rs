@@ -25,12 +25,14 @@ struct About {
 /// Refuses an `out` that can hold nothing, before anything is computed for it.
 ///
 /// # Errors
-/// When it is a file.
+/// When it is a file, or lies below one.
 pub fn check(out: &Path) -> Result<()> {
-    if out.exists() && !out.is_dir() {
+    let is_file = |path: &&Path| path.exists() && !path.is_dir();
+    if let Some(file) = out.ancestors().find(is_file) {
         bail!(
-            "--out {}: this is no folder; name one for records and reports, which is made where it is not there",
-            out.display()
+            "--out {}: {} is no folder; name one for records and reports, which is made where it is not there",
+            out.display(),
+            file.display()
         );
     }
     Ok(())

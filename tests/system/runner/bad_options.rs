@@ -94,7 +94,7 @@ fn an_out_folder_that_is_a_file_or_lies_below_one_is_named_with_the_mend() {
             "--out",
             text(&out),
         ];
-        refuse(&arguments, &[text(&out), "is the folder writable"]);
+        refuse(&arguments, &[text(&out), "no folder"]);
     }
     assert_eq!(fs::read_to_string(file).unwrap(), "a file");
 }

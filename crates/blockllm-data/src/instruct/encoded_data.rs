@@ -70,7 +70,7 @@ impl EncodedData {
                 return Err(DataError::Config {
                     field: "weight",
                     found: format!("one of {}, of which no example is left", source.path.display()),
-                    expected: "weights of files with examples that fit: raise the tokens of a row (--max-length), or leave the file out",
+                    expected: "weights of files with examples that fit: raise `max_tokens` (--max-length), or leave the file out",
                 });
             }
             if !examples.is_empty() {
@@ -82,7 +82,7 @@ impl EncodedData {
             let mend = if parts.is_empty() {
                 "Give a file for it, with `valid` or `dev` in its name: all examples are the same, so none can be held out"
             } else {
-                "Raise the tokens of a row (--max-length), or give files whose examples have answers that the chat template shows"
+                "Raise `max_tokens` (--max-length), or give files whose examples have answers that the chat template shows"
             };
             return Err(data.empty(role, mend));
         }

@@ -1,34 +1,45 @@
 //! Tokens that come one by one, as text: a character appears once all its bytes are there.
 
-use tokenizers::step_decode_stream;
-
 use super::{Tokenizer, library_error};
 use crate::DataError;
+
+/// What stands for bytes that are no whole character.
+const NO_CHARACTER: char = '\u{FFFD}';
+/// Tokens before a text that decide how its first one is written: a decoder may drop a space at the beginning.
+const BEFORE: usize = 8;
 
 /// The text of a growing row of tokens. Special tokens have none.
 #[derive(Debug, Clone, Default)]
 pub struct TextStream {
+    /// The tokens that were told last, and those that were not yet.
     ids: Vec<u32>,
-    prefix: String,
-    prefix_index: usize,
+    /// How many of them were told.
+    told: usize,
 }
 
 impl TextStream {
+    /// The text that goes on after that of `ids`: its first word keeps the space before it.
+    #[must_use]
+    pub fn after(ids: &[u32]) -> Self {
+        let ids = ids[ids.len().saturating_sub(BEFORE)..].to_vec();
+        Self { told: ids.len(), ids }
+    }
+
     /// What the next token adds to the text; nothing where its last character is not whole yet.
     ///
     /// # Errors
     /// [`DataError::Tokenizer`] when the decoder refuses.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<String, DataError> {
-        let added = step_decode_stream(
-            tokenizer.inner(),
-            vec![id],
-            true,
-            &mut self.ids,
-            &mut self.prefix,
-            &mut self.prefix_index,
-        );
-        let added = added.map_err(|error| library_error(tokenizer.label(), &*error))?;
-        Ok(added.unwrap_or_default())
+        self.ids.push(id);
+        let before = text(tokenizer, &self.ids[..self.told])?;
+        let all = text(tokenizer, &self.ids)?;
+        if all == before || all.ends_with(NO_CHARACTER) {
+            return Ok(String::new());
+        }
+        let added = behind(&before, &all).to_owned();
+        self.ids.drain(..self.told);
+        self.told = self.ids.len();
+        Ok(added)
     }
 
     /// What is left at the end: bytes that are no whole character, as the tokenizer writes such.
@@ -36,13 +47,25 @@ impl TextStream {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn finish(self, tokenizer: &Tokenizer) -> Result<String, DataError> {
-        let all = tokenizer.inner().decode(&self.ids, true);
-        let all = all.map_err(|error| library_error(tokenizer.label(), &*error))?;
-        Ok(all
-            .strip_prefix(self.prefix.as_str())
-            .unwrap_or_default()
-            .to_owned())
+        let before = text(tokenizer, &self.ids[..self.told])?;
+        let all = text(tokenizer, &self.ids)?;
+        Ok(behind(&before, &all).to_owned())
     }
+}
+
+/// The text of ids, of which special ones have none.
+fn text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, DataError> {
+    let text = tokenizer.inner().decode(ids, true);
+    text.map_err(|error| library_error(tokenizer.label(), &*error))
+}
+
+/// What `all` has after `before`, or after as much of it as is the same: a tokenizer that falls back to bytes writes whole ones
+/// otherwise when a broken one follows.
+fn behind<'a>(before: &str, all: &'a str) -> &'a str {
+    let mut same = all.char_indices().zip(before.chars());
+    let end = same.find(|((_, found), expected)| found != expected);
+    let end = end.map_or(all.len().min(before.len()), |((place, _), _)| place);
+    &all[end..]
 }
 
 #[cfg(test)]
@@ -80,5 +103,40 @@ mod tests {
         }
         assert_eq!(text, "a");
         assert_eq!(stream.finish(&tokenizer).unwrap(), "\u{FFFD}");
+    }
+
+    /// A tokenizer of SentencePiece's kind: a space is part of the word behind it, and what no piece has is bytes.
+    fn with_bytes() -> Tokenizer {
+        let bytes = (0..256).map(|byte| format!("\"<0x{byte:02X}>\": {}", byte + 3));
+        let bytes: Vec<String> = bytes.collect();
+        let json = format!(
+            r#"{{"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+                "decoder": {{"type": "Sequence", "decoders": [
+                    {{"type": "Replace", "pattern": {{"String": "▁"}}, "content": " "}}, {{"type": "ByteFallback"}},
+                    {{"type": "Fuse"}}, {{"type": "Strip", "content": " ", "start": 1, "stop": 0}}]}},
+                "model": {{"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "merges": [],
+                    "vocab": {{"<unk>": 0, "▁a": 1, "b": 2, {}}}}}}}"#,
+            bytes.join(", ")
+        );
+        Tokenizer::from_text(&json, &serde_json::Value::Null, "bytes").unwrap()
+    }
+
+    #[test]
+    fn a_text_that_goes_on_keeps_its_first_space_and_broken_bytes_end_nothing() {
+        let tokenizer = with_bytes();
+        let streamed = |mut stream: TextStream, ids: &[u32]| {
+            let pieces = ids.iter().map(|&id| stream.push(&tokenizer, id).unwrap());
+            let text = pieces.collect::<String>();
+            text + &stream.finish(&tokenizer).unwrap()
+        };
+        let byte = |byte: u8| u32::from(byte) + 3;
+        assert_eq!(streamed(TextStream::default(), &[1, 2, 1]), "ab a");
+        assert_eq!(streamed(TextStream::after(&[1, 2]), &[1, 2, 1]), " ab a");
+        // An umlaut, then a byte that is no character, then a word.
+        let broken = [byte(0xC3), byte(0xBC), byte(0xFF), 1, 2];
+        let text = streamed(TextStream::default(), &broken);
+        assert!(text.starts_with('ü') && text.ends_with(" ab"), "{text}");
+        assert_eq!(streamed(TextStream::default(), &broken[..2]), "ü");
+        assert_eq!(streamed(TextStream::default(), &broken[..1]), "\u{FFFD}");
     }
 }

@@ -137,7 +137,14 @@ impl Answering<'_> {
         let tokenizer = self.talker.encoder.tokenizer();
         let mut spoken: Vec<Spoken<'_>> = questions
             .iter()
-            .map(|_| Spoken::new(tokenizer, &self.config.stop_at))
+            .map(|question| {
+                let spoken = Spoken::new(tokenizer, &self.config.stop_at);
+                if question.goes_on {
+                    spoken.after(&question.ids)
+                } else {
+                    spoken
+                }
+            })
             .collect();
         let ids: Vec<&[u32]> = questions.iter().map(|question| question.ids.as_slice()).collect();
         let most: Vec<usize> = questions.iter().map(|question| question.most).collect();

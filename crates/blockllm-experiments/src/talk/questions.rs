@@ -13,6 +13,8 @@ pub struct Question<'p> {
     pub ids: Vec<u32>,
     /// Tokens of its answer, at most.
     pub most: usize,
+    /// Whether the answer goes on with its text, and is no turn of its own.
+    pub goes_on: bool,
 }
 
 /// What a model has for a prompt and its answer.
@@ -50,6 +52,7 @@ pub fn all<'p>(
         Ok(Question {
             text: &prompt.text,
             most: room.behind(ids.len(), prompt.place)?,
+            goes_on: !args.chat,
             ids,
         })
     };

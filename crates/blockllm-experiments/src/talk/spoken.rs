@@ -37,6 +37,13 @@ impl<'t> Spoken<'t> {
         }
     }
 
+    /// The same, going on with the text of `ids`.
+    #[must_use]
+    pub fn after(mut self, ids: &[u32]) -> Self {
+        self.stream = TextStream::after(ids);
+        self
+    }
+
     /// Adds a token, and gives what it adds to the text.
     ///
     /// # Errors
