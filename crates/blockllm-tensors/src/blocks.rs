@@ -1,8 +1,6 @@
 //! Numbers in blocks that share scales: the quantizations of GGUF, back to f32.
 
-use half::f16;
-
-use crate::super_blocks;
+use crate::super_blocks::{self, half};
 
 /// Numbers in a block of the simple kinds.
 const BLOCK: usize = 32;
@@ -129,11 +127,6 @@ impl Blocks {
             Self::Q6K => super_blocks::q6k(block, out),
         }
     }
-}
-
-/// The f16 at byte `at` of a block.
-pub(crate) fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// The codes of 16 bytes: the low halves are the first 16 numbers, the high ones the others. Where there are fifth bits, four

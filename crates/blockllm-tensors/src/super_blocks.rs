@@ -3,7 +3,7 @@
 //! A number is `d s q`, or `d s q - m t` where the groups have minima too: `d` and `m` are the block's, in f16, `s` and `t` the group's, in
 //! four, six or eight bits, `q` is the number's code. The layouts are those of llama.cpp's `ggml-quants.c`.
 
-use crate::blocks::half;
+use half::f16;
 
 /// Numbers in a block.
 pub(crate) const COUNT: usize = 256;
@@ -102,6 +102,11 @@ fn six_bits(packed: &[u8], group: usize) -> (u8, u8) {
         packed[group + 4] & 15 | packed[group - 4] >> 6 << 4,
         packed[group + 4] >> 4 | packed[group] >> 6 << 4,
     )
+}
+
+/// The f16 at byte `at` of a block.
+pub(crate) fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// Where the codes of a group lie.

@@ -224,7 +224,7 @@ fn tokenizer_of(folder: &Path, positions: usize) -> Result<(PathBuf, Option<Toke
     let mut others = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        let is_tokenizer = |name: &str| name.starts_with("tok") && name.ends_with(".bin");
+        let is_tokenizer = |name: &str| name.starts_with("tok") && is_llama2c(Path::new(name));
         others.extend(name.to_str().filter(|name| is_tokenizer(name)).map(str::to_owned));
     }
     match others.as_slice() {
@@ -249,9 +249,14 @@ fn tokenizer_of(folder: &Path, positions: usize) -> Result<(PathBuf, Option<Toke
     }
 }
 
+/// Whether a tokenizer file is called as llama2.c's are.
+fn is_llama2c(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "bin")
+}
+
 /// The tokenizer in a file of llama2.c; none of a `tokenizer.json`.
 fn in_another_form(file: &Path, positions: usize) -> Result<Option<TokenizerFiles>, TrainError> {
-    if file.extension().is_some_and(|extension| extension == "bin") {
+    if is_llama2c(file) {
         Ok(Some(llama2c_tokenizer(file, positions)?))
     } else {
         Ok(None)
@@ -340,10 +345,14 @@ fn check_folder(path: &Path) -> Result<(), TrainError> {
     };
     if is_there("metrics.jsonl") && is_there("manifest.json") {
         let model = path.join("model");
-        return refuse(match model.is_dir() {
-            true => format!("this is the folder of a run; name the model in it: {}", model.display()),
-            false => "this is the folder of a run, which has kept no model; give the command of the run again with --save model".to_owned(),
-        });
+        if !model.is_dir() {
+            let mend = "this is the folder of a run, which has kept no model: give the run's command again with --save model";
+            return refuse(mend.to_owned());
+        }
+        return refuse(format!(
+            "this is the folder of a run; name the model in it: {}",
+            model.display()
+        ));
     }
     if is_there("adapter_config.json") && !is_there("config.json") {
         return refuse(

@@ -105,7 +105,7 @@ fn piece(bytes: &[u8], id: usize, longest: usize) -> Result<(Piece, &[u8]), Stri
     let kind = match id {
         0 => PieceKind::Unknown,
         1 | 2 => PieceKind::Control,
-        ..BYTES_END => PieceKind::Byte,
+        3..BYTES_END => PieceKind::Byte,
         _ => PieceKind::Normal,
     };
     let text = match kind {
@@ -118,7 +118,7 @@ fn piece(bytes: &[u8], id: usize, longest: usize) -> Result<(Piece, &[u8]), Stri
         0 => Some("<unk>".to_owned()),
         1 => Some(BOS.to_owned()),
         2 => Some(EOS.to_owned()),
-        ..BYTES_END => Some(format!("<0x{:02X}>", id - 3)),
+        3..BYTES_END => Some(format!("<0x{:02X}>", id - 3)),
         _ => None,
     };
     match expected {

@@ -61,9 +61,10 @@ pub(crate) fn tokenizer_json(pieces: &[Piece], adds_space: bool, post_processor:
     let unknown = used().find(|(_, piece)| piece.kind == PieceKind::Unknown);
     let bytes = used().filter(|(_, piece)| piece.kind == PieceKind::Byte).count();
     let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
-    let normalizers = match adds_space {
-        true => vec![json!({ "type": "Prepend", "prepend": SPACE }), spaces],
-        false => vec![spaces],
+    let normalizers = if adds_space {
+        vec![json!({ "type": "Prepend", "prepend": SPACE }), spaces]
+    } else {
+        vec![spaces]
     };
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),

@@ -16,7 +16,6 @@ mod outcome;
 mod parts;
 mod scheme;
 mod simulation;
-#[cfg(test)]
 mod size_tests;
 mod stack;
 mod state;

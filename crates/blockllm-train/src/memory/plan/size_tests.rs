@@ -1,4 +1,5 @@
 //! Tests of what a plan costs: not the more for large batches, long rows, many micro-batches and layers, and the same figures.
+#![cfg(test)]
 
 use super::simulation::{replay, run};
 use super::{BackwardMode, ModelShape, Workload};
