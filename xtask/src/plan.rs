@@ -7,7 +7,7 @@ use crate::runner;
 const EXAMPLES: &str = "\
 Options, all handed to the runner (`cargo xtask plan -- --help` shows them with their defaults):
   --model NAME|DIR|FILE   tiny, 60m, 130m, 350m, 1b, 7b, a Hugging Face folder, of which only config.json is read, a .gguf file,
-                          or a repository of the hub as owner/name
+                          or a repository in the hub's cache as owner/name
   --method METHOD         adamw, blockllm:0.95, blockllm:0.95+state=int8, lora:8, galore:128, badam:1, lisa:2, ..
   --sparsity SHARE        instead of the method's own
   --batch N, --seq N      rows and tokens of a micro-batch

@@ -1,6 +1,7 @@
 //! How an experiment goes: plan, runs, report, and what is said of runs that diverged.
 use crate::experiment::{Experiment, PartRun, PlannedRun, Runs};
 use crate::outcome::{DivergedRun, Outcome, check_diverged};
+use crate::stdout::ReaderGone;
 use crate::{Cli, alone, dry_run, recorded_run, report_folder};
 use anyhow::{Context, Result};
 
@@ -36,12 +37,18 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
     if cli.alone.is_some() {
         return Ok(runs);
     }
+    let mut told = Ok(());
     if !runs.complete.is_empty() {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
-        report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders)?;
+        told = report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders);
     }
-    check_diverged(&runs.diverged, runs.complete.len())?;
-    Ok(runs)
+    // Runs that diverged are told though nobody reads the report.
+    match told {
+        Err(error) if !error.is::<ReaderGone>() => Err(error),
+        told => check_diverged(&runs.diverged, runs.complete.len())
+            .and(told)
+            .map(|()| runs),
+    }
 }
 
 /// Makes the runs that this process is to make; one that diverges does not take the others with it.

@@ -3,7 +3,7 @@ use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
 use serde::Serialize;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 /// Links that lead to links: the operating system follows no more of them.
@@ -48,7 +48,7 @@ impl OutPlace {
             );
         }
         let file = match fs::metadata(named) {
-            Ok(there) if !there.is_file() => None,
+            Ok(there) if !there.is_file() || is_of_the_system(named) => None,
             Ok(_) => Some(fs::canonicalize(named).with_context(looking)?),
             Err(_) => Some(where_links_lead(named)),
         };
@@ -71,10 +71,10 @@ impl OutPlace {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let written = [file.clone(), partial(file)].map(|path| fs::canonicalize(path).ok());
+        let written = fs::canonicalize(file).ok();
         for (option, path) in read {
             let path = fs::canonicalize(path).ok();
-            if path.is_some() && written.contains(&path) {
+            if path.is_some() && written == path {
                 bail!(
                     "--out {} would overwrite what {option} names: name another file",
                     self.named.display()
@@ -90,19 +90,17 @@ impl OutPlace {
     /// When it cannot be written.
     pub fn begin(&self) -> Result<OutFile> {
         let (path, opened) = match &self.file {
-            Some(file) => {
-                let path = partial(file);
-                let folder = file.parent().unwrap_or(Path::new(""));
-                let made = fs::create_dir_all(folder);
-                (path.clone(), made.and_then(|()| File::create(path)))
+            Some(file) => new_part(file),
+            None => {
+                let opened = File::options().append(true).open(&self.named);
+                opened.map(|opened| (self.named.clone(), opened))
             }
-            None => (self.named.clone(), File::options().write(true).open(&self.named)),
-        };
-        let writing = || format!("--out {}: it cannot be written", self.named.display());
+        }
+        .with_context(|| format!("--out {}: it cannot be written", self.named.display()))?;
         Ok(OutFile {
             place: self.clone(),
             path,
-            opened: opened.with_context(writing)?,
+            opened,
             lines: 0,
         })
     }
@@ -157,11 +155,41 @@ impl OutFile {
     }
 }
 
-/// What a file is called until it is whole.
-fn partial(file: &Path) -> PathBuf {
+/// What a file is called until it is whole, for the `number`th that is there at a time.
+fn partial(file: &Path, number: u32) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
+    if number > 1 {
+        name.push(format!("-{number}"));
+    }
     file.with_file_name(name)
+}
+
+/// Makes a part of `file` beside those that are there, of a call that was stopped, or of one that still writes.
+fn new_part(file: &Path) -> io::Result<(PathBuf, File)> {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
+    for number in 1.. {
+        let path = partial(file, number);
+        match File::options().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            opened => {
+                if number > 1 {
+                    let earlier = partial(file, 1);
+                    eprintln!(
+                        "note: {} is kept: it has what an earlier call wrote",
+                        earlier.display()
+                    );
+                }
+                return Ok((path, opened?));
+            }
+        }
+    }
+    unreachable!("there is always a next number")
+}
+
+/// Whether a path is the system's, such as a process's own output, whatever file that is led to.
+fn is_of_the_system(path: &Path) -> bool {
+    cfg!(unix) && ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder))
 }
 
 /// Where a path leads at which there is nothing: to itself, or to the end of the links that begin there.
@@ -226,9 +254,24 @@ mod tests {
         assert!(error.to_string().contains("--prompts"), "{error}");
         let other = OutPlace::new(&folder.path().join("other")).unwrap();
         other.check_apart(read).unwrap();
-        let part = folder.path().join("other.partial");
-        fs::write(&part, "").unwrap();
-        other.check_apart([("--prompts", part.as_path())]).unwrap_err();
+    }
+
+    #[test]
+    fn what_an_earlier_call_has_written_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let part = |line: &str| {
+            let mut out = OutPlace::new(&path).unwrap().begin().unwrap();
+            out.push(&line).unwrap();
+            out.give_up().1
+        };
+        let [first, second] = ["first", "second"].map(part);
+        write(&path, &["whole"]).unwrap();
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(
+            [text(&first), text(&second), text(&path)],
+            ["\"first\"\n", "\"second\"\n", "\"whole\"\n"]
+        );
     }
 
     #[cfg(unix)]

@@ -42,7 +42,7 @@ impl RunPlace {
         // Through text, so that an f32 is what it is when it is read back.
         let mut config: Value = to_value(serde_json::to_string(config)?);
         let manifest: Value = to_value(serde_json::to_string(manifest)?);
-        let extends = match shorter(parent, name, &config, &manifest)? {
+        let extends = match shorter(parent, name, &config, &manifest, cli.extend)? {
             Some((path, steps)) if is_same_curve(&config) || cli.extend => Some((path, steps)),
             Some((path, steps)) => {
                 eprintln!(
@@ -54,7 +54,9 @@ impl RunPlace {
             }
             None => None,
         };
-        if let (Some((_, steps)), false) = (&extends, is_same_curve(&config)) {
+        if let Some((_, steps)) = &extends
+            && (cli.extend || !is_same_curve(&config))
+        {
             config[EXTENDED] = (*steps).into();
         }
         let base = format!("{name}-{}", hash(&config, &manifest));
@@ -64,7 +66,8 @@ impl RunPlace {
             None if cli.fresh => make_fresh(parent, &base)?,
             _ => parent.join(newest(parent, &base)?.unwrap_or(base)),
         };
-        if cli.extend && extends.is_none() && !path.join("result.json").exists() {
+        let is_new = || !path.join("result.json").exists() && Checkpoints::new(&path, 0).newest().is_none();
+        if cli.extend && cli.alone.is_none() && extends.is_none() && is_new() {
             eprintln!(
                 "note: --extend: {} has no complete run of {name} that differs in its steps alone and has kept its last \
                  checkpoint, so this one begins at its first step",
@@ -98,8 +101,14 @@ fn is_same_curve(config: &Value) -> bool {
 }
 
 /// The longest complete run beside this one that has fewer steps and else the same settings and data, and kept the
-/// checkpoint of its last step.
-fn shorter(parent: &Path, name: &str, config: &Value, manifest: &Value) -> Result<Option<(PathBuf, u64)>> {
+/// checkpoint of its last step. Where it is asked for, it may have been evaluated at other steps.
+fn shorter(
+    parent: &Path,
+    name: &str,
+    config: &Value,
+    manifest: &Value,
+    is_asked: bool,
+) -> Result<Option<(PathBuf, u64)>> {
     let wanted_steps = steps_of(config);
     let without_steps = |config: &Value| {
         let mut config = config.clone();
@@ -110,7 +119,7 @@ fn shorter(parent: &Path, name: &str, config: &Value, manifest: &Value) -> Resul
             &mut config,
             &["/train/steps", "/settings/steps", "/settings/epochs"],
         );
-        if !may_stop_early(&config) {
+        if is_asked && !may_stop_early(&config) {
             forget(
                 &mut config,
                 &["/train/evaluate_every", "/settings/evaluate_every"],

@@ -60,6 +60,14 @@ impl StoredTensor {
         self.format.dtype()
     }
 
+    /// Whether its numbers can be read at all.
+    ///
+    /// # Errors
+    /// When they are kept in a way that is not read; names it.
+    pub fn check_read(&self) -> Result<(), TensorFileError> {
+        self.dtype().map(drop).ok_or_else(|| self.unread())
+    }
+
     /// The numbers as `dtype`, in the file's shape, or a matrix of `[rows, columns]` as `[columns, rows]` where
     /// `transposed`. The host holds the result and a piece of the file.
     ///

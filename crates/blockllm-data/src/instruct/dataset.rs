@@ -176,12 +176,17 @@ impl InstructData {
         };
         let lowest = hashes().min();
         let is_lowest = |hash: u64| Some(hash) == lowest;
-        let by_lowest = !hashes().any(is_drawn) && hashes().any(|hash| !is_lowest(hash));
+        let is_one_sided = !hashes().any(is_drawn) || hashes().all(is_drawn);
+        let by_lowest = is_one_sided && hashes().any(|hash| !is_lowest(hash));
         for source in &mut self.train {
             let all = std::mem::take(&mut source.examples);
             let is_held_out = |placed: &PlacedExample| {
                 let hash = hash(&placed.example);
-                is_drawn(hash) || by_lowest && is_lowest(hash)
+                if by_lowest {
+                    is_lowest(hash)
+                } else {
+                    is_drawn(hash)
+                }
             };
             let (held_out, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_held_out);
             source.examples = kept;

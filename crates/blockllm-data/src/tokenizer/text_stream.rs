@@ -8,6 +8,9 @@ const NO_CHARACTER: char = '\u{FFFD}';
 /// Tokens before a text that decide how its first one is written: a decoder may drop a space at the beginning.
 const BEFORE: usize = 8;
 
+/// Tokens that wait for a character to become whole, at most: no character has so many.
+const MOST_PENDING: usize = 12;
+
 /// The text of a growing row of tokens. Special tokens have none.
 #[derive(Debug, Clone, Default)]
 pub struct TextStream {
@@ -19,10 +22,21 @@ pub struct TextStream {
 
 impl TextStream {
     /// The text that goes on after that of `ids`: its first word keeps the space before it.
-    #[must_use]
-    pub fn after(ids: &[u32]) -> Self {
-        let ids = ids[ids.len().saturating_sub(BEFORE)..].to_vec();
-        Self { told: ids.len(), ids }
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] when the decoder refuses.
+    pub fn after(tokenizer: &Tokenizer, ids: &[u32]) -> Result<Self, DataError> {
+        let near = ids.len().saturating_sub(BEFORE);
+        let mut from = near;
+        // Not from within a character: it has at most four tokens of a byte each.
+        for first in (near.saturating_sub(3)..=near).rev() {
+            if !text(tokenizer, &ids[first..])?.starts_with(NO_CHARACTER) {
+                from = first;
+                break;
+            }
+        }
+        let ids = ids[from..].to_vec();
+        Ok(Self { told: ids.len(), ids })
     }
 
     /// What the next token adds to the text; nothing where its last character is not whole yet.
@@ -33,7 +47,8 @@ impl TextStream {
         self.ids.push(id);
         let before = text(tokenizer, &self.ids[..self.told])?;
         let all = text(tokenizer, &self.ids)?;
-        if all == before || all.ends_with(NO_CHARACTER) {
+        let pending = self.ids.len() - self.told;
+        if all == before || all.ends_with(NO_CHARACTER) && pending < MOST_PENDING {
             return Ok(String::new());
         }
         let added = behind(&before, &all).to_owned();
@@ -55,6 +70,9 @@ impl TextStream {
 
 /// The text of ids, of which special ones have none.
 fn text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, DataError> {
+    if ids.is_empty() {
+        return Ok(String::new());
+    }
     let text = tokenizer.inner().decode(ids, true);
     text.map_err(|error| library_error(tokenizer.label(), &*error))
 }
@@ -131,7 +149,14 @@ mod tests {
         };
         let byte = |byte: u8| u32::from(byte) + 3;
         assert_eq!(streamed(TextStream::default(), &[1, 2, 1]), "ab a");
-        assert_eq!(streamed(TextStream::after(&[1, 2]), &[1, 2, 1]), " ab a");
+        let after = |ids: &[u32]| TextStream::after(&tokenizer, ids).unwrap();
+        assert_eq!(streamed(after(&[1, 2]), &[1, 2, 1]), " ab a");
+        let bytes_of = |text: &str| text.bytes().map(byte).collect::<Vec<_>>();
+        assert_eq!(streamed(after(&bytes_of("日本語")), &bytes_of("です")), "です");
+        assert_eq!(
+            streamed(TextStream::default(), &[byte(0xFF); 40]).chars().count(),
+            40
+        );
         // An umlaut, then a byte that is no character, then a word.
         let broken = [byte(0xC3), byte(0xBC), byte(0xFF), 1, 2];
         let text = streamed(TextStream::default(), &broken);

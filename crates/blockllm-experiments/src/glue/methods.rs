@@ -26,7 +26,16 @@ pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: b
 pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
     let defaults: &[&str] = match cli.scale {
         Scale::Quick => &["adamw", "blockllm:0.95"],
-        Scale::Cpu | Scale::Paper => &[
+        Scale::Cpu => &[
+            "adamw",
+            "lora:8",
+            "galore:8",
+            "badam:1",
+            "lisa:2",
+            "blockllm:0.95",
+            "blockllm-sgd:0.95",
+        ],
+        Scale::Paper => &[
             "adamw",
             "lora:4",
             "lora:8",

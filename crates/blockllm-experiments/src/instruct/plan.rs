@@ -375,7 +375,16 @@ fn check_kept(save: Save, checkpoint: &Checkpoint, methods: &[Method]) -> Result
 fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
     let defaults: &[&str] = match cli.scale {
         Scale::Quick => &["adamw", "blockllm:0.95", "lora:8"],
-        Scale::Cpu | Scale::Paper => &[
+        Scale::Cpu => &[
+            "adamw",
+            "lora:8",
+            "galore:8+svd=randomized",
+            "badam:1",
+            "lisa:2",
+            "blockllm:0.95",
+            "blockllm-sgd:0.95",
+        ],
+        Scale::Paper => &[
             "adamw",
             "lora:8",
             "galore:8+svd=randomized",

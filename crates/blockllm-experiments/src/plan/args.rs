@@ -24,7 +24,7 @@ Examples:
 #[command(name = "plan", version, after_help = EXAMPLES)]
 pub struct Args {
     /// A preset (tiny, 60m, 130m, 350m, 1b, 7b); a Hugging Face folder or config.json: Llama, Mistral, Qwen2, BERT or RoBERTa;
-    /// a .gguf file; or a repository of the hub as owner/name, which is downloaded where the cache lacks it
+    /// a .gguf file; or a repository in the hub's cache as owner/name
     #[arg(long, default_value = "7b", value_name = "NAME|DIR|FILE|REPO")]
     pub model: String,
     /// What trains, as in `--methods` of an experiment: `NAME[:NUMBER][+KEY=VALUE]...`

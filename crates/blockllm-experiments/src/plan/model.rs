@@ -1,7 +1,7 @@
 //! The model of a plan: a preset's shape, or that of a config.json, of a GGUF file, or of a repository of the hub.
 use crate::model_path;
 use anyhow::{Context, Result, bail};
-use blockllm_hub::Repository;
+use blockllm_hub::{Cache, Repository};
 use blockllm_model::encoder::EncoderConfig;
 use blockllm_model::gguf::GgufModel;
 use blockllm_model::hf::{llama_classifier_config, llama_labels};
@@ -50,10 +50,18 @@ pub fn model_shape(name: &str) -> Result<(String, ModelShape)> {
     Ok((called, of_config(&file, folder)?))
 }
 
-/// Where the model `name` lies; one of the hub is downloaded where the cache lacks it.
+/// Where the model `name` lies; one of the hub must be in the cache, since a plan is no reason to download weights.
 fn found(name: &str) -> Result<PathBuf> {
-    if Path::new(name).exists() || name.parse::<Repository>().is_ok() {
+    if Path::new(name).exists() {
         return model_path::find(name);
+    }
+    if let Ok(repository) = name.parse::<Repository>() {
+        return Cache::from_env()?.snapshot(&repository).with_context(|| {
+            format!(
+                "there is no such file or folder, and {name} is not in the hub's cache; download its config.json and name that, or \
+                 let `finetune --model {name} --dry-run` download all of it"
+            )
+        });
     }
     bail!(
         "`{name}` is neither a preset ({}) nor a model that is there; name {MODELS}",

@@ -135,17 +135,15 @@ impl Answering<'_> {
         mut hear: impl FnMut(&str) -> Result<()>,
     ) -> Result<Vec<(String, Pace)>> {
         let tokenizer = self.talker.encoder.tokenizer();
-        let mut spoken: Vec<Spoken<'_>> = questions
-            .iter()
-            .map(|question| {
-                let spoken = Spoken::new(tokenizer, &self.config.stop_at);
-                if question.goes_on {
-                    spoken.after(&question.ids)
-                } else {
-                    spoken
-                }
-            })
-            .collect();
+        let mut spoken = Vec::with_capacity(questions.len());
+        for question in questions {
+            let begun = Spoken::new(tokenizer, &self.config.stop_at);
+            spoken.push(if question.goes_on {
+                begun.after(&question.ids)?
+            } else {
+                begun
+            });
+        }
         let ids: Vec<&[u32]> = questions.iter().map(|question| question.ids.as_slice()).collect();
         let most: Vec<usize> = questions.iter().map(|question| question.most).collect();
         for chosen in self.model.stream_batch_up_to(&ids, &most, self.config)? {

@@ -38,10 +38,12 @@ impl<'t> Spoken<'t> {
     }
 
     /// The same, going on with the text of `ids`.
-    #[must_use]
-    pub fn after(mut self, ids: &[u32]) -> Self {
-        self.stream = TextStream::after(ids);
-        self
+    ///
+    /// # Errors
+    /// When the tokenizer has no text for one of them.
+    pub fn after(mut self, ids: &[u32]) -> Result<Self> {
+        self.stream = TextStream::after(self.tokenizer, ids)?;
+        Ok(self)
     }
 
     /// Adds a token, and gives what it adds to the text.

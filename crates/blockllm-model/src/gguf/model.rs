@@ -108,6 +108,15 @@ impl GgufModel {
     /// As [`tokenizer`](Self::tokenizer), and when the folder cannot be written.
     pub fn save_tokenizer(&self, dir: &Path) -> Result<(), ModelError> {
         self.tokenizer()?.save(dir)?;
+        self.save_generation(dir)
+    }
+
+    /// Writes `generation_config.json` into `dir`, so that transformers stops at the model's tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written.
+    pub fn save_generation(&self, dir: &Path) -> Result<(), ModelError> {
         write_text(
             &dir.join("generation_config.json"),
             &generation_config(&self.config),

@@ -99,11 +99,11 @@ fn sentence_piece_bpe(metadata: &Metadata) -> Result<Value, TensorFileError> {
         .collect();
     let adds_space = metadata.flag("tokenizer.ggml.add_space_prefix")?;
     let post_processor = post_processor(metadata, true)?.unwrap_or(Value::Null);
-    Ok(tokenizer_json(
-        &pieces,
-        adds_space.unwrap_or(true),
-        &post_processor,
-    ))
+    let adds_space = adds_space.unwrap_or(true);
+    tokenizer_json(&pieces, adds_space, &post_processor).map_err(|found| {
+        let expected = format!("pieces of a tokenizer, and it has {found}");
+        metadata.refuse("tokenizer.ggml.tokens", expected)
+    })
 }
 
 /// The `tokenizer_config.json`: which tokens begin, end and fill texts, and the template of chats.

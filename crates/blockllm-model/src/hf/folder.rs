@@ -95,9 +95,9 @@ impl WeightFolder {
     ///
     /// # Errors
     ///
-    /// When the tensor is missing or has another shape.
+    /// When the tensor is missing, has another shape, or is stored in a format that is not read.
     pub fn check(&mut self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
-        expected(&self.tensors, &self.dir, name, shape)?;
+        expected(&self.tensors, &self.dir, name, shape)?.check_read()?;
         self.unread.remove(name);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::ModelError;
 /// Where the pieces of the 256 bytes end; before them are `<unk>`, `<s>` and `</s>`.
 const BYTES_END: usize = 3 + 256;
 /// No file of that form is larger: Llama 2's has 434 KB.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 const BOS: &str = "<s>";
 const EOS: &str = "</s>";
 
@@ -44,8 +44,9 @@ pub fn llama2c_tokenizer(path: &Path, max_length: usize) -> Result<TokenizerFile
         ],
         "special_tokens": { BOS: { "id": BOS, "ids": [1], "tokens": [BOS] } },
     });
+    let tokenizer = tokenizer_json(&pieces, true, &post_processor).map_err(|found| refuse(path, found))?;
     Ok(TokenizerFiles {
-        tokenizer: tokenizer_json(&pieces, true, &post_processor).to_string(),
+        tokenizer: tokenizer.to_string(),
         config: json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": BOS,

@@ -10,6 +10,11 @@ const SPACE: &str = "\u{2581}";
 /// Pieces that stand for a byte each, where a text has letters that no piece has.
 const BYTES: usize = 256;
 
+/// Bytes of a piece, at most; `SentencePiece` makes pieces of at most 16 characters unless told otherwise.
+const LONGEST: usize = 1024;
+/// Pairs that make a piece, at most; Gemma's 256,000 pieces have some 580,000.
+const MOST_MERGES: usize = 1 << 21;
+
 /// What a piece is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PieceKind {
@@ -40,7 +45,15 @@ pub(crate) struct Piece {
 
 /// The `tokenizer.json` of `pieces`. Texts get a space before them where `adds_space` says so; `post_processor` puts special
 /// tokens around them.
-pub(crate) fn tokenizer_json(pieces: &[Piece], adds_space: bool, post_processor: &Value) -> Value {
+///
+/// # Errors
+///
+/// What is wrong with the pieces: no tokenizer has such long ones, or so many pairs that make one.
+pub(crate) fn tokenizer_json(
+    pieces: &[Piece],
+    adds_space: bool,
+    post_processor: &Value,
+) -> Result<Value, String> {
     let used = || {
         let numbered = pieces.iter().enumerate();
         numbered.filter(|(_, piece)| piece.kind != PieceKind::Unused)
@@ -74,7 +87,8 @@ pub(crate) fn tokenizer_json(pieces: &[Piece], adds_space: bool, post_processor:
     if adds_space {
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    json!({
+    let merges = merges(pieces)?;
+    Ok(json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
@@ -86,31 +100,43 @@ pub(crate) fn tokenizer_json(pieces: &[Piece], adds_space: bool, post_processor:
         "model": {
             "type": "BPE", "dropout": null, "unk_token": unknown.map(|(_, piece)| &piece.text),
             "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true,
-            "byte_fallback": bytes == BYTES, "ignore_merges": false, "vocab": vocabulary, "merges": merges(pieces),
+            "byte_fallback": bytes == BYTES, "ignore_merges": false, "vocab": vocabulary, "merges": merges,
         },
-    })
+    }))
 }
 
 /// Every pair of pieces that makes a piece, the highest score first: `SentencePiece` merges the two neighbours whose piece has the
 /// highest.
-fn merges(pieces: &[Piece]) -> Vec<Value> {
+fn merges(pieces: &[Piece]) -> Result<Vec<Value>, String> {
     let normal = || pieces.iter().filter(|piece| piece.kind == PieceKind::Normal);
+    if let Some(piece) = normal().find(|piece| piece.text.len() > LONGEST) {
+        return Err(format!(
+            "a piece of {} bytes, more than {LONGEST}",
+            piece.text.len()
+        ));
+    }
     let scores: HashMap<&str, f64> = normal().map(|piece| (piece.text.as_str(), piece.score)).collect();
-    let mut found: Vec<(f64, &str, &str)> = normal()
-        .flat_map(|piece| {
-            let cuts = piece.text.char_indices().skip(1);
-            cuts.map(|(place, _)| piece.text.split_at(place))
-                .filter(|(left, right)| scores.contains_key(left) && scores.contains_key(right))
-                .map(|(left, right)| (piece.score, left, right))
-        })
-        .collect();
+    let mut found = Vec::new();
+    for piece in normal() {
+        for (place, _) in piece.text.char_indices().skip(1) {
+            let (left, right) = piece.text.split_at(place);
+            if scores.contains_key(left) && scores.contains_key(right) {
+                found.push((piece.score, left, right));
+            }
+        }
+        if found.len() > MOST_MERGES {
+            return Err(format!(
+                "more than {MOST_MERGES} pairs of pieces that make a piece"
+            ));
+        }
+    }
     // As transformers has it where a piece is made of two pairs: the longer left part first.
     found.sort_by(|(one, left, _), (other, longer, _)| {
         let by_score = other.partial_cmp(one).unwrap_or(Ordering::Equal);
         by_score.then_with(|| Reverse(left.len()).cmp(&Reverse(longer.len())))
     });
-    found
+    Ok(found
         .into_iter()
         .map(|(_, left, right)| json!([left, right]))
-        .collect()
+        .collect())
 }

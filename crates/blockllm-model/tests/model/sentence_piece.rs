@@ -111,6 +111,26 @@ fn a_file_that_is_no_tokenizer_is_refused_at_the_piece() {
     }
 }
 
+#[test]
+fn pieces_that_no_tokenizer_has_are_refused_before_they_cost_anything() {
+    let with = |pieces: &[String]| {
+        refused(|bytes| {
+            bytes[..4].copy_from_slice(&100_000_u32.to_le_bytes());
+            for text in pieces {
+                bytes.extend((-1.0_f32).to_le_bytes());
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }
+        })
+    };
+    let message = with(&["#".repeat(100_000)]);
+    assert!(message.contains("a piece of 100000 bytes"), "{message}");
+    // Every way to write two letters in order: all cuts of each are pieces again.
+    let all = (0..300).flat_map(|a| (0..=300 - a).map(move |b| "#".repeat(a) + &"~".repeat(b)));
+    let message = with(&all.filter(|text| text.len() > 1).collect::<Vec<_>>());
+    assert!(message.contains("pairs of pieces"), "{message}");
+}
+
 proptest! {
     #![proptest_config(cases(120))]
 

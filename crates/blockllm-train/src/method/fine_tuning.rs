@@ -73,6 +73,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_trained_moves_slowly_unless_the_name_says_otherwise() {
+        let rest = |method: &Method| {
+            let blocks = method.algorithm.get::<BlockMethod>().unwrap();
+            blocks.inactive.as_ref().map(|rule| rule.scale.to_bits())
+        };
+        let pretraining = Method::parse("blockllm-sgd:0.95").unwrap();
+        assert_eq!(rest(&pretraining), Some(1.0_f64.to_bits()));
+        for (name, scale) in [
+            ("blockllm-sgd:0.95", 0.1_f64),
+            ("blockllm-sgd:0.95+inactive=0.5", 0.5),
+            ("blockllm:0.95+inactive=0.3", 0.3),
+            ("scale", 1.0),
+        ] {
+            assert_eq!(rest(&fine_tuned(name)), Some(scale.to_bits()), "{name}");
+        }
+        assert_eq!(rest(&fine_tuned("blockllm:0.95")), None);
+        let rates = fine_tuned("blockllm-sgd:0.95").algorithm.learning_rates();
+        assert_eq!(rates.language_models.to_bits(), 1e-4_f64.to_bits());
+        assert_eq!(rates.pretraining.to_bits(), 1e-3_f64.to_bits());
+    }
+
+    #[test]
     fn the_fresh_head_is_always_trained_beside_what_the_name_says() {
         let always = |text| {
             let method = fine_tuned(text);
