@@ -89,14 +89,14 @@ impl OutPlace {
     /// # Errors
     /// When it cannot be written.
     pub fn begin(&self) -> Result<OutFile> {
-        let (path, opened) = match &self.file {
-            Some(file) => new_part(file),
-            None => {
-                let opened = File::options().append(true).open(&self.named);
-                opened.map(|opened| (self.named.clone(), opened))
-            }
-        }
-        .with_context(|| format!("--out {}: it cannot be written", self.named.display()))?;
+        let begun = if let Some(file) = &self.file {
+            new_part(file)
+        } else {
+            let opened = File::options().append(true).open(&self.named);
+            opened.map(|opened| (self.named.clone(), opened))
+        };
+        let (path, opened) =
+            begun.with_context(|| format!("--out {}: it cannot be written", self.named.display()))?;
         Ok(OutFile {
             place: self.clone(),
             path,

@@ -28,7 +28,7 @@ impl NamedMethod for BlockLlmSgd {
 impl BlockMethod {
     /// BlockLLM at `sparsity`, and by normalised SGD (SCALE, arXiv 2506.16659) whatever it does not train: the other blocks and
     /// the masked-out entries of its own, the head along a momentum. Embeddings have thirty times the rate.
-    /// In fine-tuning all have one rate, and what is not trained a tenth of it.
+    /// In fine-tuning embeddings have no more than the others, and of a language model what is not trained a tenth.
     ///
     /// At each step all gradients exist, one layer's at a time where the backward pass goes layer by layer. State is that of
     /// the budget, and the head's momentum.

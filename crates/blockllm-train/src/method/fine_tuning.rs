@@ -73,7 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_trained_moves_slowly_unless_the_name_says_otherwise() {
+    fn of_a_language_model_the_rest_moves_slowly_unless_the_name_says_otherwise() {
+        let tuned = |name: &str| {
+            Method::parse(name)
+                .unwrap()
+                .fine_tuning(&FineTuning::llama(Vec::new()))
+        };
         let rest = |method: &Method| {
             let blocks = method.algorithm.get::<BlockMethod>().unwrap();
             blocks.inactive.as_ref().map(|rule| rule.scale.to_bits())
@@ -86,12 +91,14 @@ mod tests {
             ("blockllm:0.95+inactive=0.3", 0.3),
             ("scale", 1.0),
         ] {
-            assert_eq!(rest(&fine_tuned(name)), Some(scale.to_bits()), "{name}");
+            assert_eq!(rest(&tuned(name)), Some(scale.to_bits()), "{name}");
         }
-        assert_eq!(rest(&fine_tuned("blockllm:0.95")), None);
-        let rates = fine_tuned("blockllm-sgd:0.95").algorithm.learning_rates();
-        assert_eq!(rates.language_models.to_bits(), 1e-4_f64.to_bits());
-        assert_eq!(rates.pretraining.to_bits(), 1e-3_f64.to_bits());
+        assert_eq!(rest(&tuned("blockllm:0.95")), None);
+        // With a fresh head there is one rate for all.
+        assert_eq!(rest(&fine_tuned("blockllm-sgd:0.95")), Some(1.0_f64.to_bits()));
+        let rates = tuned("blockllm-sgd:0.95").algorithm.learning_rates();
+        let found = [rates.language_models, rates.classifiers, rates.pretraining];
+        assert_eq!(found.map(f64::to_bits), [1e-4, 5e-5, 1e-3].map(f64::to_bits));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use burn::module::Module;
 /// From this sparsity on a method takes, and needs, the higher learning rates of the sparse ones.
 const SPARSE: f64 = 0.8;
 
-/// The rate of what is not trained beside that of what is, where all entries move and a pretrained model is tuned: a tenth, at which
-/// their noise does not show. Measured on `CoLA` and on `SmolLM2` (`docs/method.md`).
+/// The rate of what is not trained beside that of what is, where all entries of a pretrained language model move: a tenth, at which
+/// their noise does not show. A model with a fresh head bears one rate for all. Both measured (`docs/method.md`).
 const REST_IN_FINE_TUNING: f64 = 0.1;
 
 /// Arrays as long as a masked parameter that recovery scaling computes with, in f32.
@@ -90,6 +90,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             ..Groups::default()
         };
         if self.sparsity >= SPARSE
+            && parts.fresh.is_empty()
             && let Some(rule) = self.inactive.as_mut().filter(|rule| rule.masked_out)
         {
             rule.scale = REST_IN_FINE_TUNING;
@@ -163,9 +164,8 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             published: Some(3e-5),
         };
         match &self.inactive {
-            // From random weights all entries move at one rate; in fine-tuning the rest is slow.
+            // Where all entries move at one rate, it is that of full fine-tuning; of a language model the rest is slower.
             Some(rule) if rule.masked_out => LearningRates {
-                classifiers: sparse.classifiers,
                 language_models: sparse.language_models,
                 ..LearningRates::default()
             },
