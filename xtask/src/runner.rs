@@ -14,9 +14,6 @@ use crate::workspace;
 /// Name of the package and of its binary.
 pub const RUNNER: &str = "blockllm-experiments";
 
-/// The variable that names the folder of a session's files.
-const SESSION_FILES: &str = "XDG_RUNTIME_DIR";
-
 /// Builds it without any GPU's backend, and has it do `verb` with `words`.
 pub fn on_the_cpu(verb: &str, words: &[String]) -> Result<()> {
     let runner = Build {
@@ -28,12 +25,11 @@ pub fn on_the_cpu(verb: &str, words: &[String]) -> Result<()> {
     process::run(command(&runner).arg(verb).args(words))
 }
 
-/// The runner, to be started. Graphics drivers complain on a machine without a desktop where nothing names the folder of a session's
-/// files, although nobody needs it.
+/// The runner, to be started, also on a machine without a desktop.
 pub fn command(runner: &Path) -> Command {
     let mut command = Command::new(runner);
-    if env::var_os(SESSION_FILES).is_none() {
-        command.env(SESSION_FILES, env::temp_dir());
+    if env::var_os(process::SESSION_FILES).is_none() {
+        command.env(process::SESSION_FILES, env::temp_dir());
     }
     command
 }

@@ -10,7 +10,7 @@ use crate::DataError;
 ///
 /// # Errors
 /// [`DataError::Io`] when it cannot be read, [`DataError::FileTooLarge`] when it is larger.
-pub(crate) fn bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, DataError> {
+pub fn bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let size = file.metadata().map_err(DataError::io("read", path))?.len();
     let mut bytes = Vec::new();

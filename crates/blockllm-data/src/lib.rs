@@ -26,7 +26,7 @@
 pub mod atomic_file;
 pub mod batch;
 pub mod batch_stream;
-mod bounded_file;
+pub mod bounded_file;
 pub mod bpe;
 pub mod corpus;
 pub mod cursor;

@@ -37,18 +37,17 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
     if cli.alone.is_some() {
         return Ok(runs);
     }
-    let mut told = Ok(());
-    if !runs.complete.is_empty() {
+    let told = if runs.complete.is_empty() {
+        Ok(())
+    } else {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
-        told = report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders);
-    }
+        report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders)
+    };
     // Runs that diverged are told though nobody reads the report.
-    match told {
-        Err(error) if !error.is::<ReaderGone>() => Err(error),
-        told => check_diverged(&runs.diverged, runs.complete.len())
-            .and(told)
-            .map(|()| runs),
+    if told.as_ref().err().is_none_or(anyhow::Error::is::<ReaderGone>) {
+        check_diverged(&runs.diverged, runs.complete.len())?;
     }
+    told.map(|()| runs)
 }
 
 /// Makes the runs that this process is to make; one that diverges does not take the others with it.

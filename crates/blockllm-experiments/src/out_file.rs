@@ -48,9 +48,9 @@ impl OutPlace {
             );
         }
         let file = match fs::metadata(named) {
-            Ok(there) if !there.is_file() || is_of_the_system(named) => None,
+            Ok(there) if !there.is_file() || is_open_already(named) => None,
             Ok(_) => Some(fs::canonicalize(named).with_context(looking)?),
-            Err(_) => Some(where_links_lead(named)),
+            Err(_) => Some(links(named).last().unwrap_or_else(|| named.to_owned())),
         };
         Ok(Self {
             named: named.to_owned(),
@@ -84,6 +84,24 @@ impl OutPlace {
         Ok(())
     }
 
+    /// Tries whether a file can be made there, and leaves nothing. A device or a pipe is not opened: a reader would see its end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn try_out(&self) -> Result<()> {
+        if let Some(file) = &self.file {
+            let (path, opened) = new_part(file).with_context(|| self.refused())?;
+            drop(opened);
+            // One that cannot be removed is empty.
+            fs::remove_file(path).ok();
+        }
+        Ok(())
+    }
+
+    fn refused(&self) -> String {
+        format!("--out {}: it cannot be written", self.named.display())
+    }
+
     /// Opens it. What is there already is kept until [`finish`](OutFile::finish).
     ///
     /// # Errors
@@ -95,8 +113,15 @@ impl OutPlace {
             let opened = File::options().append(true).open(&self.named);
             opened.map(|opened| (self.named.clone(), opened))
         };
-        let (path, opened) =
-            begun.with_context(|| format!("--out {}: it cannot be written", self.named.display()))?;
+        let (path, opened) = begun.with_context(|| self.refused())?;
+        if let Some(file) = &self.file
+            && path != partial(file, 1)
+        {
+            eprintln!(
+                "note: {} is kept: it is of an earlier call, or of one that still writes",
+                partial(file, 1).display()
+            );
+        }
         Ok(OutFile {
             place: self.clone(),
             path,
@@ -172,36 +197,28 @@ fn new_part(file: &Path) -> io::Result<(PathBuf, File)> {
         let path = partial(file, number);
         match File::options().write(true).create_new(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            opened => {
-                if number > 1 {
-                    let earlier = partial(file, 1);
-                    eprintln!(
-                        "note: {} is kept: it has what an earlier call wrote",
-                        earlier.display()
-                    );
-                }
-                return Ok((path, opened?));
-            }
+            opened => return Ok((path, opened?)),
         }
     }
     unreachable!("there is always a next number")
 }
 
-/// Whether a path is the system's, such as a process's own output, whatever file that is led to.
-fn is_of_the_system(path: &Path) -> bool {
-    cfg!(unix) && ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder))
+/// `path`, and where the links lead that begin there.
+fn links(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let next = |path: &PathBuf| {
+        let next = fs::read_link(path).ok()?;
+        Some(path.parent().unwrap_or(Path::new("")).join(next))
+    };
+    std::iter::successors(Some(path.to_owned()), next).take(MOST_LINKS + 1)
 }
 
-/// Where a path leads at which there is nothing: to itself, or to the end of the links that begin there.
-fn where_links_lead(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let Ok(next) = fs::read_link(&path) else {
-            break;
-        };
-        path = path.parent().unwrap_or(Path::new("")).join(next);
-    }
-    path
+/// Whether a path leads to an open file of a process, such as its own output: what is there is written on, not replaced.
+fn is_open_already(path: &Path) -> bool {
+    cfg!(unix)
+        && links(path).any(|path| {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            folder.ends_with("fd") && (folder.starts_with("/proc") || folder.starts_with("/dev"))
+        })
 }
 
 #[cfg(test)]
@@ -288,6 +305,23 @@ mod tests {
         }
         let read = [("--data", target.as_path())];
         OutPlace::new(&link).unwrap().check_apart(read).unwrap_err();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_open_file_of_a_process_is_written_on_and_a_file_in_memory_is_a_file() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = folder.path().join("a.jsonl");
+        for line in ["first", "second"] {
+            write(&path, &[line]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("\"{line}\"\n"));
+        }
+        let opened = File::options().append(true).open(&path).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{}", opened.as_raw_fd()), &link).unwrap();
+        write(&link, &["third"]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"second\"\n\"third\"\n");
     }
 
     #[cfg(target_os = "linux")]

@@ -86,7 +86,7 @@ fn read_or_train(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> 
         let is_new = false;
         return Ok(Outcome::Diverged { message, is_new });
     }
-    let done = begin(cli, place, &mut folder, &checkpoints, &mut tell)?;
+    let done = begin(place, &mut folder, &checkpoints, &mut tell)?;
     for difference in folder.begin_session(done, &environment(cli))? {
         tell(&format!(
             "warning: not made by what made it so far ({difference}), so its last digits may differ from an undisturbed run's"
@@ -129,7 +129,6 @@ fn tell_left_out(result: &RunResult, tell: &mut dyn FnMut(&str)) {
 /// Begins the run or takes it up: from its own newest whole checkpoint, or from the end of a shorter run. Gives the steps
 /// that are done.
 fn begin(
-    cli: &Cli,
     place: &RunPlace,
     folder: &mut RunFolder,
     checkpoints: &Checkpoints,
@@ -151,7 +150,7 @@ fn begin(
     tell(&format!(
         "going on after step {steps}, the end of {}{}",
         shorter.display(),
-        if cli.extend {
+        if place.is_extended() {
             "; from here on at the learning rates of the longer schedule, so not as a run of this length from the start"
         } else {
             ", whose learning rates are the same"

@@ -26,6 +26,11 @@ pub struct RunPlace {
 }
 
 impl RunPlace {
+    /// Whether it goes on from a run that had other learning rates or evaluations.
+    pub fn is_extended(&self) -> bool {
+        !self.config[EXTENDED].is_null()
+    }
+
     /// The place below `parent` of the run called `name` (method and seed) of this configuration and data: the newest one
     /// of its kind, or with `--fresh` a new one beside it, whose folder is made at once.
     ///
@@ -42,23 +47,30 @@ impl RunPlace {
         // Through text, so that an f32 is what it is when it is read back.
         let mut config: Value = to_value(serde_json::to_string(config)?);
         let manifest: Value = to_value(serde_json::to_string(manifest)?);
-        let extends = match shorter(parent, name, &config, &manifest, cli.extend)? {
-            Some((path, steps)) if is_same_curve(&config) || cli.extend => Some((path, steps)),
+        let the_same = if is_same_curve(&config) {
+            shorter(parent, name, &config, &manifest, SameEvaluations::Yes)?
+        } else {
+            None
+        };
+        let alike = match &the_same {
+            Some(_) => None,
+            None => shorter(parent, name, &config, &manifest, SameEvaluations::Whatever)?,
+        };
+        let extends = match alike {
+            Some((path, steps)) if cli.extend => {
+                config[EXTENDED] = steps.into();
+                Some((path, steps))
+            }
             Some((path, steps)) => {
                 eprintln!(
-                    "note: {} is this run with {steps} steps, but another learning rate at each of them; `--extend` goes on \
-                     from its end, at the rates of the longer schedule",
+                    "note: {} is this run with {steps} steps, but with other learning rates or evaluations; `--extend` goes on \
+                     from its end, at those of the longer run",
                     path.display()
                 );
                 None
             }
-            None => None,
+            None => the_same,
         };
-        if let Some((_, steps)) = &extends
-            && (cli.extend || !is_same_curve(&config))
-        {
-            config[EXTENDED] = (*steps).into();
-        }
         let base = format!("{name}-{}", hash(&config, &manifest));
         // A process that was made for one run takes the folder that it is given, and makes none.
         let path = match &cli.alone {
@@ -100,14 +112,21 @@ fn is_same_curve(config: &Value) -> bool {
     schedule.is_some_and(|schedule| schedule.kind == ScheduleKind::Constant && schedule.warmup == 0.0)
 }
 
+/// Whether a shorter run must have been evaluated at the steps at which this one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SameEvaluations {
+    Yes,
+    Whatever,
+}
+
 /// The longest complete run beside this one that has fewer steps and else the same settings and data, and kept the
-/// checkpoint of its last step. Where it is asked for, it may have been evaluated at other steps.
+/// checkpoint of its last step.
 fn shorter(
     parent: &Path,
     name: &str,
     config: &Value,
     manifest: &Value,
-    is_asked: bool,
+    evaluations: SameEvaluations,
 ) -> Result<Option<(PathBuf, u64)>> {
     let wanted_steps = steps_of(config);
     let without_steps = |config: &Value| {
@@ -119,7 +138,7 @@ fn shorter(
             &mut config,
             &["/train/steps", "/settings/steps", "/settings/epochs"],
         );
-        if is_asked && !may_stop_early(&config) {
+        if evaluations == SameEvaluations::Whatever && !may_stop_early(&config) {
             forget(
                 &mut config,
                 &["/train/evaluate_every", "/settings/evaluate_every"],

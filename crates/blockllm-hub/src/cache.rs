@@ -42,17 +42,27 @@ impl Cache {
     /// The snapshot of a model that its `main` points to, else any other; one that lacks its configuration or weights, as a
     /// download that broke off leaves it, is none.
     pub fn snapshot(&self, repository: &Repository) -> Option<PathBuf> {
+        self.newest(repository, is_whole)
+    }
+
+    /// The same where the configuration is enough.
+    pub fn described(&self, repository: &Repository) -> Option<PathBuf> {
+        self.newest(repository, |folder| folder.join("config.json").is_file())
+    }
+
+    /// The snapshot that `main` points to, else any other, of those for which `is_it`.
+    fn newest(&self, repository: &Repository, is_it: fn(&Path) -> bool) -> Option<PathBuf> {
         let folder = self.dir.join(repository.folder());
         let snapshots = folder.join("snapshots");
         let main = fs::read_to_string(folder.join("refs/main")).ok();
         let named = main
             .map(|commit| snapshots.join(commit.trim()))
-            .filter(|folder| is_whole(folder));
+            .filter(|folder| is_it(folder));
         named.or_else(|| {
             let mut folders: Vec<PathBuf> = fs::read_dir(&snapshots)
                 .ok()?
                 .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|folder| is_whole(folder))
+                .filter(|folder| is_it(folder))
                 .collect();
             folders.sort();
             folders.pop()

@@ -132,3 +132,18 @@ pub enum OptimError {
         message: String,
     },
 }
+
+impl OptimError {
+    /// Refuses a `rank` above the smallest side of the parameter at `path`.
+    pub(crate) fn check_rank(path: &str, rank: usize, shape: &[usize]) -> Result<(), Self> {
+        let limit = shape.iter().copied().min().unwrap_or(0);
+        if rank <= limit {
+            return Ok(());
+        }
+        Err(Self::Rank {
+            path: path.to_owned(),
+            rank,
+            limit,
+        })
+    }
+}

@@ -132,15 +132,7 @@ impl LoraConfig {
     /// # Errors
     /// When the rank is above its smaller side.
     pub fn check_rank(&self, path: &str, shape: &[usize]) -> Result<(), OptimError> {
-        let limit = shape.iter().copied().min().unwrap_or(0);
-        if self.rank <= limit {
-            return Ok(());
-        }
-        Err(OptimError::Rank {
-            path: path.to_owned(),
-            rank: self.rank,
-            limit,
-        })
+        OptimError::check_rank(path, self.rank, shape)
     }
 
     /// Checks the settings that need no module to be wrong.

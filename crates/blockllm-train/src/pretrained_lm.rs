@@ -161,10 +161,9 @@ impl PretrainedLm {
     /// When the folder cannot be written.
     pub fn save(&self, model: &LlamaForCausalLM, weights: WeightType, dir: &Path) -> Result<(), TrainError> {
         save_pretrained_with(model, &self.config, dir, &SaveOptions::of(weights.into()))?;
-        match (&self.gguf, self.is_given_tokenizer) {
-            (Some(gguf), true) => gguf.save_generation(dir)?,
-            (Some(gguf), false) => gguf.save_tokenizer(dir)?,
-            (None, _) => save_companions(&self.path, &self.config, dir)?,
+        match &self.gguf {
+            Some(gguf) => gguf.save_generation(dir)?,
+            None => save_companions(&self.path, &self.config, dir)?,
         }
         match &self.made_tokenizer {
             Some(made) => made.save(dir)?,

@@ -86,19 +86,24 @@ fn a_text_goes_on_by_a_seed_and_the_prompt_stands_before_it() {
     assert_ne!(said("1"), said("2"));
 }
 
-#[test]
-fn a_conversation_has_an_answer_to_every_line_and_may_begin_anew() {
-    let own = model();
-    let words = [
+/// The words that begin a conversation, with answers of the likeliest tokens.
+fn chat<'a>(model: &'a Path, max_new_tokens: &'a str) -> [&'a str; 8] {
+    [
         "chat",
         "--model",
-        text(&own),
+        text(model),
         "--device",
         "flex",
         "--greedy",
         "--max-new-tokens",
-        "8",
-    ];
+        max_new_tokens,
+    ]
+}
+
+#[test]
+fn a_conversation_has_an_answer_to_every_line_and_may_begin_anew() {
+    let own = model();
+    let words = chat(&own, "8");
     let ended = runner_hearing(
         words,
         "What is 1 + 1?\n\nAnd 2?\n/clear\nWhat is 1 + 1?\n/what\n/exit\nnever\n",
@@ -292,16 +297,7 @@ fn a_signal_keeps_what_is_answered_and_tells_where() {
 #[test]
 fn a_turn_that_is_too_long_or_no_text_is_left_out_and_the_conversation_goes_on() {
     let own = model();
-    let words = [
-        "chat",
-        "--model",
-        text(&own),
-        "--device",
-        "flex",
-        "--greedy",
-        "--max-new-tokens",
-        "6",
-    ];
+    let words = chat(&own, "6");
     let said = |between: &[u8]| {
         let lines = [&b"What is 1 + 1?\n"[..], between, b"And 2?\n"].concat();
         let ended = runner_hearing(words, lines);

@@ -174,19 +174,17 @@ impl InstructData {
             let examples = self.train.iter().flat_map(|source| &source.examples);
             examples.map(|placed| hash(&placed.example))
         };
-        let lowest = hashes().min();
-        let is_lowest = |hash: u64| Some(hash) == lowest;
         let is_one_sided = !hashes().any(is_drawn) || hashes().all(is_drawn);
-        let by_lowest = is_one_sided && hashes().any(|hash| !is_lowest(hash));
+        let lowest = if is_one_sided { hashes().min() } else { None };
+        if lowest.is_some_and(|lowest| hashes().all(|hash| hash == lowest)) {
+            // Equal examples are trained on.
+            return;
+        }
         for source in &mut self.train {
             let all = std::mem::take(&mut source.examples);
             let is_held_out = |placed: &PlacedExample| {
                 let hash = hash(&placed.example);
-                if by_lowest {
-                    is_lowest(hash)
-                } else {
-                    is_drawn(hash)
-                }
+                lowest.map_or_else(|| is_drawn(hash), |lowest| hash == lowest)
             };
             let (held_out, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_held_out);
             source.examples = kept;

@@ -48,7 +48,14 @@ impl TextStream {
         let before = text(tokenizer, &self.ids[..self.told])?;
         let all = text(tokenizer, &self.ids)?;
         let pending = self.ids.len() - self.told;
-        if all == before || all.ends_with(NO_CHARACTER) && pending < MOST_PENDING {
+        if all == before {
+            // Special tokens have no text; no more of them wait than may.
+            if pending > MOST_PENDING {
+                self.ids.pop();
+            }
+            return Ok(String::new());
+        }
+        if all.ends_with(NO_CHARACTER) && pending < MOST_PENDING {
             return Ok(String::new());
         }
         let added = behind(&before, &all).to_owned();

@@ -4,7 +4,7 @@ mod text;
 
 pub use args::{Args, NAME};
 
-use crate::out_file::{OutFile, OutPlace};
+use crate::out_file::OutPlace;
 use crate::stdout::say_line;
 use anyhow::{Result, bail};
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
@@ -34,7 +34,9 @@ pub fn run(args: &Args) -> Result<()> {
         out.check_apart(read)?;
     }
     // A place that cannot be written is told now, not behind hours of work.
-    let file = out.as_ref().map(OutPlace::begin).transpose()?;
+    if let Some(out) = &out {
+        out.try_out()?;
+    }
     let called = args.model.describe(&pretrained);
     let (model, device) = args.model.load(&pretrained)?;
     let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
@@ -50,21 +52,13 @@ pub fn run(args: &Args) -> Result<()> {
         ends: &pretrained.generation()?.eos_token_id,
     };
     let progress = CountedProgress::new(data.task.name(), run.requests());
-    let results = match run.run(&|count| progress.advance(count)) {
-        Ok(results) => results,
-        Err(error) => {
-            file.map(OutFile::give_up);
-            return Err(error.into());
-        }
-    };
+    let results = run.run(&|count| progress.advance(count))?;
     progress.finish();
     let table = text::table(&TaskScores::new(data.task, &results), data.task);
     let told = say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown());
     // The scores come first, whatever becomes of the file; and the file, whoever reads the scores.
-    let (Some(out), Some(file)) = (out, file) else {
-        return told;
-    };
-    write(file, &results)?;
+    let Some(out) = &out else { return told };
+    write(out, &results)?;
     told?;
     say_line!("what the model said of every item: {}", out.named().display())
 }
@@ -100,7 +94,8 @@ fn measure_text(file: &Path, scorer: &Scorer, encoder: &ContinuationEncoder, cal
 }
 
 /// Writes a JSON object a line.
-fn write(mut out: OutFile, results: &[ItemResult]) -> Result<()> {
+fn write(out: &OutPlace, results: &[ItemResult]) -> Result<()> {
+    let mut out = out.begin()?;
     let written = results.iter().try_for_each(|result| out.push(result));
     match written {
         Ok(()) => out.finish(),

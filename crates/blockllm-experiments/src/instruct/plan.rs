@@ -373,27 +373,22 @@ fn check_kept(save: Save, checkpoint: &Checkpoint, methods: &[Method]) -> Result
 
 /// The methods of the command line, or the scale's own, as they tune a pretrained model.
 fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
+    // The last one is not in the paper.
+    let all = [
+        "adamw",
+        "lora:8",
+        "galore:8+svd=randomized",
+        "badam:1",
+        "lisa:2",
+        "blockllm:0.95",
+        "blockllm-sgd:0.95",
+    ];
     let defaults: &[&str] = match cli.scale {
         Scale::Quick => &["adamw", "blockllm:0.95", "lora:8"],
-        Scale::Cpu => &[
-            "adamw",
-            "lora:8",
-            "galore:8+svd=randomized",
-            "badam:1",
-            "lisa:2",
-            "blockllm:0.95",
-            "blockllm-sgd:0.95",
-        ],
-        Scale::Paper => &[
-            "adamw",
-            "lora:8",
-            "galore:8+svd=randomized",
-            "badam:1",
-            "lisa:2",
-            "blockllm:0.95",
-        ],
+        Scale::Cpu => &all,
+        Scale::Paper => &all[..all.len() - 1],
     };
-    let parts = FineTuning::llama(Vec::new());
+    let parts = FineTuning::language_model();
     let methods = options::methods(cli, defaults, settings.patience)?;
     Ok(methods
         .into_iter()

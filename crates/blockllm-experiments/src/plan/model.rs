@@ -1,5 +1,4 @@
 //! The model of a plan: a preset's shape, or that of a config.json, of a GGUF file, or of a repository of the hub.
-use crate::model_path;
 use anyhow::{Context, Result, bail};
 use blockllm_hub::{Cache, Repository};
 use blockllm_model::encoder::EncoderConfig;
@@ -53,10 +52,10 @@ pub fn model_shape(name: &str) -> Result<(String, ModelShape)> {
 /// Where the model `name` lies; one of the hub must be in the cache, since a plan is no reason to download weights.
 fn found(name: &str) -> Result<PathBuf> {
     if Path::new(name).exists() {
-        return model_path::find(name);
+        return Ok(name.into());
     }
     if let Ok(repository) = name.parse::<Repository>() {
-        return Cache::from_env()?.snapshot(&repository).with_context(|| {
+        return Cache::from_env()?.described(&repository).with_context(|| {
             format!(
                 "there is no such file or folder, and {name} is not in the hub's cache; download its config.json and name that, or \
                  let `finetune --model {name} --dry-run` download all of it"

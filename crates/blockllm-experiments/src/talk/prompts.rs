@@ -1,5 +1,6 @@
 //! Prompts for `generate`: from the command line, or from a file with one a line.
 use anyhow::{Context, Result, anyhow, bail};
+use blockllm_data::bounded_file::bounded;
 use serde::Deserialize;
 use std::fmt;
 use std::path::Path;
@@ -53,14 +54,7 @@ pub fn all<'a>(given: &[String], file: Option<&'a Path>) -> Result<Vec<Prompt<'a
 
 fn of_file(path: &Path) -> Result<Vec<Prompt<'_>>> {
     let reading = || format!("reading {}", path.display());
-    let size = std::fs::metadata(path).with_context(reading)?.len();
-    if size > MAX_BYTES {
-        bail!(
-            "{} has {size} bytes; a file of prompts may have {MAX_BYTES}",
-            path.display()
-        );
-    }
-    let bytes = std::fs::read(path).with_context(reading)?;
+    let bytes = bounded(path, MAX_BYTES).with_context(reading)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let number = before.split(|byte| *byte == b'\n').count();

@@ -1,7 +1,8 @@
 //! The tokenizer file of llama2.c: the longest piece, then every piece with its score, from the first id on.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
@@ -24,14 +25,14 @@ const EOS: &str = "</s>";
 ///
 /// When the file cannot be read or is none; the error says at which piece.
 pub fn llama2c_tokenizer(path: &Path, max_length: usize) -> Result<TokenizerFiles, ModelError> {
-    let size = fs::metadata(path).map_err(ModelError::io(path, "read"))?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(refuse(
-            path,
-            format!("it has {size} bytes, more than {MAX_FILE_BYTES}"),
-        ));
+    let mut bytes = Vec::new();
+    // What is no plain file tells no size.
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(ModelError::io(path, "read"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(refuse(path, format!("it has more than {MAX_FILE_BYTES} bytes")));
     }
-    let bytes = fs::read(path).map_err(ModelError::io(path, "read"))?;
     let pieces = pieces(&bytes).map_err(|found| refuse(path, found))?;
     let post_processor = json!({
         "type": "TemplateProcessing",

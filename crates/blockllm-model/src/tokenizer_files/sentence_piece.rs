@@ -54,6 +54,7 @@ pub(crate) fn tokenizer_json(
     adds_space: bool,
     post_processor: &Value,
 ) -> Result<Value, String> {
+    let merges = merges(pieces)?;
     let used = || {
         let numbered = pieces.iter().enumerate();
         numbered.filter(|(_, piece)| piece.kind != PieceKind::Unused)
@@ -87,7 +88,6 @@ pub(crate) fn tokenizer_json(
     if adds_space {
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    let merges = merges(pieces)?;
     Ok(json!({
         "version": "1.0",
         "truncation": null,

@@ -55,15 +55,7 @@ impl LowRankConfig {
     /// # Errors
     /// When the rank is above its smaller side.
     pub fn check_rank(&self, path: &str, sides: [usize; 2]) -> Result<(), OptimError> {
-        let limit = sides[0].min(sides[1]);
-        if self.rank <= limit {
-            return Ok(());
-        }
-        Err(OptimError::Rank {
-            path: path.to_owned(),
-            rank: self.rank,
-            limit,
-        })
+        OptimError::check_rank(path, self.rank, &sides)
     }
 
     /// Checks the settings that need no module to be wrong.

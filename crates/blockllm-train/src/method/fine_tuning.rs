@@ -1,6 +1,6 @@
-//! The parts of a pretrained model that methods treat differently when they fine-tune it with a fresh head.
+//! The parts of a pretrained model that methods treat differently when they fine-tune it.
 
-/// The parts of a pretrained classifier, as path patterns.
+/// The parts of a pretrained classifier or language model, as path patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FineTuning {
     /// What was drawn afresh: every method trains it at every step.
@@ -9,6 +9,8 @@ pub struct FineTuning {
     pub matrices: Vec<String>,
     /// The embeddings, which LISA trains in any case.
     pub embeddings: Vec<String>,
+    /// Whether it is a language model, whose head has learnt as all else has.
+    pub is_language_model: bool,
 }
 
 impl FineTuning {
@@ -18,6 +20,7 @@ impl FineTuning {
             fresh,
             matrices: vec!["layer".into()],
             embeddings: vec!["embeddings".into()],
+            is_language_model: false,
         }
     }
 
@@ -27,6 +30,15 @@ impl FineTuning {
             fresh,
             matrices: decoder_matrices(),
             embeddings: vec!["embed_tokens".into(), "model.norm".into()],
+            is_language_model: false,
+        }
+    }
+
+    /// A Llama that goes on as a language model.
+    pub fn language_model() -> Self {
+        Self {
+            is_language_model: true,
+            ..Self::llama(Vec::new())
         }
     }
 }
@@ -77,7 +89,7 @@ mod tests {
         let tuned = |name: &str| {
             Method::parse(name)
                 .unwrap()
-                .fine_tuning(&FineTuning::llama(Vec::new()))
+                .fine_tuning(&FineTuning::language_model())
         };
         let rest = |method: &Method| {
             let blocks = method.algorithm.get::<BlockMethod>().unwrap();
@@ -94,8 +106,12 @@ mod tests {
             assert_eq!(rest(&tuned(name)), Some(scale.to_bits()), "{name}");
         }
         assert_eq!(rest(&tuned("blockllm:0.95")), None);
-        // With a fresh head there is one rate for all.
+        // A classifier has one rate for all, whether its head is fresh or not.
         assert_eq!(rest(&fine_tuned("blockllm-sgd:0.95")), Some(1.0_f64.to_bits()));
+        let not_fresh = Method::parse("blockllm-sgd:0.95")
+            .unwrap()
+            .fine_tuning(&FineTuning::encoder(Vec::new()));
+        assert_eq!(rest(&not_fresh), Some(1.0_f64.to_bits()));
         let rates = tuned("blockllm-sgd:0.95").algorithm.learning_rates();
         let found = [rates.language_models, rates.classifiers, rates.pretraining];
         assert_eq!(found.map(f64::to_bits), [1e-4, 5e-5, 1e-3].map(f64::to_bits));

@@ -23,7 +23,7 @@ use burn::module::Module;
 const SPARSE: f64 = 0.8;
 
 /// The rate of what is not trained beside that of what is, where all entries of a pretrained language model move: a tenth, at which
-/// their noise does not show. A model with a fresh head bears one rate for all. Both measured (`docs/method.md`).
+/// their noise does not show. A classifier bears one rate for all. Both measured (`docs/method.md`).
 const REST_IN_FINE_TUNING: f64 = 0.1;
 
 /// Arrays as long as a masked parameter that recovery scaling computes with, in f32.
@@ -90,7 +90,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             ..Groups::default()
         };
         if self.sparsity >= SPARSE
-            && parts.fresh.is_empty()
+            && parts.is_language_model
             && let Some(rule) = self.inactive.as_mut().filter(|rule| rule.masked_out)
         {
             rule.scale = REST_IN_FINE_TUNING;
