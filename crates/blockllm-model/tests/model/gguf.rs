@@ -1,4 +1,5 @@
-//! GGUF files against transformers reading the same ones; files made by `tests/fixtures/gguf_reference.py`.
+//! GGUF files against transformers reading the same ones; files made by `tests/fixtures/gguf_reference.py` and, with a tokenizer
+//! of `SentencePiece`, `sentence_piece_reference.py`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -42,16 +43,22 @@ fn refused(kind: &str, from: &str, to: &str) -> String {
 
 #[test]
 fn logits_of_every_type_of_weights_equal_transformers() {
-    for kind in ["smollm", "qwen2"] {
-        let reference = read_safetensors(&file(&format!("{kind}.safetensors")));
+    for name in [
+        "gguf/smollm",
+        "gguf/qwen2",
+        "gguf/llama-3",
+        "sentence_piece/model",
+    ] {
+        let reference = read_safetensors(&fixture(&format!("{name}.safetensors")));
+        let gguf = GgufModel::open(&fixture(&format!("{name}.gguf"))).unwrap();
         let (ids, shape) = &reference["input_ids"];
         let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
         for (backend, device) in devices() {
-            let model = opened(kind).load(WeightDtype::F32, &device).unwrap();
+            let model = gguf.load(WeightDtype::F32, &device).unwrap();
             let ids = TensorData::new(ids.clone(), shape.clone());
             let logits = values(model.forward(Tensor::<2, Int>::from_data(ids, &device)));
             let error = max_error(&logits, &reference["logits"].0);
-            println!("{kind} on {backend}: logits max abs error {error:.2e}");
+            println!("{name} on {backend}: logits max abs error {error:.2e}");
             assert!(error < 1e-4);
         }
     }
@@ -75,6 +82,9 @@ fn the_configuration_is_that_of_the_model_that_was_written() {
     let qwen2 = opened("qwen2");
     assert_eq!(qwen2.config().family, LlamaFamily::Qwen2);
     assert!(qwen2.config().attention_bias && !qwen2.config().tie_word_embeddings);
+    let llama_3 = opened("llama-3");
+    assert_eq!(llama_3.config().family, LlamaFamily::Llama);
+    assert!((llama_3.config().rope_theta - 500_000.0).abs() < 1e-9 && !llama_3.config().tie_word_embeddings);
 }
 
 #[test]
@@ -87,6 +97,7 @@ fn the_rotary_scaling_of_llama_3_is_found_again_from_its_factors() {
     };
     assert_eq!(opened("llama-bpe").config().rope_scaling, expected);
     assert_eq!(opened("smollm").config().rope_scaling, RopeScaling::Default);
+    assert_eq!(opened("llama-3").config().rope_scaling, RopeScaling::Default);
 }
 
 #[test]

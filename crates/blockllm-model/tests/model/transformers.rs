@@ -77,23 +77,33 @@ fn logits_of_a_tied_model_equal_transformers() {
 }
 
 #[test]
-fn logits_with_llama3_rope_scaling_equal_transformers() {
+fn a_llama_with_llama3_rope_scaling_equals_transformers() {
     assert_logits_match("llama3");
+    assert_loss_and_gradients_match("llama3", None);
 }
 
 #[test]
-fn logits_with_linear_rope_scaling_equal_transformers() {
+fn a_llama_with_linear_rope_scaling_equals_transformers() {
     assert_logits_match("linear");
+    assert_loss_and_gradients_match("linear", Some(7));
 }
 
 #[test]
-fn logits_of_a_text_beyond_the_original_length_of_longrope_equal_transformers() {
+fn a_text_beyond_the_original_length_of_longrope_equals_transformers() {
     assert_logits_match("longrope");
+    assert_loss_and_gradients_match("longrope", None);
 }
 
 #[test]
-fn logits_of_a_text_beyond_all_positions_with_dynamic_rope_scaling_equal_transformers() {
+fn a_text_beyond_all_positions_with_dynamic_rope_scaling_equals_transformers() {
     assert_logits_match("dynamic");
+    assert_loss_and_gradients_match("dynamic", None);
+}
+
+#[test]
+fn a_llama_with_as_many_keys_as_queries_equals_transformers() {
+    assert_logits_match("mha");
+    assert_loss_and_gradients_match("mha", None);
 }
 
 #[test]
