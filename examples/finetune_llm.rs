@@ -17,6 +17,11 @@ use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    tune(&words)
+}
+
+/// Tunes the model that the first of `words` names on the data of the second; the third is where it is saved.
+fn tune(words: &[String]) -> Result<(), Box<dyn Error>> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/instruct");
     let path = words.first().map_or_else(|| own.clone(), PathBuf::from);
     let file = words
@@ -73,4 +78,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("saved in {out}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_llama_is_tuned_and_tuned_further_from_what_was_saved() {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/instruct");
+        let folder = std::env::temp_dir().join(format!("blockllm-finetune-llm-{}", std::process::id()));
+        let data = own.join("examples.jsonl");
+        let word = |path: &Path| path.to_str().unwrap().to_owned();
+        tune(&[word(&own), word(&data), word(&folder)]).unwrap();
+        tune(&[word(&folder), word(&data)]).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -1,4 +1,5 @@
 //! What the benchmarks share: texts, a stack of matrices, and criterion's settings.
+use blockllm::policy::{All, BlockLlmSettings};
 use blockllm::prelude::*;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
@@ -69,9 +70,9 @@ pub fn cheap_gradients(model: &Vec<Linear>) -> GradientsParams {
 pub fn optimizer(model: &Vec<Linear>, sparsity: f64) -> BlockOptimizer {
     let config = BlockOptimizerConfig::new(sparsity);
     let policy = if sparsity == 0.0 {
-        PolicyConfig::All
+        PolicyConfig::All(All)
     } else {
-        PolicyConfig::BlockLlm { patience: usize::MAX }
+        PolicyConfig::BlockLlm(BlockLlmSettings { patience: usize::MAX })
     };
     let policy = policy.build().expect("the settings are in range");
     BlockOptimizer::with_boxed_policy(model, config, policy).expect("the sparsity is in range")

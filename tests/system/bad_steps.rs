@@ -6,8 +6,8 @@ use blockllm::data::LmBatch;
 use blockllm::model::LossOptions;
 use blockllm::model::llama::LlamaForCausalLM;
 use blockllm::train::{
-    Backward, BadSteps, Divergence, LanguageModeling, MemoryMeter, Method, Objective, Record, RunObserver,
-    Setup, Stack, TrainConfig, TrainError, train,
+    Backward, BadSteps, Divergence, LanguageModeling, MemoryMeter, Method, Methods, Objective, Record,
+    RunObserver, Setup, Stack, TrainConfig, TrainError, train,
 };
 use burn::tensor::{Device, Tensor};
 use std::cell::Cell;
@@ -155,8 +155,8 @@ fn skipping(backward: Backward) -> TrainConfig {
 #[test]
 fn a_batch_that_is_skipped_leaves_no_trace_but_its_count() {
     for bad in [Bad::Loss, Bad::Gradients] {
-        for method in ["adamw", "blockllm:0.8", "lora:4", "galore:4", "apollo-mini"] {
-            assert_skipped_without_a_trace(bad, method, &skipping(Backward::Whole));
+        for method in Methods::built_in().examples() {
+            assert_skipped_without_a_trace(bad, &method, &skipping(Backward::Whole));
         }
     }
 }
@@ -165,20 +165,14 @@ fn a_batch_that_is_skipped_leaves_no_trace_but_its_count() {
 #[test]
 fn layer_by_layer_nothing_is_used_before_the_whole_step_was_looked_at() {
     for max_grad_norm in [Some(1.0), None] {
-        for method in [
-            "adamw",
-            "blockllm:0.8",
-            "blockllm:0.8+inactive=0.05",
-            "lora:4",
-            "galore:4",
-            "apollo-mini",
-        ] {
-            let config = TrainConfig {
-                max_grad_norm,
-                ..skipping(Backward::LayerWise)
-            };
-            assert_skipped_without_a_trace(Bad::Loss, method, &config);
+        let config = TrainConfig {
+            max_grad_norm,
+            ..skipping(Backward::LayerWise)
+        };
+        for method in Methods::built_in().examples() {
+            assert_skipped_without_a_trace(Bad::Loss, &method, &config);
         }
+        assert_skipped_without_a_trace(Bad::Loss, "blockllm:0.8+inactive=0.05", &config);
     }
 }
 

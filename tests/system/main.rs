@@ -31,6 +31,7 @@ mod stories;
 mod threads;
 mod training;
 mod unknown_keys;
+mod weight_decay;
 mod weights;
 #[cfg(feature = "wgpu")]
 mod wgpu_run;

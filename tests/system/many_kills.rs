@@ -1,7 +1,7 @@
 //! Hundreds of kills: a trainer so small that a run of it takes a moment, killed at random moments, in the middle of its
 //! saves too, and taken up again, ends as one that was never disturbed.
 use crate::killing::{Fallen, Prey, Random, kill_once};
-use crate::resumption::{KINDS, Kind, STEPS, model_of, run, told};
+use crate::resumption::{KINDS, STEPS, model_of, run, told};
 use blockllm::model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_experiments::recorded_run::write_whole;
 use burn::module::Module;
@@ -25,14 +25,14 @@ const KILLED: usize = 8;
 fn a_child_that_is_to_be_killed_trains_and_saves_its_model_in_shards() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let (kind, folder) = told.split_once(' ').unwrap();
-    let (kind, folder) = (KINDS[kind.parse::<usize>().unwrap()], Path::new(folder));
-    let trained = run(folder, &kind, 2, STEPS).unwrap();
+    let (kind, folder) = (&KINDS[kind.parse::<usize>().unwrap()], Path::new(folder));
+    let trained = run(folder, kind, 2, STEPS).unwrap();
     write_whole(&folder.join("model"), |dir| {
         let options = SaveOptions {
             max_shard_bytes: 16 << 10,
             ..SaveOptions::default()
         };
-        save_pretrained_with(&trained.model.valid(), &model_of(&kind), dir, &options)?;
+        save_pretrained_with(&trained.model.valid(), &model_of(kind), dir, &options)?;
         Ok(())
     })
     .unwrap();
@@ -119,7 +119,7 @@ fn hundreds_of_kills_change_no_bit_of_what_is_trained() {
         }
         assert!(start(kind, folder.path()).wait().unwrap().success());
         let found = left(folder.path());
-        let Kind { method, .. } = KINDS[kind];
+        let method = &KINDS[kind].method;
         assert_eq!(found.0, expected.0, "run {runs} of `{method}` (seed {seed})");
         assert!(found.1 == expected.1, "run {runs} of `{method}` (seed {seed})");
         runs += 1;

@@ -5,7 +5,8 @@ use crate::training::{constant, steps, tiny_folder, train_method_on};
 use blockllm::data::{IGNORE_INDEX, LmBatch, Row};
 use blockllm::model::hf::load_pretrained;
 use blockllm::model::llama::LlamaForCausalLM;
-use blockllm::policy::{CyclicOrder, PolicyConfig};
+use blockllm::optim::Groups;
+use blockllm::policy::{CyclicOrder, CyclicSettings, PolicyConfig};
 use blockllm::prelude::*;
 use blockllm::train::{
     BlockMethod, LanguageModeling, Method, Objective, TrainConfig, TrainingOptimizer, WeightType,
@@ -81,13 +82,19 @@ fn ours(name: &str) -> (Method, TrainConfig) {
     };
     let parse = |text: &str| Method::parse(text).unwrap();
     match name {
-        "adamw" => (
-            parse("adamw+decay=all"),
-            TrainConfig {
+        "adamw" => {
+            // The run's decay, of all weights.
+            let mut method = parse("adamw");
+            if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {
+                blocks.groups = Groups::ungrouped();
+            }
+            let config = TrainConfig {
                 weight_decay: 0.1,
                 ..plain(3e-3)
-            },
-        ),
+            };
+            (method, config)
+        }
+        "adamw-grouped" => (parse("adamw+weight-decay=0.1"), plain(3e-3)),
         "sgd" => (parse("all+rule=sgd"), plain(0.02)),
         "lion" => (parse("all+rule=lion"), plain(1e-3)),
         "galore" => (parse("galore:4+gap=10"), plain(0.01)),
@@ -104,11 +111,11 @@ fn ours(name: &str) -> (Method, TrainConfig) {
                 } else {
                     CyclicOrder::Descending
                 };
-                blocks.policy = PolicyConfig::Cyclic {
+                blocks.policy = PolicyConfig::Cyclic(CyclicSettings {
                     interval: 5,
                     order,
                     blocks: Some(1),
-                };
+                });
             }
             (method, plain(3e-3))
         }
@@ -139,7 +146,7 @@ fn fifty_steps_of_a_tiny_llama_equal_pytorch_under_every_optimizer() {
     let fixture = fixture();
     let batches = batches(&fixture);
     let runs = fixture["runs"].as_object().unwrap();
-    assert_eq!(runs.len(), 11);
+    assert_eq!(runs.len(), 12);
     for (backend, device) in devices() {
         for (name, run) in runs {
             let (method, config) = ours(name);

@@ -3,9 +3,10 @@ use crate::batches::VOCAB;
 use crate::weights::{Numbers, weights};
 use blockllm::data::LmBatch;
 use blockllm::model::llama::{LlamaConfig, LlamaForCausalLM};
+use blockllm::policy::PolicyConfig;
 use blockllm::train::{
-    LanguageModeling, MemoryMeter, Method, Objective, Record, RunObserver, Schedule, ScheduleKind, Setup,
-    StepRecord, TrainConfig, TrainError, Trained, train,
+    LanguageModeling, MemoryMeter, Method, Methods, Objective, Record, RunObserver, Schedule, ScheduleKind,
+    Setup, StepRecord, TrainConfig, TrainError, Trained, train,
 };
 use burn::tensor::{Device, Tensor};
 use std::cell::RefCell;
@@ -149,6 +150,16 @@ impl Objective for Watching {
     fn tokens(&self, batch: &LmBatch) -> u64 {
         LanguageModeling::default().tokens(batch)
     }
+}
+
+/// An example of every method; of the policies, which differ only in which blocks they select, that of `blockllm` alone.
+pub fn examples_of_kinds() -> Vec<String> {
+    let mut examples = Methods::built_in().examples();
+    examples.retain(|example| {
+        let name = example.split(':').next().unwrap_or_default();
+        name == "blockllm" || !PolicyConfig::names().contains(&name)
+    });
+    examples
 }
 
 /// The tiny Llama that PyTorch trained, as a Hugging Face folder.

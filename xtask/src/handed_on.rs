@@ -11,7 +11,7 @@ use crate::runner::{self, fetch_embedded_text};
 const FINETUNE: &str = "\
 Examples:
   cargo xtask finetune --model ~/models/SmolLM2-135M-Instruct --data alpaca.json --out out
-      BlockLLM at sparsity 0.95 on your instructions, one epoch; transformers loads what is in out/instruct/RUN/model at the end
+      blockllm-sgd at sparsity 0.95 on your instructions, one epoch; transformers loads what is in out/instruct/RUN/model at the end
   cargo xtask finetune --model SmolLM2-135M-Instruct.Q8_0.gguf --data chats.jsonl=3 books.jsonl=1 --method lora:8
       from a GGUF file, on a mixture, by another method
   cargo xtask finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --weights bf16 --backward layer-wise --dry-run

@@ -18,7 +18,11 @@ Examples:
   cargo xtask reproduce-paper --data ~/c4/en --methods adamw,blockllm:0.5,blockllm:0.9 --seeds 3
       three methods, three seeds each, on your own C4 shards (c4-train.*.json.gz, c4-validation.*.json.gz)
   cargo xtask reproduce-paper --experiment ablations --seeds 3 -- --on pretraining,fine-tuning --ablations sparsity,norm
-      what each choice of a method does, a table with plots for each question; all questions without --ablations
+      what each choice of a method does, a table with plots for each question; all questions without --ablations,
+      85 pretrainings in ten minutes on two cores at the quick scale; --dry-run tells how many runs and how long
+  cargo xtask reproduce-paper --experiment instruct -- --model-dir ../shared/data/stories260K
+      a Llama that is there, here a folder of llama2.c, tuned by several methods on the embedded instructions, in minutes;
+      without --model-dir a small one from random weights
   cargo xtask reproduce-paper --scale paper --device cuda
       the paper's own sizes on an NVIDIA GPU; after Ctrl-C or a failure the same line goes on
   cargo xtask reproduce-paper -- --help

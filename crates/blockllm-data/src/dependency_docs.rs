@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
-use crate::hashing::{hex, stable_hash};
+use crate::hashing::stable_hash;
 use metadata::Package;
 
 /// How much is taken.
@@ -105,7 +105,7 @@ fn describe(package: Package, documents: &[String]) -> PackageText {
         version: package.version,
         documents: documents.len() as u64,
         bytes: documents.iter().map(|document| document.len() as u64).sum(),
-        sha256: hex(&hasher.finalize()),
+        sha256: hex::encode(hasher.finalize()),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The one error type of this crate: every variant says where, what was expected, what was found and what to
 //! do.
 
+use crate::io_mend::mend;
 use std::path::PathBuf;
 
 /// What can go wrong between a folder of text and a batch of tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused to read or write a path.
-    #[error("cannot {action} {}: {source}. Check that the path exists and that its permissions allow it", path.display())]
+    #[error("cannot {action} {}: {source}. {}", path.display(), mend(path, source))]
     Io {
         /// What was being done: `open`, `read`, `write`, ...
         action: &'static str,
@@ -281,7 +282,7 @@ pub enum DataError {
     },
 
     /// A setting is outside its range.
-    #[error("`{field}` is {found}: expected {expected}. Change it in the data settings")]
+    #[error("`{field}` is {found}: expected {expected}. Change it")]
     Config {
         /// The setting's name.
         field: &'static str,
@@ -441,9 +442,6 @@ impl DataError {
 }
 
 fn list(paths: &[PathBuf]) -> String {
-    paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
 }

@@ -1,6 +1,5 @@
 //! SHA-256 of files (streamed) and of bytes, as lower-case hexadecimal.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -11,7 +10,7 @@ use crate::DataError;
 
 /// The SHA-256 of `bytes`, 64 lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// The size in bytes and the SHA-256 of a file, read in pieces of 64 KiB.
@@ -26,7 +25,7 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String), DataError> {
     loop {
         let read = file.read(&mut buffer).map_err(DataError::io("read", path))?;
         if read == 0 {
-            return Ok((bytes, hex(&hasher.finalize())));
+            return Ok((bytes, hex::encode(hasher.finalize())));
         }
         hasher.update(&buffer[..read]);
         bytes += read as u64;
@@ -40,15 +39,6 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
     digest[..8]
         .iter()
         .fold(0, |hash, &byte| hash << 8 | u64::from(byte))
-}
-
-pub(crate) fn hex(digest: &[u8]) -> String {
-    digest
-        .iter()
-        .fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub mod file_role;
 pub mod glue;
 pub mod hashing;
 pub mod instruct;
+mod io_mend;
 mod lane;
 pub mod loader;
 pub mod loader_config;

@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::DataError;
 use crate::file_role::FileRole;
-use crate::hashing::hex;
 
 /// Where C4's shards may lie below the folder that was given: in it, in a download of the hub, or in a parent of one.
 const C4_FOLDERS: [&str; 8] = [
@@ -146,7 +145,7 @@ impl ShardSet {
                 seen(path, (bytes, ends));
             }
         }
-        Ok(hex(&hasher.finalize()))
+        Ok(hex::encode(hasher.finalize()))
     }
 }
 
@@ -162,7 +161,7 @@ pub(crate) fn ends_sha256(path: &Path) -> Result<(u64, String), DataError> {
     };
     let mut ends = Vec::new();
     let bytes = read(&mut ends).map_err(DataError::io("read", path))?;
-    Ok((bytes, hex(&Sha256::digest(&ends))))
+    Ok((bytes, hex::encode(Sha256::digest(&ends))))
 }
 
 fn with_ending(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, DataError> {

@@ -7,7 +7,6 @@
 use crate::model::Tensor;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Lines of tensors, which may come in any order.
 #[derive(Debug, Default)]
@@ -21,7 +20,7 @@ impl ModelHash {
         let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
         let line = format!(
             "{} {} {} {}\n",
-            hexadecimal(&hash.finalize()),
+            hex::encode(hash.finalize()),
             tensor.dtype,
             shape.join(","),
             serde_json::Value::from(name),
@@ -35,14 +34,6 @@ impl ModelHash {
         for line in self.lines.values() {
             hash.update(line);
         }
-        hexadecimal(&hash.finalize())
+        hex::encode(hash.finalize())
     }
-}
-
-/// `bytes` in hexadecimal.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }

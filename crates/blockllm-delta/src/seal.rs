@@ -4,7 +4,6 @@
 
 use crate::DeltaError;
 use crate::bytes::{Bytes, PIECE};
-use crate::digest::hexadecimal;
 use crate::model::Tensor;
 use blockllm_tensors::Header;
 use sha2::{Digest, Sha256};
@@ -38,7 +37,7 @@ pub(crate) fn of_header(json: &[u8], own: &str) -> String {
         blanked[from + at..][..DIGITS].fill(b'0');
         from += at + DIGITS;
     }
-    hexadecimal(&Sha256::digest(&blanked))
+    hex::encode(Sha256::digest(&blanked))
 }
 
 /// The hash that stands in `notes` of the delta at `path` under `key`.
@@ -75,7 +74,7 @@ impl Seal {
     /// Checks that the entry `name` has the bytes that went through `hash`.
     pub(crate) fn check(&self, name: &str, hash: Sha256) -> Result<(), DeltaError> {
         let expected = hash_in(&self.path, &self.notes, &note_of(name))?;
-        let found = hexadecimal(&hash.finalize());
+        let found = hex::encode(hash.finalize());
         if found == expected {
             return Ok(());
         }

@@ -2,7 +2,6 @@
 //!
 //! The header goes first, with zeros for all hashes, and once more when the sections are filled and their hashes known.
 
-use crate::digest::hexadecimal;
 use crate::dtype::width;
 use crate::seal::{self, blank};
 use crate::{DeltaError, delta_file};
@@ -176,7 +175,7 @@ impl Writer {
         while self.open.front() == Some(&0) {
             self.open.pop_front();
             let hash = std::mem::take(&mut self.hash);
-            self.hashes.push(hexadecimal(&hash.finalize()));
+            self.hashes.push(hex::encode(hash.finalize()));
         }
     }
 

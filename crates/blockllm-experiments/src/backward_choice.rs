@@ -2,10 +2,13 @@
 use crate::Cli;
 use crate::byte_size::gigabytes;
 use crate::plan::for_model;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use blockllm_train::memory::plan::{Advice, Change, advice};
 use blockllm_train::memory::{BackwardMode, MemoryPlan, ModelShape, Part, Workload, memory_of};
 use blockllm_train::{Backward, DeviceChoice, Method, TrainConfig};
+
+/// A run that needs so many times the memory that is there is not begun: no estimate is so wrong, and no swap so large.
+const HOPELESS: u64 = 2;
 
 /// Whole or layer-wise, for `config` on batches of `batch_size` rows of `seq_len` tokens.
 ///
@@ -30,7 +33,7 @@ pub fn of_run(
 /// What a step of the run will need by the plan, part by part, beside what the device has, in words.
 ///
 /// # Errors
-/// As [`of_run`].
+/// As [`of_run`]; and when it is so much that the run would only be killed. A dry run tells it all the same, and so does `--memory`.
 pub fn told(
     cli: &Cli,
     model: &ModelShape,
@@ -53,6 +56,19 @@ pub fn told(
         .iter()
         .filter(|part| plan.peak.of(**part) > 0)
         .map(|part| format!("{} {}", part.name(), gigabytes(plan.peak.of(*part))));
+    let needed = plan.peak_bytes();
+    if let Some(bytes) = memory(cli, device)
+        && needed / bytes.max(1) >= HOPELESS
+        && !cli.dry_run
+        && cli.memory.is_none()
+    {
+        bail!(
+            "a step would need about {} with {way}, and there are only {}{}; --memory SIZE begins it all the same",
+            gigabytes(needed),
+            gigabytes(bytes),
+            mend(&workload, bytes)?
+        );
+    }
     let here = match memory(cli, device) {
         None => String::new(),
         Some(bytes) if plan.peak_bytes() <= bytes => format!("; there are {}", gigabytes(bytes)),

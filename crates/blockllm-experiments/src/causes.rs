@@ -1,8 +1,9 @@
 //! An error and its causes in one line, none told twice.
 use anyhow::Error;
+use std::io::{self, ErrorKind};
 
 /// `error` and its causes, with a colon before each; a cause that what stands before it says already is left out, since many of
-/// our errors quote theirs.
+/// our errors quote theirs. Where a disk is full, what to do stands at the end.
 pub fn told(error: &Error) -> String {
     let mut told = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -11,14 +12,30 @@ pub fn told(error: &Error) -> String {
             told.push_str(&cause);
         }
     }
+    if is_without_room(error) && !told.contains("ree room") {
+        told.push_str("; free room there, and type the same line again");
+    }
     told
+}
+
+/// Whether a disk without room is the cause.
+fn is_without_room(error: &Error) -> bool {
+    let is_it = |kind: ErrorKind| {
+        matches!(
+            kind,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+        )
+    };
+    error.chain().any(|cause| {
+        let refused = cause.downcast_ref::<io::Error>();
+        refused.is_some_and(|refused| is_it(refused.kind()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use blockllm_data::atomic_file::write_atomically;
-    use std::io::ErrorKind;
 
     #[test]
     fn what_an_error_quotes_of_its_cause_is_not_told_again() {
@@ -37,5 +54,14 @@ mod tests {
         let error = Error::new(std::io::Error::from(ErrorKind::NotFound)).context("reading x");
         let cause = std::io::Error::from(ErrorKind::NotFound);
         assert_eq!(told(&error), format!("reading x: {cause}"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_what_to_do() {
+        let full = || Error::new(io::Error::from(ErrorKind::StorageFull));
+        let mend = "free room there, and type the same line again";
+        assert!(told(&full().context("making x")).ends_with(mend));
+        let said = told(&full().context("free room first"));
+        assert!(!said.contains(mend), "{said}");
     }
 }

@@ -4,6 +4,8 @@ use crate::outcome::{DivergedRun, Outcome, check_diverged};
 use crate::stdout::ReaderGone;
 use crate::{Cli, alone, dry_run, recorded_run, report_folder};
 use anyhow::{Context, Result};
+use blockllm_train::tell_line;
+use std::path::Path;
 
 /// Makes every run of `E` that is not complete yet, then writes the report of the complete ones.
 ///
@@ -20,9 +22,9 @@ pub fn run<E: Experiment>(cli: &Cli) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>> {
-    eprintln!("{}", plan.describe());
+    tell_line!("{}", plan.describe());
     for note in plan.notes() {
-        eprintln!("note: {note}");
+        tell_line!("note: {note}");
     }
     if cli.dry_run {
         let runs = plan.runs(cli)?;
@@ -41,13 +43,32 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
         Ok(())
     } else {
         let folders: Vec<_> = runs.complete.iter().map(|run| run.run.folder.path()).collect();
-        report_folder::write(cli, E::NAME, plan.page(cli, &runs)?, &folders)
+        let written = plan
+            .page(cli, &runs)
+            .and_then(|page| report_folder::write(cli, E::NAME, page, &folders));
+        written.map_err(|error| unreported(error, &cli.out, &folders))
     };
     // Runs that diverged are told though nobody reads the report.
     if told.as_ref().err().is_none_or(anyhow::Error::is::<ReaderGone>) {
         check_diverged(&runs.diverged, runs.complete.len())?;
     }
     told.map(|()| runs)
+}
+
+/// `error` of a report, with where that is which it would have told of.
+fn unreported(error: anyhow::Error, out: &Path, folders: &[&Path]) -> anyhow::Error {
+    if error.is::<ReaderGone>() {
+        return error;
+    }
+    let kept = match folders {
+        [folder] => *folder,
+        _ => out,
+    };
+    error.context(format!(
+        "training is complete, and what it has made is kept in {}; only the report is not whole, and the same line writes it once \
+         this is mended",
+        kept.display()
+    ))
 }
 
 /// Makes the runs that this process is to make; one that diverges does not take the others with it.
@@ -67,7 +88,7 @@ fn make_all<P>(cli: &Cli, planned: Vec<PlannedRun<'_, P>>) -> Result<Runs<P>> {
                 run: *run,
             }),
             Outcome::Diverged { message, is_new } => {
-                eprintln!(
+                tell_line!(
                     "{title}: {message}{}",
                     if others {
                         "; going on with the other runs"
@@ -97,7 +118,6 @@ mod tests {
     use blockllm_train::{Checkpoints, RunFolder, RunResult, TrainError};
     use clap::Parser;
     use std::cell::Cell;
-    use std::path::Path;
 
     thread_local! {
         static PREPARED: Cell<usize> = const { Cell::new(0) };
@@ -179,6 +199,15 @@ mod tests {
         assert_eq!((PREPARED.get(), TRAINED.get()), (1, 2));
         assert!(error.contains("2 of the runs diverged"), "{error}");
         assert!(error.contains("run 0: ") && error.contains("run 1: "), "{error}");
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_told_with_the_place_of_the_runs() {
+        let [out, one, other] = ["out", "out/c4/a", "out/c4/b"].map(Path::new);
+        let told = |folders: &[&Path]| unreported(anyhow::anyhow!("no room"), out, folders).to_string();
+        assert!(told(&[one]).contains("kept in out/c4/a; only the report"));
+        assert!(told(&[one, other]).contains("kept in out; only the report"));
+        assert!(unreported(ReaderGone.into(), out, &[one]).is::<ReaderGone>());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The runner of the paper's experiments; `cargo xtask reproduce-paper` builds and calls it.
 use anyhow::{Result, bail};
+use blockllm_experiments::signals::Stopped;
 use blockllm_experiments::stdout::ReaderGone;
-use blockllm_experiments::talk::Stopped;
 use blockllm_experiments::{causes, command_line, commands, registry, signals};
+use blockllm_train::tell_line;
 use blockllm_train::{CountingAllocator, TrainError, device_log};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,15 +24,15 @@ fn main() -> ExitCode {
     let told = causes::told(&error);
     if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
         if !is_child {
-            eprintln!("{told}; to go on, type\n  {}", command_line::typed(true));
+            tell_line!("{told}; to go on, type\n  {}", command_line::typed(true));
         }
         return ended_by(*signal);
     }
     if let Some(Stopped { signal }) = error.downcast_ref() {
-        eprintln!("{told}");
+        tell_line!("{told}");
         return ended_by(*signal);
     }
-    eprintln!("error: {told}");
+    tell_line!("error: {told}");
     ExitCode::FAILURE
 }
 

@@ -1,9 +1,11 @@
 //! A model that a command line names, and where its weights are to be: what `generate`, `chat` and `evaluate` share.
 use crate::model_path;
-use anyhow::Result;
+use anyhow::{Error, Result};
+use blockllm_model::ModelError;
 use blockllm_model::hf::load_adapter;
 use blockllm_model::llama::LlamaForCausalLM;
-use blockllm_train::{DeviceChoice, PretrainedLm, WeightType};
+use blockllm_train::tell_line;
+use blockllm_train::{DeviceChoice, PretrainedLm, TrainError, WeightType};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
@@ -31,10 +33,13 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// What may be files that are read, by their options.
+    /// The files and folders that are read, by their options.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
         let tokenizer = self.tokenizer.as_deref().map(|file| ("--tokenizer", file));
-        std::iter::once(("--model", Path::new(&self.model))).chain(tokenizer)
+        let adapter = self.adapter.as_deref().map(|folder| ("--adapter", folder));
+        std::iter::once(("--model", Path::new(&self.model)))
+            .chain(tokenizer)
+            .chain(adapter)
     }
 
     /// Finds the model; no weights are read.
@@ -53,10 +58,10 @@ impl ModelOptions {
     pub fn load(&self, pretrained: &PretrainedLm) -> Result<(LlamaForCausalLM, Device)> {
         let device = self.device.resolve()?.choice;
         if self.device == DeviceChoice::Auto {
-            eprintln!("device: {}", device.name());
+            tell_line!("device: {}", device.name());
         }
         let device = device.open()?;
-        eprintln!("loading {}", self.describe(pretrained));
+        tell_line!("loading {}", self.describe(pretrained));
         let model = pretrained.load(self.weights, &device)?;
         let model = match &self.adapter {
             // Merged: what computes sees plain matrices.
@@ -64,6 +69,18 @@ impl ModelOptions {
             None => model,
         };
         Ok((model, device))
+    }
+
+    /// `error`; where the model's logits are no numbers, with the place of its weights.
+    pub fn named(&self, error: Error) -> Error {
+        if !error.chain().any(is_of_logits) {
+            return error;
+        }
+        let model = &self.model;
+        error.context(match &self.adapter {
+            Some(folder) => format!("--model {model} with the adapters of {}", folder.display()),
+            None => format!("--model {model}"),
+        })
     }
 
     /// One line for people: the model, and the adapters that go with it.
@@ -77,4 +94,14 @@ impl ModelOptions {
             None => pretrained.describe(),
         }
     }
+}
+
+/// Whether logits that are no numbers are the cause.
+fn is_of_logits(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_model = match cause.downcast_ref::<TrainError>() {
+        Some(TrainError::Logits) => return true,
+        Some(TrainError::Model(error)) => Some(error),
+        _ => cause.downcast_ref::<ModelError>(),
+    };
+    matches!(of_model, Some(ModelError::Config { field, .. }) if field == "logits")
 }

@@ -3,6 +3,7 @@ use crate::byte_size::gigabytes;
 use anyhow::{Context, Result, bail};
 use blockllm_hub::{Hub, Repository};
 use blockllm_train::stderr_bar;
+use blockllm_train::tell_line;
 use indicatif::ProgressBar;
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ fn in_hub(hub: &Hub, repository: &Repository) -> Result<PathBuf, blockllm_hub::H
     let folder = hub.model(repository, &mut |progress| {
         let bar = bar.get_or_insert_with(|| {
             let (size, cache) = (gigabytes(progress.total), hub.cache().dir().display());
-            eprintln!("downloading {repository} ({size}) into {cache}");
+            tell_line!("downloading {repository} ({size}) into {cache}");
             stderr_bar("", progress.total, "{bytes}/{total_bytes} {bytes_per_sec} {msg}")
         });
         bar.set_position(progress.done);

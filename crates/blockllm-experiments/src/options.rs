@@ -1,7 +1,7 @@
 //! Options that an experiment or a method would ignore: refused with the mend, so that no run is another than it was asked
 //! to be.
 use crate::Cli;
-use crate::cli::{after_help, commands_help};
+use crate::cli::{after_help, commands_help, methods_help};
 use anyhow::{Result, bail};
 use blockllm_train::method::RunSettings;
 use blockllm_train::{Method, Methods};
@@ -43,6 +43,7 @@ impl Cli {
                 argument.value_parser(PossibleValuesParser::new(names))
             })
             .mut_arg("methods", |argument| {
+                let argument = argument.help(methods_help(&of_methods));
                 argument.value_parser(move |text: &str| of_methods.parse(text))
             })
             .after_help(help);
@@ -144,6 +145,29 @@ pub fn run_settings(cli: &Cli, patience: usize) -> RunSettings<'_> {
     }
 }
 
+/// Divisors of a step's rows that an error shows at most.
+const SHOWN_DIVISORS: usize = 16;
+
+/// Refuses a number of micro-batches that a step's rows cannot be split into.
+///
+/// # Errors
+/// Names the option, and numbers that would do.
+pub fn check_micro_batches(rows: usize, count: usize) -> Result<()> {
+    if rows > 0 && count > 0 && rows.is_multiple_of(count) {
+        return Ok(());
+    }
+    // The first thousand has enough of them, however many rows there are.
+    let divisors: Vec<String> = (1..=rows.min(1 << 10))
+        .filter(|divisor| rows.is_multiple_of(*divisor))
+        .take(SHOWN_DIVISORS)
+        .map(|divisor| divisor.to_string())
+        .collect();
+    bail!(
+        "--grad-accum-steps {count} does not divide a step's {rows} rows: use one of {}",
+        divisors.join(", ")
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +207,17 @@ mod tests {
         for method in taken.methods.clone() {
             let method = method.for_run(&run_settings(&taken, 7)).unwrap();
             assert_eq!(method.algorithm.never(), ["lm_head"], "{}", method.label);
+        }
+    }
+
+    #[test]
+    fn help_names_every_method() {
+        let methods = Methods::built_in();
+        let help = Cli::try_read(["runner", "--help"], vec!["c4"], &methods);
+        let help = help.unwrap_err().to_string();
+        let words: Vec<&str> = help.split([' ', ',', ';', '\n']).collect();
+        for name in methods.names() {
+            assert!(words.contains(&name), "{name} is not in: {help}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What `--out FILE` names: looked at before anything is computed, then written line by line, and whole or told to be a part.
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
+use blockllm_train::tell_line;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf, is_separator};
+use std::path::{Path, PathBuf, absolute, is_separator};
 
 /// Links that lead to links: the operating system follows no more of them.
 const MOST_LINKS: usize = 40;
@@ -63,7 +64,8 @@ impl OutPlace {
         &self.named
     }
 
-    /// Refuses a place where a file is that is also read, of those in `read` with the options that name them.
+    /// Refuses a place where a file is that is also read, or that lies in a folder that is: of those in `read`, with the options
+    /// that name them.
     ///
     /// # Errors
     /// Names both options.
@@ -71,14 +73,25 @@ impl OutPlace {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let written = fs::canonicalize(file).ok();
+        let named = absolute(&self.named).ok();
+        // A link in a folder lies in it, wherever it leads.
+        let folder = named.as_deref().and_then(Path::parent);
+        let written = [Some(file.as_path()), folder].into_iter().flatten();
+        let written: Vec<PathBuf> = written.filter_map(as_far_as_it_is_there).collect();
         for (option, path) in read {
             let path = fs::canonicalize(path).ok();
-            if path.is_some() && written == path {
-                bail!(
+            let is_read = |path: &PathBuf| written.iter().any(|place| place.starts_with(path));
+            match path.filter(is_read) {
+                None => {}
+                Some(path) if path.is_dir() => bail!(
+                    "--out {} lies in the folder that {option} names, and could take the place of what is read there: name a file \
+                     outside of it",
+                    self.named.display()
+                ),
+                Some(_) => bail!(
                     "--out {} would overwrite what {option} names: name another file",
                     self.named.display()
-                );
+                ),
             }
         }
         Ok(())
@@ -117,7 +130,7 @@ impl OutPlace {
         if let Some(file) = &self.file
             && path != partial(file, 1)
         {
-            eprintln!(
+            tell_line!(
                 "note: {} is kept: it is of an earlier call, or of one that still writes",
                 partial(file, 1).display()
             );
@@ -203,6 +216,12 @@ fn new_part(file: &Path) -> io::Result<(PathBuf, File)> {
     unreachable!("there is always a next number")
 }
 
+/// `path` without links, or of its folders the nearest one that is there.
+fn as_far_as_it_is_there(path: &Path) -> Option<PathBuf> {
+    let path = absolute(path).ok()?;
+    path.ancestors().find_map(|path| fs::canonicalize(path).ok())
+}
+
 /// `path`, and where the links lead that begin there.
 fn links(path: &Path) -> impl Iterator<Item = PathBuf> {
     let next = |path: &PathBuf| {
@@ -270,8 +289,19 @@ mod tests {
         ];
         let error = OutPlace::new(&again).unwrap().check_apart(read).unwrap_err();
         assert!(error.to_string().contains("--prompts"), "{error}");
+        let model = [("--model", folder.path())];
+        for name in ["data.jsonl", "other", "new/other"] {
+            let place = OutPlace::new(&folder.path().join(name)).unwrap();
+            let error = place.check_apart(model).unwrap_err().to_string();
+            assert!(
+                error.contains("--model") && error.contains("outside of it"),
+                "{error}"
+            );
+        }
         let other = OutPlace::new(&folder.path().join("other")).unwrap();
         other.check_apart(read).unwrap();
+        let beside = [("--model", data.as_path())];
+        other.check_apart(beside).unwrap();
     }
 
     #[test]
@@ -305,6 +335,13 @@ mod tests {
         }
         let read = [("--data", target.as_path())];
         OutPlace::new(&link).unwrap().check_apart(read).unwrap_err();
+        // As in the hub's cache, whose models are links.
+        let model = folder.path().join("model");
+        fs::create_dir(&model).unwrap();
+        std::os::unix::fs::symlink(&target, model.join("link")).unwrap();
+        let read = [("--model", model.as_path())];
+        let place = OutPlace::new(&model.join("link")).unwrap();
+        place.check_apart(read).unwrap_err();
     }
 
     #[cfg(target_os = "linux")]

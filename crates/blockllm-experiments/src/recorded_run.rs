@@ -6,6 +6,7 @@ use crate::run_place::RunPlace;
 use crate::{Cli, alone, causes};
 use anyhow::{Context, Result, bail};
 use blockllm_data::atomic_file::sync_folder;
+use blockllm_train::tell_line;
 use blockllm_train::{
     Checkpoints, Divergence, Progress, Record, RunFolder, RunObserver, RunResult, TrainError,
 };
@@ -45,7 +46,7 @@ pub fn make(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> {
 
 fn read_or_train(cli: &Cli, place: &RunPlace, job: &dyn Job) -> Result<Outcome> {
     let mut folder = RunFolder::new(&place.path);
-    let mut tell = |text: &str| eprintln!("{}: {text}", place.path.display());
+    let mut tell = |text: &str| tell_line!("{}: {text}", place.path.display());
     let lacks = || -> Option<&'static str> {
         job.outputs()
             .into_iter()
@@ -188,7 +189,10 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
     if let Err(error) = write(&unfinished) {
         // Half of it is of no use, and may be what fills the disk; the first error is the one to tell.
         let _ = remove(&unfinished);
-        return Err(error);
+        return Err(error.context(format!(
+            "making {} (the newest checkpoint is kept, and the same line goes on from it)",
+            path.display()
+        )));
     }
     remove(path)
         .and_then(|()| std::fs::rename(&unfinished, path))

@@ -3,6 +3,7 @@ use crate::ablations::Ablations;
 use crate::experiment::{Experiment, NotTaken};
 use crate::{Cli, c4, flow, glue, gpu_check, instruct, memory, options};
 use anyhow::{Result, anyhow};
+use blockllm_train::tell_line;
 use blockllm_train::{DeviceChoice, Methods};
 use std::ffi::OsString;
 
@@ -94,7 +95,7 @@ pub(crate) fn on_its_device(cli: &Cli) -> Result<Cli> {
         } else {
             format!(" ({because})")
         };
-        eprintln!("device: {}{because}", device.choice.name());
+        tell_line!("device: {}{because}", device.choice.name());
     }
     Ok(Cli {
         device: device.choice,

@@ -25,7 +25,7 @@ struct About {
 /// Refuses an `out` that can hold nothing, before anything is computed for it.
 ///
 /// # Errors
-/// When it is a file, or lies below one.
+/// When it is a file, or lies below one; or when nothing can be written there.
 pub fn check(out: &Path) -> Result<()> {
     let is_file = |path: &&Path| path.exists() && !path.is_dir();
     if let Some(file) = out.ancestors().find(is_file) {
@@ -35,6 +35,17 @@ pub fn check(out: &Path) -> Result<()> {
             file.display()
         );
     }
+    let there = out
+        .ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(Path::new("."));
+    tempfile::tempfile_in(there).with_context(|| {
+        format!(
+            "--out {}: nothing can be written in {}; name a folder of your own",
+            out.display(),
+            there.display()
+        )
+    })?;
     Ok(())
 }
 
@@ -173,6 +184,22 @@ mod tests {
             (1_795_593_180, "2026-11-25 07:53 UTC"),
         ] {
             assert_eq!(utc(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn a_place_that_holds_nothing_is_refused_and_one_that_does_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        check(&folder.path().join("new/out")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = check(&file.join("out")).unwrap_err().to_string();
+        assert!(error.contains("is no folder"), "{error}");
+        if cfg!(target_os = "linux") {
+            // Where nobody can write, whoever runs this.
+            let error = check(Path::new("/proc/out")).unwrap_err().to_string();
+            assert!(error.contains("nothing can be written in /proc"), "{error}");
         }
     }
 

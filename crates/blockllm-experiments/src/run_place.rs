@@ -2,6 +2,7 @@
 use crate::Cli;
 use anyhow::{Context, Result};
 use blockllm_data::hashing::sha256_hex;
+use blockllm_train::tell_line;
 use blockllm_train::{Checkpoints, Schedule, ScheduleKind};
 use serde::Serialize;
 use serde_json::Value;
@@ -62,7 +63,7 @@ impl RunPlace {
                 Some((path, steps))
             }
             Some((path, steps)) => {
-                eprintln!(
+                tell_line!(
                     "note: {} is this run with {steps} steps, but with other learning rates or evaluations; `--extend` goes on \
                      from its end, at those of the longer run",
                     path.display()
@@ -80,7 +81,7 @@ impl RunPlace {
         };
         let is_new = || !path.join("result.json").exists() && Checkpoints::new(&path, 0).newest().is_none();
         if cli.extend && cli.alone.is_none() && extends.is_none() && is_new() {
-            eprintln!(
+            tell_line!(
                 "note: --extend: {} has no complete run of {name} that differs in its steps alone and has kept its last \
                  checkpoint, so this one begins at its first step",
                 parent.display()

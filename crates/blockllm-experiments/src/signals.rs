@@ -1,6 +1,8 @@
 //! SIGINT and SIGTERM: the first one asks the training loop to save and stop, a second one leaves at once.
 use anyhow::{Context, Result};
 use blockllm_train::Interrupt;
+use blockllm_train::tell_line;
+use signal_hook::low_level::signal_name;
 
 /// Two signals this close are one: a terminal and a parent process may both pass on the same Ctrl-C.
 #[cfg(unix)]
@@ -8,6 +10,26 @@ const ONE_PRESS: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// What the first signal is told to do in training.
 const TRAINING: &str = "stopping after this step, with a checkpoint; once more leaves at once";
+
+/// A signal has stopped what was heeding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped by {}", signal_name(*signal).unwrap_or("a signal"))]
+pub struct Stopped {
+    /// Its number.
+    pub signal: i32,
+}
+
+impl Stopped {
+    /// An error once `interrupt` has heard a signal.
+    ///
+    /// # Errors
+    /// Itself.
+    pub fn check(interrupt: &Interrupt) -> Result<(), Self> {
+        interrupt
+            .requested()
+            .map_or(Ok(()), |signal| Err(Self { signal }))
+    }
+}
 
 /// Listens to signals from here on. Where nothing is being trained there is nothing to save, and one ends the process as
 /// it does any other. `quiet` says nothing: so a process does that was made for one run, whose parent speaks.
@@ -40,7 +62,7 @@ pub fn install_telling(words: Option<&'static str>) -> Result<Interrupt> {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
             if let Some(words) = words {
-                eprintln!("\n{words}");
+                tell_line!("\n{words}");
             }
             first = Some(std::time::Instant::now());
             asked.request(signal);

@@ -1,7 +1,6 @@
 //! The hashes that the hub names for files: SHA-256 for large ones, git's for the rest.
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::io::{self, Read};
 
 /// The hash of a file, in hexadecimal.
@@ -41,10 +40,7 @@ fn of<D: Digest>(mut hash: D, mut content: impl Read) -> io::Result<String> {
             read => hash.update(&buffer[..read]),
         }
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    }))
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// Whether `text` is a hash of `length` hexadecimal digits, and so a file's name.

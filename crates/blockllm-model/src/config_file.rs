@@ -50,17 +50,27 @@ pub(crate) fn path_in(dir: &Path) -> PathBuf {
 /// The keys of the file at `path` that `T` knows.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let text = fs::read_to_string(path).map_err(ModelError::io(path, "read"))?;
-    let broken = |error: serde_json::Error| ModelError::Json {
+    let text = without_mark(&text);
+    let broken = |message: String| ModelError::Json {
         path: path.to_path_buf(),
-        message: error.to_string(),
+        message,
         mend: "mend the line, or fetch config.json again".to_owned(),
     };
-    let keys = serde_json::from_str(&text).map_err(broken)?;
-    check(
-        &serde_json::from_str(&text).map_err(broken)?,
-        &path.display().to_string(),
-    )?;
+    let json: Value = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    if !json.is_object() {
+        // A list would be read as the values of the first keys.
+        return Err(broken(
+            "it must be an object, {\"model_type\": .., ..}, and is none".to_owned(),
+        ));
+    }
+    let keys = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    check(&json, &path.display().to_string())?;
     Ok(keys)
+}
+
+/// The text without the mark that some editors begin a file with.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The keys that `T` knows of those that stand, under other names, in the file `origin`.
@@ -157,6 +167,23 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(message.contains(key) && message.contains("at most"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_is_taken_and_what_is_no_object_is_told_by_the_file() {
+        let llama = LlamaConfig::new(96, 32, 64, 2, 4).to_json();
+        let marked = written(&format!("\u{feff}{llama}"));
+        LlamaConfig::from_file(&path_in(marked.path())).unwrap();
+        for text in ["[1,2]", "7", "null"] {
+            let folder = written(text);
+            let message = LlamaConfig::from_file(&path_in(folder.path()))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains("config.json") && message.contains("it must be an object"),
+                "{message}"
+            );
         }
     }
 

@@ -28,7 +28,7 @@ impl NormKind {
     }
 }
 
-/// **Choice:** over what the mask's threshold is taken.
+/// **Choice:** over what the mask's threshold is taken, or that there is no mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MaskScope {
@@ -37,6 +37,9 @@ pub enum MaskScope {
     Global,
     /// The same share of each parameter's largest entries.
     PerParameter,
+    /// No mask: selected blocks are trained whole. Of the ranking the first is taken in any case, then each that still fits into
+    /// the budget, which only a block alone may exceed. Policies that take a number of blocks take as many as ever.
+    None,
 }
 
 /// **Choice:** how exactly the mask's threshold is found.

@@ -26,7 +26,7 @@ pub struct BlockOptimizerConfig {
     pub measured: Measured,
     /// How the first norms are measured.
     pub sweep: SweepMode,
-    /// Over what the mask's threshold is taken.
+    /// Over what the mask's threshold is taken, or that there is no mask.
     pub mask: MaskScope,
     /// How exactly the mask's threshold is found.
     pub threshold: MaskThreshold,
@@ -47,9 +47,13 @@ pub struct BlockOptimizerConfig {
     /// How masked-out entries of selected parameters follow those that are trained; they stand still, or move by the inactive
     /// rule, when `None`.
     pub recovery: Option<Recovery>,
-    /// Over how many of its first steps the updates of fresh state grow to their full length: the `t`-th one is `t / ramp` of it
-    /// (SMET, ICML 2026, on a clock of its own). None when 0. Adam's first steps are as long as its later ones, on moments
-    /// that have seen next to nothing.
+    /// Over how many of its first steps the updates of fresh state grow to their full length: the `t`-th one is `t / ramp` of it.
+    /// None when 0. Adam's first steps are as long as its later ones, on moments that have seen next to nothing.
+    ///
+    /// It scales the whole update, a weight decay in it too; SMET (ICML 2026), its source, the first moment alone. State has one
+    /// clock for all entries of a parameter, so that entries must not join it in progress: with
+    /// [`CarriedMoments::CarriedOver`] or [`MaskRefresh::EachStep`] a ramp is refused, unless there is no mask and whole
+    /// parameters join.
     pub ramp: u64,
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     pub groups: Groups,
@@ -178,6 +182,8 @@ impl BlockOptimizerConfig {
         }
         self.threshold.validate()?;
         self.score.validate()?;
+        self.check_without_mask()?;
+        self.check_ramp()?;
         if let Some(inactive) = &self.inactive {
             inactive.validate()?;
         }
@@ -195,12 +201,53 @@ impl BlockOptimizerConfig {
         self.update.validate()
     }
 
+    /// Refuses settings of a mask where there is none.
+    fn check_without_mask(&self) -> Result<(), OptimError> {
+        if self.mask != MaskScope::None {
+            return Ok(());
+        }
+        let of_a_mask = [
+            ("threshold", self.threshold != MaskThreshold::Exact),
+            ("refresh", self.refresh != MaskRefresh::EachSelection),
+            ("score", !self.score.is_gradient()),
+            ("unit", self.unit != MaskUnit::Entry),
+            ("recovery", self.recovery.is_some()),
+        ];
+        match of_a_mask.into_iter().find(|(_, is_set)| *is_set) {
+            Some((field, _)) => Err(OptimError::Setting {
+                field,
+                value: "set for a mask, with mask=none".into(),
+                mend: "leave it out, or use mask=global or mask=per-parameter",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a ramp where entries join state in progress, whose clock they would have.
+    fn check_ramp(&self) -> Result<(), OptimError> {
+        if self.ramp == 0 || self.mask == MaskScope::None {
+            return Ok(());
+        }
+        let with = match (self.moments, self.refresh) {
+            (CarriedMoments::Reset, MaskRefresh::EachSelection) => return Ok(()),
+            (CarriedMoments::Reset, MaskRefresh::EachStep) => "refresh=each-step",
+            (CarriedMoments::CarriedOver, _) => "moments=carried-over",
+        };
+        Err(OptimError::Setting {
+            field: "ramp",
+            value: format!("{} with {with}", self.ramp),
+            mend: "entries that join state in progress have its clock and would not ramp: use moments=reset and \
+                   refresh=each-selection, or mask=none, or ramp=0",
+        })
+    }
+
     pub(crate) fn selector(&self) -> SelectorConfig {
         SelectorConfig {
             sparsity: self.sparsity,
             probes: self.probes,
             visit_smoothing: self.visit_smoothing,
             seed: self.seed,
+            whole_blocks: self.mask == MaskScope::None,
         }
     }
 }

@@ -30,7 +30,8 @@ pub enum Direction {
 /// **Choice:** what the entries do that no update rule trains, `w -= lr scale direction`. It keeps no state but the momenta that
 /// are asked for; their gradients exist at every step: all at once in a whole backward pass, one layer's at a time where it
 /// goes layer by layer. Weights in half precision are rounded up or down by chance: such small steps would be lost
-/// otherwise. The clip does not act here: neither way depends on a gradient's length.
+/// otherwise. The clip does not act here: neither way depends on a gradient's length. Nor does a
+/// weight decay, which is the update rule's: these entries do not decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InactiveRule {

@@ -77,4 +77,5 @@ pub use recovery::Recovery;
 pub use selection_log::SelectionEvent;
 pub use sparse_state::StateEstimate;
 pub use step::Step;
-pub use update::{AdamW, Lion, Sgd, StepContext, Update, UpdateRule};
+// The rules of the list too, which its file names.
+pub use update::{StepContext, Update, UpdateRule, *};

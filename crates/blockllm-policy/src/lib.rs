@@ -41,10 +41,7 @@ pub use block::{Block, BlockId, ParamInfo, Role};
 pub use budget::Budget;
 pub use error::PolicyError;
 pub use partition::{Partition, Roles, path_matches};
-pub use policies::{
-    All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude, Misa, NormOrder,
-    Nothing, OfficialCompat, PolicyConfig, RandomBlocks,
-};
+pub use policies::*;
 pub use policy::{Policy, PolicyRng, ProbeContext, SelectContext, Take, least_recently_measured};
 pub use selector::{Selection, Selector, SelectorConfig, SelectorState};
 pub use signal::{Measurements, Signal};

@@ -7,7 +7,8 @@ pub type PolicyRng = rand_chacha::ChaCha8Rng;
 /// How much of a ranking is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
-    /// Until the budget is met; the crossing block is included and masked to the exact budget.
+    /// Until the budget is met; the crossing block is included and masked to the exact budget. Where there is no mask
+    /// ([`SelectorConfig::whole_blocks`](crate::SelectorConfig::whole_blocks)): whole blocks, the first and each that still fits.
     Budget,
     /// Whole blocks for as long as they stay within the budget: the crossing block is dropped. The first is taken
     /// in any case.
@@ -95,6 +96,11 @@ pub struct ProbeContext<'a> {
 /// Implement [`rank`](Policy::rank) and [`is_due`](Policy::is_due), and pass your struct by value: there is
 /// nothing to register.
 ///
+/// A policy chooses blocks. Which entries are trained inside of them, a score of entries chooses, which does see tensors and so is
+/// the optimizer's: an `EntryScore` of `blockllm-optim`, given to the block optimizer's settings by `with_score`. A policy that is
+/// a method of the command line brings its own score: its `PolicySettings` in `blockllm-train` have the function `configure`, which
+/// gets these settings and returns them with a score, a partition or an update rule of its own. `examples/own_method.rs` does it.
+///
 /// ```
 /// use blockllm_policy::{
 ///     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
@@ -128,7 +134,8 @@ pub trait Policy: Send {
         &[Signal::GradNorm]
     }
 
-    /// How much of a moving average stays at each step that measures a block, where one is asked for.
+    /// How much of a moving average stays at each step that measures a block, where one is asked for; of that of the weight norms
+    /// at each selection.
     fn average_decay(&self) -> f64 {
         0.9
     }

@@ -20,6 +20,8 @@ pub enum Signal {
     Curvature,
     /// The L2 norm of the weights, at each selection.
     WeightNorm,
+    /// The root of a moving average of these norms' squares, over the selections.
+    WeightNormAverage,
 }
 
 impl Signal {
@@ -30,16 +32,17 @@ impl Signal {
             Self::GradNormAverage => "moving average of the gradient norms",
             Self::Curvature => "curvature",
             Self::WeightNorm => "weight norm",
+            Self::WeightNormAverage => "moving average of the weight norms",
         }
     }
 
     /// Whether it needs gradients: a sweep before the first selection, and probes.
     pub fn is_of_gradients(self) -> bool {
-        !matches!(self, Self::WeightNorm)
+        !matches!(self, Self::WeightNorm | Self::WeightNormAverage)
     }
 
     /// Whether it is a moving average of squared gradients, or made of one.
-    pub fn is_average(self) -> bool {
+    pub fn is_average_of_gradients(self) -> bool {
         matches!(self, Self::GradNormAverage | Self::Curvature)
     }
 }

@@ -57,7 +57,7 @@ pub fn digest(name: &str, tensor: &HeldTensor) -> Result<String, TensorFileError
         hash.update(encode(piece, tensor.dtype()));
         Ok(())
     })?;
-    Ok(hexadecimal(&hash.finalize()))
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// The JSON header, padded so that the numbers begin at a multiple of 8.
@@ -120,15 +120,7 @@ impl Hashed<'_> {
         file.sync_all().map_err(TensorFileError::io(self.path, "sync"))?;
         Ok(Written {
             bytes: self.bytes,
-            sha256: hexadecimal(&self.hash.finalize()),
+            sha256: hex::encode(self.hash.finalize()),
         })
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }

@@ -145,7 +145,7 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Global gradient norm that is clipped to; none when absent.
     pub max_grad_norm: Option<f64>,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay of methods that have none of their own (`weight-decay=RATE`).
     pub weight_decay: f32,
     /// Optimizer steps between evaluations; 0 evaluates only before and after.
     pub evaluate_every: u64,

@@ -1,5 +1,6 @@
 //! How far a count has come, on the terminal: a bar where there is one, else a line at every tenth.
-use crate::stderr_bar::stderr_bar;
+use crate::stderr::stderr_bar;
+use crate::tell_line;
 use indicatif::ProgressBar;
 
 /// Shows a count on stderr.
@@ -29,7 +30,7 @@ impl CountedProgress {
         self.bar.inc(count as u64);
         let tenth = |done: u64| done * 10 / self.total.max(1);
         if self.lines && tenth(self.bar.position()) > tenth(before) {
-            eprintln!("{}: {}/{}", self.label, self.bar.position(), self.total);
+            tell_line!("{}: {}/{}", self.label, self.bar.position(), self.total);
         }
     }
 

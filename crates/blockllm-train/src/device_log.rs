@@ -3,6 +3,7 @@
 //! A GPU backend runs its work on a thread of its own. When that panics, the panic is caught and told to nobody but the
 //! `log` facade, and operations that come after it read memory that was never written. Only a logger hears of it.
 use crate::TrainError;
+use crate::tell_line;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,7 +46,7 @@ impl Log for DeviceLog {
         if means_lost_work(record.target()) {
             heard.failures.push(message);
         } else if heard.shown.insert(message.clone()) {
-            eprintln!("device: {message}");
+            tell_line!("device: {message}");
         }
     }
 

@@ -111,7 +111,8 @@ pub enum TrainError {
     },
     /// The model no longer says anything.
     #[error(
-        "the model's logits are not finite: training diverged (lower the learning rate), or its weights were broken before"
+        "the model's logits are not finite: training diverged (lower the learning rate), its weights held NaN or infinity before, \
+         or the arithmetic overflowed"
     )]
     Logits,
     /// So many steps were skipped that it cannot be the batches.
@@ -168,7 +169,7 @@ impl TrainError {
 
 fn because(step: u64) -> &'static str {
     match step {
-        0 => "the weights were broken before training, or the validation data are",
+        0 => "the weights held NaN or infinity before training, or the arithmetic overflowed",
         _ => "training diverged (lower the learning rate)",
     }
 }

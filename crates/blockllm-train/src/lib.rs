@@ -2,6 +2,10 @@
 //!
 //! A run is a function of (config, seed, data): [`train`] takes an [`Objective`] (what a loss is), a source of
 //! batches and a [`Method`] (what is trained), and tells a [`RunObserver`] everything that a report needs.
+#![warn(
+    clippy::print_stderr,
+    reason = "`eprintln!` panics when nobody reads: `tell_line!` drops the line"
+)]
 
 pub mod checkpoint;
 pub mod config;
@@ -20,6 +24,7 @@ pub mod memory;
 pub mod method;
 mod metrics_file;
 mod micro_batches;
+pub mod model_place;
 pub mod objective;
 pub mod optimizer;
 pub mod pretrained_lm;
@@ -31,7 +36,7 @@ pub mod schedule;
 pub mod scoring;
 pub mod self_check;
 pub mod sequence_classification;
-pub mod stderr_bar;
+pub mod stderr;
 pub mod trainer;
 
 pub use blockllm_backward::Stack;
@@ -61,5 +66,5 @@ pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use self_check::{SelfCheck, WhenToCheck};
 pub use sequence_classification::{ExampleBatches, SequenceClassification, SequenceClassifier};
-pub use stderr_bar::stderr_bar;
+pub use stderr::stderr_bar;
 pub use trainer::{Setup, Trained, train, train_resumable};

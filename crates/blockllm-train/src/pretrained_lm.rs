@@ -1,5 +1,5 @@
 //! A language model as people have it, a Hugging Face folder or a GGUF file: configuration, weights, tokenizer, chat template.
-use crate::{TrainError, WeightType};
+use crate::{TrainError, WeightType, model_place};
 use blockllm_data::Tokenizer;
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::hashing::{sha256_file, sha256_hex};
@@ -45,10 +45,7 @@ impl PretrainedLm {
     /// When there is none, a file is missing or broken, its model is none of Llama's family, or the tokenizer has more tokens than
     /// the model has embeddings.
     pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, TrainError> {
-        if !path.exists() {
-            return Err(no_model(path));
-        }
-        check_folder(path)?;
+        model_place::check(path)?;
         let gguf = if path.is_file() {
             Some(GgufModel::open(path)?)
         } else {
@@ -228,8 +225,7 @@ fn tokenizer_of(folder: &Path, positions: usize) -> Result<(PathBuf, Option<Toke
         others.extend(name.to_str().filter(|name| is_tokenizer(name)).map(str::to_owned));
     }
     match others.as_slice() {
-        // What is missing is told by who looks for it.
-        [] => Ok((usual, None)),
+        [] => Err(no_tokenizer(folder)),
         [name] => {
             let file = folder.join(name);
             let made = in_another_form(&file, positions)?;
@@ -246,6 +242,24 @@ fn tokenizer_of(folder: &Path, positions: usize) -> Result<(PathBuf, Option<Toke
                 ),
             })
         }
+    }
+}
+
+/// What to do about a folder without a tokenizer that is read.
+fn no_tokenizer(folder: &Path) -> TrainError {
+    let other = if folder.join("tokenizer.model").is_file() {
+        " (its tokenizer.model is not read)"
+    } else {
+        ""
+    };
+    let folder = folder.display();
+    TrainError::Setting {
+        field: "tokenizer",
+        value: "missing".to_owned(),
+        mend: format!(
+            "{folder} has no {TOKENIZER}{other}; name one by --tokenizer FILE, or let transformers write it there: \
+             AutoTokenizer.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")"
+        ),
     }
 }
 
@@ -333,46 +347,6 @@ fn stop_at(file: &Path, ends: &[u32]) -> Result<(), TrainError> {
     Ok(write_atomically(file, format!("{settings:#}\n").as_bytes())?)
 }
 
-/// Refuses folders that are another thing of ours than a model, and says where the model is.
-fn check_folder(path: &Path) -> Result<(), TrainError> {
-    let is_there = |name: &str| path.join(name).is_file();
-    let refuse = |mend: String| {
-        Err(TrainError::Setting {
-            field: "model",
-            value: path.display().to_string(),
-            mend,
-        })
-    };
-    if is_there("metrics.jsonl") && is_there("manifest.json") {
-        let model = path.join("model");
-        if !model.is_dir() {
-            let mend = "this is the folder of a run, which has kept no model: give the run's command again with --save model";
-            return refuse(mend.to_owned());
-        }
-        return refuse(format!(
-            "this is the folder of a run; name the model in it: {}",
-            model.display()
-        ));
-    }
-    if is_there("adapter_config.json") && !is_there("config.json") {
-        return refuse(
-            "this folder holds LoRA adapters: name the model that they belong to, and them by --adapter"
-                .to_owned(),
-        );
-    }
-    Ok(())
-}
-
-fn no_model(path: &Path) -> TrainError {
-    TrainError::Setting {
-        field: "model",
-        value: path.display().to_string(),
-        mend: "there is no such folder or file; name a Hugging Face folder (config.json, model.safetensors, tokenizer.json) or a \
-               .gguf file"
-            .to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,5 +358,16 @@ mod tests {
         assert_eq!(of(snapshot).as_deref(), Some("owner/small--model"));
         assert_eq!(of("models/llama"), None);
         assert_eq!(of("runs/snapshots/0123"), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_tokenizer_is_told_with_the_option_and_the_way_to_make_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = || tokenizer_of(folder.path(), 128).unwrap_err().to_string();
+        for part in ["has no tokenizer.json;", "--tokenizer FILE", ".save_pretrained("] {
+            assert!(told().contains(part), "{}", told());
+        }
+        std::fs::write(folder.path().join("tokenizer.model"), "").unwrap();
+        assert!(told().contains("tokenizer.model is not read"), "{}", told());
     }
 }

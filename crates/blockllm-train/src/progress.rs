@@ -1,5 +1,6 @@
 //! The progress of a run on the terminal: a bar where there is one, else a line now and then.
-use crate::stderr_bar::stderr_bar;
+use crate::stderr::stderr_bar;
+use crate::tell_line;
 use crate::{Evaluation, Record, RunObserver, TrainError};
 use indicatif::ProgressBar;
 
@@ -35,7 +36,7 @@ impl Progress {
 
     fn say(&self, line: &str) {
         if self.lines {
-            eprintln!("{}: {line}", self.label);
+            tell_line!("{}: {line}", self.label);
         } else {
             self.bar.println(format!("{}: {line}", self.label));
         }

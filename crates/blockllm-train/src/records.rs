@@ -2,6 +2,7 @@
 pub use crate::run_result::RunResult;
 
 use crate::evaluation::number;
+use crate::tell_line;
 use crate::{Divergence, Evaluation, TrainError};
 use blockllm_optim::SelectionEvent;
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,6 @@ pub trait RunObserver {
 
     /// Tells something that a user should know, such as a checkpoint that could not be made; on stderr.
     fn warn(&mut self, message: &str) {
-        eprintln!("warning: {message}");
+        tell_line!("warning: {message}");
     }
 }

@@ -1,7 +1,7 @@
 //! The rows of the laws table: every policy, rule and baseline, and the choices that change what is trained.
 use crate::training::{tiny_llama, wide_llama};
 use blockllm::model::llama::LlamaConfig;
-use blockllm::policy::PolicyConfig;
+use blockllm::policy::{FixedSettings, PolicyConfig};
 use blockllm::train::{BlockMethod, Method, TrainConfig, WeightType};
 
 /// Selections and refreshes every few steps, so that every run here has several.
@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const NAMES: [(&str, f64); 37] = [
+const NAMES: [(&str, f64); 39] = [
     ("adamw", 1e-2),
     ("blockllm:0.8", 1e-2),
     ("blockllm:0.8+norm=processed+moments=carried-over", 1e-2),
@@ -61,6 +61,7 @@ const NAMES: [(&str, f64); 37] = [
     ("blockllm:0.8+state=int8", 1e-2),
     ("adamw+state=int8", 1e-2),
     ("blockllm:0.8+threshold=512", 1e-2),
+    ("blockllm:0.6+mask=none", 1e-2),
     ("blockllm:0.8+partition=decoder-layer", 1e-2),
     ("blockllm:0.8 in bf16", 1e-2),
     ("blockllm:0.8+half=stochastic in bf16", 1e-2),
@@ -75,6 +76,7 @@ const NAMES: [(&str, f64); 37] = [
     ("cyclic:0.8", 1e-2),
     ("importance:0.8", 1e-2),
     ("misa:0.8", 1e-2),
+    ("misa:0.8+partition=module", 1e-2),
     ("random:0.8+policy=blocks:3+policy=unbiased:true", 1e-2),
     ("blockllm:0.8+score=principal-weights:2+unit=input", 1e-2),
     ("blockllm:0.8+score=smallest-weights+recovery=1.01", 1e-2),
@@ -110,9 +112,9 @@ fn fixed() -> Case {
     let mut method = Method::parse("all").unwrap();
     if let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() {
         let name = |layer: usize| format!("model.layers.{layer}.mlp.down_proj.weight");
-        blocks.policy = PolicyConfig::Fixed {
+        blocks.policy = PolicyConfig::Fixed(FixedSettings {
             blocks: vec![name(0), name(1), "lm_head.weight".into()],
-        };
+        });
     }
     method.label = "fixed".into();
     Case {

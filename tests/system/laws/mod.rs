@@ -3,6 +3,7 @@ mod cases;
 mod session;
 mod table;
 
+use blockllm::train::Methods;
 use cases::{Case, cases};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use table::{LAWS, LEFT_BY_ANOTHER, Outcome, left_after_learning};
@@ -69,8 +70,7 @@ fn what_is_learned_of_another_batch_does_not_pass_the_law() {
 #[test]
 fn the_table_has_every_method_that_the_command_line_knows() {
     let names: Vec<String> = cases().iter().map(|case| case.name.clone()).collect();
-    let baselines = ["adamw", "lora", "galore", "apollo-mini", "badam", "lisa"];
-    for name in blockllm::policy::PolicyConfig::names().iter().chain(&baselines) {
+    for name in Methods::built_in().names() {
         let is_row = |row: &String| row == name || row.starts_with(&format!("{name}:"));
         assert!(names.iter().any(is_row), "{name} is in no row");
     }

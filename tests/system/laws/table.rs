@@ -5,8 +5,8 @@ use crate::batches::joined;
 use crate::training::{constant, train_model_on};
 use crate::weights::{Numbers, changed, weights, worst};
 use blockllm::data::LmBatch;
-use blockllm::optim::MaskThreshold;
-use blockllm::policy::Take;
+use blockllm::optim::{CarriedMoments, MaskScope, MaskThreshold};
+use blockllm::policy::{CyclicSettings, PolicyConfig, RandomSettings, Take};
 use blockllm::train::{BlockMethod, LanguageModeling, LoraMethod, Method, TrainConfig};
 use burn::tensor::Device;
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,6 +157,14 @@ fn trainable_entries(session: &Session) -> u64 {
     parameters.map(|parameter| parameter.info.numel).sum()
 }
 
+/// What a method takes of a ranking; without a mask whole blocks.
+fn take(blocks: &BlockMethod) -> Take {
+    match (blocks.policy.build().unwrap().take(), blocks.mask) {
+        (Take::Budget, MaskScope::None) => Take::BelowBudget,
+        (take, _) => take,
+    }
+}
+
 fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
     let mut session = Session::start(case, device);
     let is_lora = case.method.algorithm.get::<LoraMethod>().is_some();
@@ -167,7 +175,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
         let whole = session.entries(|path| paths.contains(path));
         let total = session.entries(|_| true);
         match case.method.algorithm.get::<BlockMethod>() {
-            Some(blocks) => match blocks.policy.build().unwrap().take() {
+            Some(blocks) => match take(blocks) {
                 Take::Budget => {
                     let budget = ((1.0 - blocks.sparsity) * total as f64 - 1e-6).ceil() as u64;
                     let off = trained.abs_diff(budget) as f64;
@@ -195,7 +203,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
         }
     }
     match case.method.algorithm.get::<BlockMethod>() {
-        Some(blocks) => match blocks.policy.build().unwrap().take() {
+        Some(blocks) => match take(blocks) {
             Take::Budget if case.name.contains("threshold") => {
                 Instead("the budget, within four standard deviations of the sample")
             }
@@ -242,36 +250,35 @@ fn is_adamw_at_sparsity_0(case: &Case, device: &Device) -> Outcome {
     let Some(blocks) = method.algorithm.get_mut::<BlockMethod>() else {
         return Instead("its own reference: peft, galore-torch, a rendering");
     };
-    let text = case.name.split([':', '+']).next().unwrap_or_default();
-    let everything = match text {
-        "scale" => return Instead("its own reference: a rendering in PyTorch"),
-        "badam" | "lisa" => Method::parse(&format!("{text}:99")).unwrap(),
-        "fixed" => {
-            let mut session = Session::of(case, &Method::adamw(), device);
-            session.step(&batch(0), 0.0);
-            let names = session.optimizer.block_names();
-            blocks.policy = blockllm::policy::PolicyConfig::Fixed { blocks: names };
-            method.clone()
-        }
-        _ if case.is_coded() && blocks.sparsity > 0.0 => {
-            Method::parse(&format!("{text}:0+state=int8")).unwrap()
-        }
-        _ if blocks.sparsity > 0.0 => Method::parse(&format!("{text}:0")).unwrap(),
-        _ => method.clone(),
-    };
-    let mut everything = everything.with_patience(3);
-    if let Some(blocks) = everything.algorithm.get_mut::<BlockMethod>() {
-        blocks.moments = blockllm::optim::CarriedMoments::CarriedOver;
-    }
-    let dense = if case.is_coded() {
-        Method::parse("adamw+state=int8").unwrap()
-    } else if text == "blockllm-sgd" {
-        Method::parse("adamw+embedding-rate=30").unwrap()
-    } else if text == "blockllm-whitened" {
-        Method::parse("adamw+embedding-rate=100+matrix-rate=4").unwrap()
+    if blocks.sparsity > 0.0 {
+        let name = case.name.split([':', '+']).next().unwrap_or_default();
+        let state = if case.is_coded() { "+state=int8" } else { "" };
+        method = Method::parse(&format!("{name}:0{state}")).unwrap();
     } else {
-        Method::adamw()
-    };
+        match &mut blocks.policy {
+            PolicyConfig::Nothing(_) => return Instead("its own reference: a rendering in PyTorch"),
+            PolicyConfig::Fixed(fixed) => {
+                let mut session = Session::of(case, &Method::adamw(), device);
+                session.step(&batch(0), 0.0);
+                fixed.blocks = session.optimizer.block_names();
+            }
+            // More than there are.
+            PolicyConfig::Cyclic(CyclicSettings {
+                blocks: Some(count), ..
+            })
+            | PolicyConfig::Random(RandomSettings {
+                blocks: Some(count), ..
+            }) => *count = 99,
+            _ => {}
+        }
+    }
+    let mut everything = method.with_patience(3);
+    let mut dense = Method::adamw();
+    let blocks = everything.algorithm.get_mut::<BlockMethod>().unwrap();
+    blocks.moments = CarriedMoments::CarriedOver;
+    // How fast a group moves, and in what moments are kept, is no matter of what is selected.
+    let adamw = dense.algorithm.get_mut::<BlockMethod>().unwrap();
+    (adamw.groups, adamw.moment_precision) = (blocks.groups, blocks.moment_precision);
     let expected = run(case, &dense, 1e-3, device);
     let (path, error) = worst(&run(case, &everything, 1e-3, device), &expected);
     assert!(error.to_bits() == 0, "{path} is off by {error}");

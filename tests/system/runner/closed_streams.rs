@@ -1,5 +1,6 @@
-//! Stdout that nobody reads any more ends a command quietly; a full disk behind it is an error with its mend. Nothing panics.
-use super::process::{Ended, runner_printing_to, text};
+//! Stdout that nobody reads ends a command quietly, and a full disk behind it with an error; stderr that nobody reads ends nothing.
+use super::folders::run_in;
+use super::process::{Ended, closed_pipe, command, text};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -39,7 +40,11 @@ fn each(stdout: impl Fn() -> Stdio) -> Vec<(String, Ended)> {
     let ended = |words: &Vec<&str>| {
         (
             words.join(" "),
-            runner_printing_to(words.iter().copied(), stdout()),
+            command(words.iter().copied())
+                .stdout(stdout())
+                .output()
+                .unwrap()
+                .into(),
         )
     };
     calls.iter().map(ended).collect()
@@ -47,12 +52,7 @@ fn each(stdout: impl Fn() -> Stdio) -> Vec<(String, Ended)> {
 
 #[test]
 fn a_reader_that_has_gone_ends_every_command_quietly() {
-    let closed = || {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        Stdio::from(writer)
-    };
-    for (words, ended) in each(closed) {
+    for (words, ended) in each(closed_pipe) {
         assert_eq!(ended.code, Some(0), "{words}: {}", ended.stderr);
         assert!(
             !ended.stderr.contains("error") && !ended.stderr.contains("panicked"),
@@ -77,4 +77,31 @@ fn a_full_disk_behind_stdout_is_told_with_the_mend() {
         );
         assert!(!ended.stderr.contains("panicked"), "{words}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn a_run_goes_on_when_nobody_reads_its_progress() {
+    let out = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");
+    let [model, data] = [fixtures.clone(), fixtures.join("examples.jsonl")];
+    let words = [
+        "finetune",
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+        "--out",
+        text(out.path()),
+    ];
+    let settings = "--device flex --max-length 64 --batch 2 --steps 3 --method adamw@1e-3";
+    let ended = command(words.into_iter().chain(settings.split(' ')))
+        .stderr(closed_pipe())
+        .status()
+        .unwrap();
+    assert!(ended.success(), "{ended}");
+    assert!(
+        run_in(&out.path().join("instruct"), "adamw-1e-3-0")
+            .join("result.json")
+            .is_file()
+    );
 }

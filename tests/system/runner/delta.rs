@@ -47,6 +47,24 @@ fn a_folder_in_place_of_a_delta_is_told_with_the_file_to_name() {
 }
 
 #[test]
+fn a_weight_that_is_no_number_and_a_place_that_cannot_be_written_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    write_model(&base, [0.0, 0.0], "{}");
+    let layer = format!("{}=abc", text(&base.join("config.json")));
+    let out = folder.path().join("out");
+    refuse(
+        &["delta", "stack", text(&base), &layer, "--out", text(&out)],
+        &["`abc` is no number", "config.json=0.5"],
+    );
+    #[cfg(target_os = "linux")]
+    refuse(
+        &["delta", "diff", text(&base), text(&base), "--out", "/proc/x"],
+        &["--out /proc/x cannot be made", "name a place that can be written"],
+    );
+}
+
+#[test]
 fn the_help_of_diff_names_the_option_that_saves_a_model() {
     let help = succeed(["delta", "diff", "--help"]).stdout;
     assert!(

@@ -38,8 +38,8 @@ fn gpu_check_checks_what_it_can_and_says_what_it_left_out() {
     for part in [
         "## Kernels against flex",
         "rms_norm",
-        "blockllm:0.5: losses",
-        "blockllm:0.5: resumed",
+        "blockllm:0.8: losses",
+        "blockllm:0.8: resumed",
     ] {
         assert!(page.contains(part), "`{part}` is not in: {page}");
     }

@@ -207,3 +207,44 @@ fn the_scores_are_printed_where_the_file_finds_no_room() {
     let full = std::fs::metadata("/dev/full").unwrap().file_type();
     assert!(full.is_char_device(), "it is still the device");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_keeps_the_items_that_are_scored_and_tells_where() {
+    use super::process::interrupted;
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out, part] =
+        ["test.jsonl", "items.jsonl", "items.jsonl.partial"].map(|name| folder.path().join(name));
+    let items = std::fs::read_to_string(fixtures().join("tasks/arc/test.jsonl")).unwrap();
+    std::fs::write(&data, items.repeat(2000)).unwrap();
+    let model = fixtures().join("instruct");
+    let words = "evaluate --device flex --task arc-easy --batch 1";
+    let files = [
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+        "--out",
+        text(&out),
+    ];
+    let ended = interrupted(&words.split(' ').chain(files).collect::<Vec<_>>(), &part);
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let kept = std::fs::read_to_string(&part).unwrap();
+    let all = 2000 * items.lines().count();
+    for told in [
+        &format!("{} of {all} items are in", kept.lines().count()),
+        "items.jsonl.partial",
+        "stopped by SIGINT",
+    ] {
+        assert!(
+            ended.stderr.contains(told),
+            "`{told}` is not in: {}",
+            ended.stderr
+        );
+    }
+    assert!(
+        kept.lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+    );
+    assert!(!out.exists());
+}

@@ -1,4 +1,5 @@
 //! `finetune` and the experiment `instruct`: a model that is saved, loaded and tuned further; what is wrong is told by name.
+use super::fixtures::llama2c_folder;
 use super::folders::{report_in, run_in};
 use super::process::{refuse, succeed, text};
 use std::fs;
@@ -94,16 +95,7 @@ fn a_model_is_tuned_saved_whole_and_tuned_further_from_its_folder() {
 #[test]
 fn a_tokenizer_of_llama2c_is_read_and_saved_as_transformers_has_it() {
     let ((_folder, data), out) = (sums(), tempfile::tempdir().unwrap());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let base = tempfile::tempdir().unwrap();
-    for file in [
-        "tests/fixtures/instruct/config.json",
-        "tests/fixtures/instruct/model.safetensors",
-        "crates/blockllm-model/tests/fixtures/sentence_piece/tokenizer.bin",
-    ] {
-        let from = root.parent().unwrap().join(file);
-        fs::copy(&from, base.path().join(from.file_name().unwrap())).unwrap();
-    }
+    let base = llama2c_folder();
     tuned(&data, out.path(), &["--model", text(base.path()), "--steps", "2"]);
     let runs = fs::read_dir(out.path().join("instruct")).unwrap();
     let mut models = runs.map(|run| run.unwrap().path().join("model"));
@@ -144,12 +136,13 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");
     let saved = |save: &str, name: &str| {
         let out = out.path().join(save);
-        let method = "blockllm:0.95+patience=2@3e-3";
+        // Another block every third step, whatever the loss does.
+        let method = "cyclic:0.95+patience=3@3e-3";
         let words = [
             "--model",
             text(&base),
             "--steps",
-            "5",
+            "10",
             "--method",
             method,
             "--save",
@@ -163,7 +156,7 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
             "/model\n"
         };
         assert!(told.contains(kept), "{told}");
-        run_in(&out.join("instruct"), "blockllm-0.95-patience-2-3e-3-0").join(save)
+        run_in(&out.join("instruct"), "cyclic-0.95-patience-3-3e-3-0").join(save)
     };
     let (whole, delta) = (
         saved("model", "cargo xtask chat"),
@@ -175,9 +168,29 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
     let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
     assert!(weights(&again) == weights(&whole), "other bits");
     assert!(weights(&base) != weights(&whole), "nothing was trained");
-    let [small, large] =
-        [&delta, &whole.join("model.safetensors")].map(|file| fs::metadata(file).unwrap().len());
-    assert!(small * 2 < large, "{small} of {large} bytes");
+    let result = fs::read_to_string(delta.ancestors().nth(2).unwrap().join("result.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    let selections = result["selections"].as_u64().unwrap();
+    assert!(selections > 2, "{selections} selections");
+    let (before, after) = (weights(&base), weights(&whole));
+    let [before, after] =
+        [&before, &after].map(|bytes| safetensors::SafeTensors::deserialize(bytes).unwrap());
+    let (mut changed, mut entries) = (0, 0);
+    for (name, tensor) in before.iter() {
+        let pairs = tensor
+            .data()
+            .chunks(4)
+            .zip(after.tensor(name).unwrap().data().chunks(4));
+        changed += pairs.filter(|(old, new)| old != new).count() as u64;
+        entries += tensor.data().len() as u64 / 4;
+    }
+    assert!(changed > 0 && changed * 2 < entries, "{changed} of {entries}");
+    // A scattered entry takes 5.06 bytes in f32; the rest is the header, and the files that lie beside the weights.
+    let bytes = fs::metadata(&delta).unwrap().len();
+    assert!(
+        bytes < 6 * changed + (8 << 10),
+        "{bytes} bytes for {changed} entries"
+    );
     let message = [
         "finetune",
         "--device",
@@ -242,7 +255,11 @@ fn adapters_are_kept_alone_and_answer_as_the_merged_model_does() {
     let with_base = [&other[..], &["--model", text(&base)]].concat();
     refuse(
         &with_base,
-        &["--save adapter", "`blockllm:0.95` makes no LoRA adapters"],
+        &["--save adapter", "`blockllm-sgd:0.95` makes no LoRA adapters"],
+    );
+    refuse(
+        &[&with_base[..], &["--method", "lora:4+always=model.norm"]].concat(),
+        &["--save adapter", "trains more than adapters (model.norm)"],
     );
     refuse(
         &[&other[..], &["--method", "lora:4"]].concat(),
@@ -318,6 +335,14 @@ fn what_is_wrong_is_told_with_its_name_and_what_to_do() {
             vec!["nobody/nothing", "no such folder", "HF_HUB_OFFLINE"],
         ),
         (vec!["--model", text(folder.path())], vec!["config.json"]),
+        (
+            vec!["--data", text(folder.path())],
+            vec!["It is a folder", "broken.jsonl"],
+        ),
+        (
+            vec!["--data", text(&data), text(&data)],
+            vec!["`--data` is ", "every file once"],
+        ),
         (vec!["--data", text(&broken)], vec!["broken.jsonl", "line 1"]),
         (vec!["--data", text(&unknown)], vec!["unknown.jsonl", "line 1"]),
         (

@@ -85,6 +85,12 @@ fn a_dry_run_refuses_what_the_run_would_refuse() {
         &["--dry-run", "--warmup", "2"],
         &["--warmup 2 is no share"],
     );
+    for (option, wrong, part) in [
+        ("--warmup", "-0.1", "--warmup -0.1 is no share"),
+        ("--memory", "-5GB", "`-5GB` is no size of memory"),
+    ] {
+        refused(folder, &model, &["--dry-run", option, wrong], &[part]);
+    }
     refused(folder, &cut, &["--dry-run"], &["model.safetensors", "bytes"]);
     refused(folder, &other, &["--dry-run"], &["no tensor", "model.layers.2."]);
     refused(folder, &adapter, &["--dry-run"], &["LoRA adapters", "--adapter"]);
@@ -133,4 +139,69 @@ fn a_complete_run_is_extended_and_its_folder_is_no_model() {
     assert!(extended.contains("going on after step 3"), "{extended}");
     let run = runs_in(&folder.join("out/instruct"), "adamw-1e-3-0").remove(0);
     refused(folder, &run, &[], &["the folder of a run", "/model"]);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_with_the_place_of_what_is_complete() {
+    let (model, folder) = model_and_data(40);
+    let folder = folder.path();
+    // Where the index belongs there is a folder.
+    let in_the_way = folder.join("out/index.html");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let more = ["--method", "adamw@1e-3", "--steps", "2"];
+    let parts = ["training is complete", "out/instruct/adamw-1e-3-0", "index.html"];
+    refused(folder, &model, &more, &parts);
+    fs::remove_dir(&in_the_way).unwrap();
+    assert!(tuned(folder, &model, &more).stdout.contains("to talk to it"));
+}
+
+#[test]
+fn what_would_only_fail_at_the_end_or_be_killed_is_refused_at_the_beginning() {
+    let (model, folder) = model_and_data(20);
+    let folder = folder.path();
+    let odd = copy(&model, folder, "odd");
+    let settings = r#"{"do_sample": true, "temperature": -1.0}"#;
+    fs::write(odd.join("generation_config.json"), settings).unwrap();
+    refused(folder, &odd, &[], &["generation_config.json", "temperature"]);
+    let data = folder.join("sums.jsonl");
+    let out = folder.join("out");
+    let huge = |more: &[&'static str]| {
+        let files = [
+            "--model",
+            text(&model),
+            "--data",
+            text(&data),
+            "--out",
+            text(&out),
+        ];
+        let words = ["finetune", "--device", "flex", "--batch", "100000000000"];
+        [&words[..], &files, more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (more, parts) in [
+        (&[][..], ["there are only", "--memory SIZE begins it"]),
+        (
+            &["--grad-accum-steps", "3"],
+            ["100000000000 rows", "use one of 1, 2, 4, 5"],
+        ),
+    ] {
+        let words = huge(more);
+        refuse(&words.iter().map(String::as_str).collect::<Vec<_>>(), &parts);
+    }
+    let told = tuned(folder, &model, &["--save", "delta", "--dry-run"]).stderr;
+    assert!(told.contains("`blockllm-sgd:0.95` moves all weights"), "{told}");
+    let told = tuned(
+        folder,
+        &model,
+        &["--save", "delta", "--dry-run", "--method", "blockllm:0.9"],
+    )
+    .stderr;
+    assert!(!told.contains("moves all weights"), "{told}");
+    // What only looks ahead tells it.
+    let words = huge(&["--dry-run"]);
+    let told = succeed(words.iter().map(String::as_str)).stderr;
+    assert!(told.contains("there are only"), "{told}");
 }

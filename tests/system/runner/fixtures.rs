@@ -1,4 +1,4 @@
-//! C4-shaped folders and tokenizers that the tests make themselves.
+//! C4-shaped folders, tokenizers, and a folder of a model, that the tests make themselves.
 use blockllm::data::Tokenizer;
 use flate2::{Compression, write::GzEncoder};
 use std::fs::{self, File};
@@ -90,4 +90,19 @@ pub fn save_large_tokenizer(folder: &Path, words: usize) -> PathBuf {
     });
     fs::write(&path, tokenizer.to_string()).unwrap();
     path
+}
+
+/// A tiny Llama whose tokenizer is as llama2.c keeps them.
+pub fn llama2c_folder() -> TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let base = tempfile::tempdir().unwrap();
+    for file in [
+        "tests/fixtures/instruct/config.json",
+        "tests/fixtures/instruct/model.safetensors",
+        "crates/blockllm-model/tests/fixtures/sentence_piece/tokenizer.bin",
+    ] {
+        let from = root.join(file);
+        fs::copy(&from, base.path().join(from.file_name().unwrap())).unwrap();
+    }
+    base
 }

@@ -100,7 +100,14 @@ fn a_model_that_finds_no_room_leaves_nothing_half_and_is_made_by_the_same_comman
     let (run, whole) = unfinished(&place);
     let ended = runner_limited(512 << 10, &place.arguments(&words));
     assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.stderr);
-    assert_tells(&ended, &["error: ", "model"]);
+    assert_tells(
+        &ended,
+        &[
+            "error: ",
+            "model (the newest checkpoint is kept",
+            "free room there, and type the same line again",
+        ],
+    );
     assert!(!run.join("model").exists() && !run.join(".unfinished-model").exists());
     succeed(place.arguments(&words));
     assert!(run.join("model/model.safetensors").is_file());

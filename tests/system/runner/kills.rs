@@ -5,6 +5,8 @@ use super::folders::run_in;
 use super::process::succeed;
 use super::promises::curve_of;
 use crate::killing::{Fallen, Prey, Random, kill_once};
+use crate::training::examples_of_kinds;
+use blockllm_train::Method;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,16 +19,17 @@ const ROUNDS: usize = 40;
 const KILLS: u64 = 3;
 /// Runs that may be complete before their first kill, in a round.
 const TRIES: usize = 20;
-const METHODS: [(&str, &str); 8] = [
-    ("blockllm:0.9+state=int8", "blockllm-0.9-state-int8-0"),
-    ("adamw", "adamw-0"),
-    ("blockllm:0.9", "blockllm-0.9-0"),
-    ("blockllm-sgd:0.9", "blockllm-sgd-0.9-0"),
-    ("lora:2", "lora-2-0"),
-    ("galore:4", "galore-4-0"),
-    ("apollo-mini", "apollo-mini-0"),
-    ("badam:1", "badam-1-0"),
-];
+
+/// What is killed, by its name on the command line and that of its folder: methods of every kind, and moments that are codes.
+fn methods() -> Vec<(String, String)> {
+    let coded = "blockllm:0.9+state=int8".to_owned();
+    let named = |method: String| {
+        let folder = Method::parse(&method).unwrap().folder_name(0);
+        (method, folder)
+    };
+    let methods = [coded].into_iter().chain(examples_of_kinds());
+    methods.map(named).collect()
+}
 
 fn words<'a>(method: &'a str, out: &'a str) -> Vec<&'a str> {
     let words = "glue --tasks MRPC --steps 24 --checkpoint-every 2 --save-model --methods";
@@ -126,10 +129,11 @@ fn runs_that_are_killed_at_random_moments_end_as_if_they_never_were() {
     });
     let began = Instant::now();
     let whole = tempfile::tempdir().unwrap();
+    let methods = methods();
     let mut undisturbed = Vec::new();
     // How long each method takes by itself: a kill that comes later than that is none.
     let mut durations = Vec::new();
-    for (method, name) in METHODS.iter().take(rounds) {
+    for (method, name) in methods.iter().take(rounds) {
         let started = Instant::now();
         succeed(words(method, whole.path().to_str().unwrap()));
         durations.push(started.elapsed());
@@ -142,8 +146,8 @@ fn runs_that_are_killed_at_random_moments_end_as_if_they_never_were() {
             if number >= rounds {
                 break;
             }
-            let of = number % METHODS.len();
-            let (method, name) = METHODS[of];
+            let of = number % methods.len();
+            let (method, name) = &methods[of];
             let found = round(method, name, durations[of], Random::of(seed, number), &kills);
             assert!(
                 found == undisturbed[of],

@@ -7,7 +7,7 @@ mod bad_documents;
 mod bad_options;
 mod bad_tokenizers;
 #[cfg(unix)]
-mod closed_stdout;
+mod closed_streams;
 mod complete_run;
 mod delta;
 mod devices;
@@ -16,6 +16,7 @@ mod evaluate;
 mod faults;
 mod finetune;
 mod finetune_manners;
+mod finetune_settings;
 pub mod fixtures;
 mod folders;
 #[cfg(unix)]
@@ -24,6 +25,7 @@ mod glue;
 mod glue_files;
 mod kills;
 mod memory;
+mod odd_models;
 mod own_method;
 mod plan;
 mod process;

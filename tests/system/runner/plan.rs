@@ -50,6 +50,10 @@ fn a_plan_ends_soon_whatever_the_batch_the_row_and_the_layers() {
 fn a_rank_that_a_run_would_refuse_is_refused_by_the_plan_and_the_dry_run() {
     let folder = tempfile::tempdir().unwrap();
     let model = config(folder.path(), 2);
+    let long = succeed(["plan", "--model", text(&model), "--seq", "129"]);
+    let told = "128 positions, and a run would refuse rows of 129 tokens";
+    assert!(long.stderr.contains(told), "{}", long.stderr);
+    refuse(&["plan", "--all", "--model", text(&model)], &["--all", "--model"]);
     for (method, parts) in [
         (
             "lora:99999",

@@ -1,7 +1,7 @@
 //! Calling the runner, and what every refusal of it must be like.
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
@@ -16,58 +16,48 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs the runner, whose source is that of `blockllm-experiments`' binary.
-pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The runner, whose source is that of `blockllm-experiments`' binary, with its words, to be run as one likes.
+pub fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner-under-test"));
+    command
         .args(arguments)
         .env_remove("RUST_BACKTRACE")
-        .env("HF_HUB_OFFLINE", "1")
-        .output()
-        .unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+        .env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+/// Runs the runner.
+pub fn runner<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+    command(arguments).output().unwrap().into()
 }
 
 /// [`runner`] with `said` on its standard input, which need not be text.
 pub fn runner_hearing<'a>(arguments: impl IntoIterator<Item = &'a str>, said: impl AsRef<[u8]>) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
-        .args(arguments)
-        .env_remove("RUST_BACKTRACE")
-        .env("HF_HUB_OFFLINE", "1")
+    let mut child = command(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(said.as_ref()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
-/// [`runner`] with its standard output led elsewhere.
-pub fn runner_printing_to<'a>(
-    arguments: impl IntoIterator<Item = &'a str>,
-    stdout: impl Into<Stdio>,
-) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
-        .args(arguments)
-        .env_remove("RUST_BACKTRACE")
-        .env("HF_HUB_OFFLINE", "1")
-        .stdout(stdout)
-        .output()
-        .unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::new(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+/// What a stream leads to whose reader has gone.
+pub fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
 }
 
 /// Runs the runner and asserts that it succeeds.
@@ -109,8 +99,7 @@ pub fn text(path: &Path) -> &str {
 /// Starts the runner with its stderr in a file.
 pub fn start(arguments: &[&str]) -> (Child, NamedTempFile) {
     let stderr = NamedTempFile::new().unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_runner-under-test"))
-        .args(arguments)
+    let child = command(arguments.iter().copied())
         .stdout(Stdio::null())
         .stderr(stderr.reopen().unwrap())
         .spawn()
@@ -141,4 +130,21 @@ pub fn end(mut child: Child, stderr: &NamedTempFile) -> Ended {
         stdout: String::new(),
         stderr,
     }
+}
+
+/// Starts the runner, sends it SIGINT once three lines are in `part`, and waits for its end.
+#[cfg(unix)]
+pub fn interrupted(arguments: &[&str], part: &Path) -> Ended {
+    let (child, stderr) = start(arguments);
+    let began = Instant::now();
+    let lines = || std::fs::read_to_string(part).unwrap_or_default().lines().count();
+    while lines() < 3 {
+        assert!(began.elapsed() < Duration::from_mins(2), "nothing is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    end(child, &stderr)
 }

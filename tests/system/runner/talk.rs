@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A small random Llama with a tokenizer and a chat template.
-fn model() -> PathBuf {
+pub fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct")
 }
 
 /// The same in a folder of its own, without the file `left_out`.
-fn model_without(left_out: &str) -> TempDir {
+pub fn model_without(left_out: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(model()).unwrap() {
         let entry = entry.unwrap();
@@ -161,12 +161,31 @@ fn wrong_prompts_and_settings_are_told_with_what_to_do() {
         ),
         (vec!["--model", own, "--prompt", &long], vec!["128", "shorten it"]),
         (
-            vec!["--model", own, "--prompt", "a", "--temperature=-1"],
-            vec!["temperature"],
+            vec!["--model", own, "--prompt", "a", "--temperature", "-1"],
+            vec!["'-1'", "--temperature", "use a number of 0 or more"],
         ),
         (
             vec!["--model", own, "--prompt", "a", "--top-p", "2"],
-            vec!["top_p"],
+            vec!["--top-p", "use a share above 0"],
+        ),
+        (
+            vec!["--model", own, "--prompts", text(folder.path())],
+            vec!["It is a folder", "in it lie broken.jsonl, latin1.txt"],
+        ),
+        (
+            vec![
+                "--model",
+                own,
+                "--prompt",
+                "a",
+                "--tokenizer",
+                text(folder.path()),
+            ],
+            vec!["It is a folder"],
+        ),
+        (
+            vec!["--model", "/dev/null", "--prompt", "a"],
+            vec!["is no folder and no GGUF file"],
         ),
     ] {
         refuse(&[&["generate", "--device", "flex"], &words[..]].concat(), &parts);
@@ -235,6 +254,15 @@ fn no_file_that_is_read_is_written_and_a_link_stays_a_link() {
     refuse(&words(text(&prompts)), &["--out", "--prompts", "another file"]);
     refuse(&words(text(folder.path())), &["--out", "name a file in it"]);
     assert_eq!(fs::read_to_string(&prompts).unwrap(), "What is 1 + 1?\n");
+    let copied = model_without("");
+    let weights = copied.path().join("model.safetensors");
+    let before = fs::read(&weights).unwrap();
+    for out in [&weights, &copied.path().join("new/answers.jsonl")] {
+        let words = ["generate", "--prompt", "a", "--model", text(copied.path())];
+        let parts = ["--out", "the folder that --model names", "outside of it"];
+        refuse(&[&words[..], &["--out", text(out)]].concat(), &parts);
+    }
+    assert!(fs::read(&weights).unwrap() == before && !copied.path().join("new").exists());
     #[cfg(unix)]
     {
         let [link, target] = ["link", "target"].map(|name| folder.path().join(name));
@@ -248,7 +276,7 @@ fn no_file_that_is_read_is_written_and_a_link_stays_a_link() {
 #[cfg(unix)]
 #[test]
 fn a_signal_keeps_what_is_answered_and_tells_where() {
-    use super::process::{end, start};
+    use super::process::interrupted;
     let own = model();
     let folder = tempfile::tempdir().unwrap();
     let [prompts, out, part] =
@@ -264,20 +292,10 @@ fn a_signal_keeps_what_is_answered_and_tells_where() {
         "1",
     ];
     let more = ["--prompts", text(&prompts), "--out", text(&out)];
-    let (child, stderr) = start(&[&words[..], &more].concat());
-    let answers = || fs::read_to_string(&part).unwrap_or_default().lines().count();
-    let began = std::time::Instant::now();
-    while answers() < 3 {
-        assert!(began.elapsed().as_secs() < 120, "nothing is answered");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    let sent = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-    let ended = end(child, &stderr);
+    let ended = interrupted(&[&words[..], &more].concat(), &part);
+    let answers = fs::read_to_string(&part).unwrap().lines().count();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-    let told = format!("{} of 20000 prompts were answered", answers());
+    let told = format!("{answers} of 20000 prompts were answered");
     for part in [told.as_str(), "answers.jsonl.partial", "stopped by SIGINT"] {
         assert!(
             ended.stderr.contains(part),
@@ -345,22 +363,27 @@ fn conversations_in_a_form_that_nobody_has_chosen_are_told() {
 }
 
 #[test]
-fn settings_that_are_no_json_are_named_and_not_called_a_tokenizer() {
-    let broken = model_without("generation_config.json");
-    fs::write(
-        broken.path().join("generation_config.json"),
-        "{\"eos_token_id\": 2,",
-    )
-    .unwrap();
-    let words = [
+fn a_cut_of_0_is_none_and_a_model_is_named_by_its_folder() {
+    let own = model();
+    let common = [
         "generate",
         "--device",
         "flex",
+        "--max-new-tokens",
+        "3",
         "--prompt",
         "a",
-        "--model",
-        text(broken.path()),
     ];
-    let ended = refuse(&words, &["generation_config.json", "not valid JSON"]);
-    assert!(!ended.stderr.contains("tokenizer.json"), "{}", ended.stderr);
+    let with = |more: &[&'static str]| [&common[..], more, &["--model"]].concat();
+    succeed([&with(&["--top-k", "0"])[..], &[text(&own)]].concat());
+    let file = own.join("config.json");
+    let parts = ["name its folder: ", text(&own)];
+    refuse(&[&with(&[])[..], &[text(&file)]].concat(), &parts);
+    let bare = model_without("tokenizer.json");
+    let parts = [
+        "no tokenizer.json",
+        "--tokenizer FILE",
+        "AutoTokenizer.from_pretrained",
+    ];
+    refuse(&[&with(&[])[..], &[text(bare.path())]].concat(), &parts);
 }

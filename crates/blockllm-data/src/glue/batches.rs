@@ -1,7 +1,7 @@
 //! Batches for classification: padded to their longest row, shuffled by epoch, from any place on.
 use super::{EncodedExample, GlueLabel};
 use crate::DataError;
-use crate::hashing::{hex, sha256_hex};
+use crate::hashing::sha256_hex;
 use crate::shuffle::{Purpose, epoch_rng, permutation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -108,7 +108,7 @@ impl EncodedExamples {
         }
         Self {
             rows,
-            sha256: hex(&hasher.finalize()),
+            sha256: hex::encode(hasher.finalize()),
         }
     }
 }

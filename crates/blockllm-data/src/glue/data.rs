@@ -2,7 +2,6 @@
 use super::example::Rows;
 use super::{GlueExample, GlueTask, parquet_files, tsv};
 use crate::DataError;
-use crate::hashing::hex;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -95,7 +94,7 @@ impl GlueData {
         for (before, rows) in ["", "\n", "\n"].into_iter().zip(splits) {
             write!(hasher, "{before}{rows:?}").expect("a hasher takes all that is written to it");
         }
-        hex(&hasher.0.finalize())
+        hex::encode(hasher.0.finalize())
     }
 
     /// The tasks whose training and validation files are all below `dir`.

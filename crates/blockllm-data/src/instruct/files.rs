@@ -1,6 +1,6 @@
 //! Files of instruction data given by name, each with its weight, told apart into train, validation and test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{DataError, FileRole};
@@ -97,9 +97,9 @@ impl DataFiles {
         };
         let mut sorted = Self::default();
         for (at, file) in files.iter().enumerate() {
-            if files[..at].iter().any(|other| other.path == file.path) {
+            if files[..at].iter().any(|other| is_same(&other.path, &file.path)) {
                 return refuse(
-                    "data",
+                    "--data",
                     file.path.display().to_string(),
                     "every file once: give it a weight instead",
                 );
@@ -128,13 +128,19 @@ impl DataFiles {
         if sorted.train.is_empty() {
             let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
             return refuse(
-                "data",
+                "--data",
                 format!("[{}]", names.join(", ")),
                 "at least one file whose name does not say that it is for validation or test",
             );
         }
         Ok(sorted)
     }
+}
+
+/// Whether two paths lead to one file, however they are written.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let found = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    one == other || found(one) == found(other)
 }
 
 #[cfg(test)]
@@ -180,6 +186,10 @@ mod tests {
         let message = |names: &[&str]| sorted(names).unwrap_err().to_string();
         assert!(message(&["train-test.json"]).contains("train-test.json says both train and test"));
         assert!(message(&["a.json", "a.json"]).contains("every file once"));
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a.json", "./a.json"].map(|name| folder.path().join(name).display().to_string());
+        std::fs::write(&names[0], "").unwrap();
+        assert!(message(&[&names[0], &names[1]]).contains("every file once"));
         assert!(message(&["dev.json", "test.json"]).contains("at least one file"));
         assert!(message(&["a.json", "dev.json=3"]).contains("dev.json, which is for validation"));
     }

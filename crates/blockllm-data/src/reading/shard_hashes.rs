@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::DataError;
 use crate::atomic_file::write_atomically;
-use crate::hashing::hex;
 use crate::shards::ends_sha256;
 
 /// What a file looks like from outside: while this is the same, its hash is taken to be the same.
@@ -206,7 +205,7 @@ impl Read for HashedFile {
             && self.read == self.file.bytes
             && let Some(hasher) = self.hasher.take()
         {
-            let hash = hex(&hasher.finalize());
+            let hash = hex::encode(hasher.finalize());
             self.hashes.known().hashes.insert(self.file.clone(), hash.clone());
             self.hash = Some(hash);
         }

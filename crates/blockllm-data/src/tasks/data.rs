@@ -185,13 +185,33 @@ fn read(task: EvalTask, files: &[PathBuf]) -> Result<Vec<TaskItem>, DataError> {
         {
             each_row(path, task.fields(), &mut take)?;
         } else {
-            JsonRecords::new(path, ReadingConfig::default()).try_for_each(|record| take(record?))?;
+            match JsonRecords::new(path, ReadingConfig::default()).try_for_each(|record| take(record?)) {
+                // What is missing is told in the task's own words.
+                Err(DataError::EmptyShard { .. }) => {}
+                read => read?,
+            }
         }
         if items.len() == before {
-            return Err(DataError::EmptyTaskFile { path: path.clone() });
+            return Err(refused(no_item(task, path)));
         }
     }
     Ok(items)
+}
+
+/// The fault of a file without an item.
+fn no_item(task: EvalTask, path: &Path) -> TaskFault {
+    let fields: Vec<String> = task
+        .fields()
+        .iter()
+        .map(|field| format!("\"{field}\": .."))
+        .collect();
+    let expected = format!("items of {task}, such as {{{}}}", fields.join(", "));
+    TaskFault::of_path(
+        path,
+        expected,
+        "none".to_owned(),
+        "Get the file again, or name another",
+    )
 }
 
 /// The first `limit` items of every subject, in their order.

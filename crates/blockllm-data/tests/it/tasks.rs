@@ -279,8 +279,15 @@ fn a_bad_item_is_told_by_file_line_and_field() {
         );
     }
     fs::write(&path, "\n").unwrap();
-    let error = TaskData::open(EvalTask::Gsm8k, &source(&path)).unwrap_err();
-    assert!(matches!(error, DataError::EmptyShard { .. }), "{error}");
+    let error = TaskData::open(EvalTask::Gsm8k, &source(&path))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(
+            r#"test.jsonl: expected items of gsm8k, such as {"question": .., "answer": ..}, found none"#
+        ),
+        "{error}"
+    );
     fs::write(&path, b"\xff\xfe").unwrap();
     let error = RollingText::of_file(&path, &own_encoder(), 8)
         .unwrap_err()

@@ -1,9 +1,11 @@
 //! What the questions must cover, as tests: every policy, and every choice of a method that `--help` offers.
 #![cfg(test)]
+use super::cost::Length;
+use super::plan::{patience, pretraining};
 use super::question::sparsity;
 use super::questions::{QUESTIONS, find};
+use crate::Scale;
 use crate::cli::Stage;
-use crate::{Scale, c4, glue};
 use blockllm_policy::PolicyConfig;
 use blockllm_train::method::RunSettings;
 use blockllm_train::{FineTuning, Method, Methods};
@@ -11,23 +13,20 @@ use std::collections::BTreeSet;
 
 const STAGES: [Stage; 2] = [Stage::Pretraining, Stage::FineTuning];
 
-/// The methods of all questions that are asked in `stage`.
-fn all(stage: Stage) -> Vec<(&'static str, Vec<String>)> {
+/// The methods of all questions that are asked in `stage` at `scale`.
+fn all(stage: Stage, scale: Scale) -> Vec<(&'static str, Vec<String>)> {
     let questions = find(&[], stage).unwrap();
+    let patience = patience(stage, scale);
     questions
         .iter()
-        .map(|question| (question.name, question.methods(stage).unwrap()))
+        .map(|question| (question.name, question.methods(stage, patience)))
         .collect()
 }
 
 /// `text` as a run of `stage` at `scale` has it.
 fn method_of(text: &str, stage: Stage, scale: Scale) -> Method {
-    let patience = match stage {
-        Stage::Pretraining => c4::Settings::of(scale).patience,
-        Stage::FineTuning => glue::Settings::of(scale).patience,
-    };
     let run = RunSettings {
-        patience,
+        patience: patience(stage, scale),
         partition: "tensor",
         always: &[],
         never: &[],
@@ -49,7 +48,8 @@ fn every_question_has_one_name_and_compares() {
     for question in &QUESTIONS {
         assert!(names.insert(question.name), "{} twice", question.name);
     }
-    for (name, methods) in STAGES.into_iter().flat_map(all) {
+    let of_stage = |stage| all(stage, Scale::Quick);
+    for (name, methods) in STAGES.into_iter().flat_map(of_stage) {
         assert!(methods.len() > 1, "{name}");
         let distinct: BTreeSet<_> = methods.iter().collect();
         assert_eq!(distinct.len(), methods.len(), "{name}");
@@ -60,7 +60,7 @@ fn every_question_has_one_name_and_compares() {
 fn no_two_rows_of_a_question_are_the_same_method_at_any_scale() {
     for stage in STAGES {
         for scale in [Scale::Quick, Scale::Cpu, Scale::Paper] {
-            for (name, texts) in all(stage) {
+            for (name, texts) in all(stage, scale) {
                 let methods: Vec<_> = texts.iter().map(|text| method_of(text, stage, scale)).collect();
                 for (place, method) in methods.iter().enumerate() {
                     let same = methods[..place]
@@ -81,7 +81,7 @@ fn no_two_rows_of_a_question_are_the_same_method_at_any_scale() {
 #[test]
 fn every_policy_stands_beside_the_others_at_one_budget() {
     for stage in STAGES {
-        let (_, methods) = all(stage)
+        let (_, methods) = all(stage, Scale::Quick)
             .into_iter()
             .find(|(name, _)| *name == "policies")
             .unwrap();
@@ -106,7 +106,7 @@ fn every_value_that_help_offers_for_a_choice_of_the_method_is_a_row() {
     let help = Methods::built_in().settings_help();
     let blocks = help.split("Settings of ").nth(1).unwrap();
     for stage in STAGES {
-        let rows: Vec<String> = all(stage).into_iter().flat_map(|(_, methods)| methods).collect();
+        let rows = rows(stage, Scale::Quick);
         for key in [
             "partition",
             "norm",
@@ -153,20 +153,58 @@ fn every_value_that_help_offers_for_a_choice_of_the_method_is_a_row() {
             "+matrix-rate=",
             "+recovery=",
             "+policy=unbiased:true",
-            "misa:",
-            "apollo-mini",
-            "suboptimal:",
-            "blockllm-no-visits:",
-            "adamw",
-            "lora:",
-            "galore:",
-            "badam:",
-            "lisa:",
         ] {
             let rows = rows.join(",");
             assert!(rows.contains(part), "{stage:?}: {part}");
         }
     }
+}
+
+/// The rows of all questions.
+fn rows(stage: Stage, scale: Scale) -> Vec<String> {
+    let questions = all(stage, scale).into_iter();
+    questions.flat_map(|(_, methods)| methods).collect()
+}
+
+/// Whether `row` is of the method called `name`, in whatever settings.
+fn is_of(name: &str, row: &str) -> bool {
+    let rest = row.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '+', '@']))
+}
+
+#[test]
+fn every_method_of_ours_is_a_row_and_has_its_multipliers_asked_about() {
+    let names = Methods::built_in().names();
+    for stage in STAGES {
+        let rows = rows(stage, Scale::Quick);
+        for name in &names {
+            assert!(rows.iter().any(|row| is_of(name, row)), "{stage:?}: {name}");
+        }
+    }
+    // Under another policy than its own BlockLLM moves weights by the same rates.
+    let policies = PolicyConfig::names();
+    let names = names
+        .iter()
+        .filter(|name| **name == "blockllm" || !policies.contains(*name));
+    let rows = rows(Stage::Pretraining, Scale::Quick);
+    for name in names {
+        let has = |row: &String| is_of(name, row) && row.contains("-rate=");
+        assert!(rows.iter().any(has), "no row of {name} has a multiplier");
+    }
+}
+
+#[test]
+fn a_quick_pretraining_is_minutes_and_even_the_longest_patience_can_end() {
+    let distinct: BTreeSet<_> = rows(Stage::Pretraining, Scale::Quick).into_iter().collect();
+    let settings = pretraining(Scale::Quick);
+    // The tiny Llama with a vocabulary of 2,048.
+    let seconds = distinct.len() as f64 * Length::of_pretraining(&settings, 4_210_000).seconds();
+    assert!(seconds < 12.0 * 60.0, "{} runs, {seconds} s", distinct.len());
+    let patiences = rows(Stage::Pretraining, Scale::Quick);
+    let longest = patiences
+        .iter()
+        .filter_map(|row| row.split_once("+patience=")?.1.parse::<u64>().ok());
+    assert!(longest.max().unwrap() * 2 < settings.steps);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Ablations: what each choice of a method does, the rest as it is; each question a table with plots, in pretraining and in
 //! fine-tuning.
 mod chapter;
+mod cost;
 mod coverage;
 mod measures;
 mod page;
@@ -40,11 +41,10 @@ impl Experiment for Ablations {
     }
 
     fn describe(&self) -> String {
-        let of = |questions: usize, plan: String| format!("{questions} questions, {plan}");
         let pretraining = self.pretraining.iter();
-        let pretraining = pretraining.map(|asked| of(asked.questions.len(), asked.plan.describe()));
+        let pretraining = pretraining.map(|asked| format!("{}, {}", asked.told(), asked.plan.describe()));
         let fine_tuning = self.fine_tuning.iter();
-        let fine_tuning = fine_tuning.map(|asked| of(asked.questions.len(), asked.plan.describe()));
+        let fine_tuning = fine_tuning.map(|asked| format!("{}, {}", asked.told(), asked.plan.describe()));
         let all: Vec<_> = pretraining.chain(fine_tuning).collect();
         format!("ablations: {}", all.join("; and "))
     }
@@ -61,6 +61,10 @@ impl Experiment for Ablations {
         if let Some(asked) = &self.fine_tuning {
             table.push(("fine-tuning", asked.plan.describe()));
         }
+        let asked = self.pretraining.iter();
+        table.extend(asked.map(|asked| ("pretraining runs", asked.told())));
+        let asked = self.fine_tuning.iter();
+        table.extend(asked.map(|asked| ("fine-tuning runs", asked.told())));
         table
     }
 

@@ -1,17 +1,14 @@
 //! Which questions the ablations ask in which stages, and the runs of C4 and GLUE that answer them.
+use super::cost::Cost;
 use super::question::Question;
 use super::questions::find;
 use crate::cli::{Scale, Stage};
-use crate::experiment::{Experiment, NotTaken};
+use crate::experiment::NotTaken;
 use crate::{Cli, c4, glue, options};
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use blockllm_train::Method;
 use std::collections::BTreeSet;
-
-/// Steps of a pretraining at the quick scale, and the patience that goes with so few.
-const QUICK_STEPS: u64 = 100;
-const QUICK_PATIENCE: u64 = 10;
 
 /// What is fine-tuned on where no task is named: small, and one of GLUE's own.
 const TASK: GlueTask = GlueTask::Mrpc;
@@ -60,6 +57,18 @@ pub struct Ablations {
 pub(super) struct Asked<P> {
     pub questions: Vec<AskedQuestion>,
     pub plan: P,
+    pub cost: Cost,
+}
+
+impl<P> Asked<P> {
+    /// How many questions and runs it has, and roughly how long these take.
+    pub fn told(&self) -> String {
+        let cost = self.cost.told();
+        match self.questions.len() {
+            1 => format!("1 question, {cost}"),
+            count => format!("{count} questions, {cost}"),
+        }
+    }
 }
 
 /// A question and its rows.
@@ -101,65 +110,90 @@ impl Ablations {
         // A name that is wrong in one of them is told before the data of the other is read.
         let (pretraining, fine_tuning) = (questions(Stage::Pretraining)?, questions(Stage::FineTuning)?);
         Ok(Self {
-            pretraining: pretraining
-                .map(|questions| Asked::new(&of_c4(cli), questions))
-                .transpose()?,
-            fine_tuning: fine_tuning
-                .map(|questions| Asked::new(&of_glue(cli), questions))
-                .transpose()?,
+            pretraining: pretraining.map(|asked| of_c4(cli, asked)).transpose()?,
+            fine_tuning: fine_tuning.map(|asked| of_glue(cli, asked)).transpose()?,
         })
     }
 }
 
-impl<P: Experiment> Asked<P> {
-    /// `questions`, and the plan that `cli` makes with all their methods, each once.
-    fn new(cli: &Cli, questions: Vec<AskedQuestion>) -> Result<Self> {
-        let mut seen = BTreeSet::new();
-        let all = questions.iter().flat_map(|asked| &asked.methods);
-        let distinct = all.filter(|name| seen.insert(name.as_str()));
-        let methods = distinct
-            .map(|name| Ok(Method::parse(name)?))
-            .collect::<Result<_>>()?;
-        let plan = P::plan(&Cli {
-            methods,
-            ..cli.clone()
-        })?;
-        Ok(Self { questions, plan })
+/// The `questions` of a pretraining, and the plan of C4's experiment that answers them.
+fn of_c4(cli: &Cli, questions: Vec<AskedQuestion>) -> Result<Asked<c4::Plan>> {
+    let plan = c4::Plan::with_settings(&with_methods(cli, &questions)?, pretraining(cli.scale))?;
+    Ok(Asked {
+        cost: Cost::of_pretraining(cli, &plan),
+        questions,
+        plan,
+    })
+}
+
+/// The same of a fine-tuning, and GLUE's.
+fn of_glue(cli: &Cli, questions: Vec<AskedQuestion>) -> Result<Asked<glue::Plan>> {
+    let mut of_glue = with_methods(cli, &questions)?;
+    if of_glue.tasks.is_empty() {
+        of_glue.tasks = vec![TASK.name().to_owned()];
+    }
+    let plan = glue::Plan::new(&of_glue)?;
+    Ok(Asked {
+        cost: Cost::of_fine_tuning(cli, &plan),
+        questions,
+        plan,
+    })
+}
+
+/// `cli` with the methods of all `questions`, each once.
+fn with_methods(cli: &Cli, questions: &[AskedQuestion]) -> Result<Cli> {
+    let mut seen = BTreeSet::new();
+    let all = questions.iter().flat_map(|asked| &asked.methods);
+    let distinct = all.filter(|name| seen.insert(name.as_str()));
+    let methods = distinct
+        .map(|name| Ok(Method::parse(name)?))
+        .collect::<Result<_>>()?;
+    Ok(Cli {
+        methods,
+        ..cli.clone()
+    })
+}
+
+/// How a model is pretrained at a scale: at the quick one for fewer steps of fewer tokens than by `c4`, since there are so many
+/// runs; at all others as there.
+pub(super) fn pretraining(scale: Scale) -> c4::Settings {
+    let of_c4 = c4::Settings::of(scale);
+    match scale {
+        Scale::Quick => c4::Settings {
+            batch_size: 4,
+            steps: 60,
+            validation_labels: 8192,
+            patience: 6,
+            ..of_c4
+        },
+        Scale::Cpu | Scale::Paper => of_c4,
+    }
+}
+
+/// The patience of a stage's runs at a scale.
+pub(super) fn patience(stage: Stage, scale: Scale) -> usize {
+    match stage {
+        Stage::Pretraining => pretraining(scale).patience,
+        Stage::FineTuning => glue::Settings::of(scale).patience,
     }
 }
 
 /// The questions of `cli` in `stage`.
 fn asked(cli: &Cli, stage: Stage) -> Result<Vec<AskedQuestion>> {
     let questions = find(&cli.ablations, stage)?;
+    let of_scale = patience(stage, cli.scale);
+    let patience = cli.patience.map_or(of_scale, |patience| patience as usize);
     let asked = questions.into_iter().map(|question| AskedQuestion {
         question,
-        methods: question.methods(stage).expect("it is asked in this stage"),
+        methods: question.methods(stage, patience),
     });
     Ok(asked.collect())
-}
-
-/// The command line of `cli` as C4's experiment would read it.
-fn of_c4(cli: &Cli) -> Cli {
-    let is_quick = cli.scale == Scale::Quick;
-    Cli {
-        steps: cli.steps.or(is_quick.then_some(QUICK_STEPS)),
-        patience: cli.patience.or(is_quick.then_some(QUICK_PATIENCE)),
-        ..cli.clone()
-    }
-}
-
-/// The same for GLUE's.
-fn of_glue(cli: &Cli) -> Cli {
-    let mut cli = cli.clone();
-    if cli.tasks.is_empty() {
-        cli.tasks = vec![TASK.name().to_owned()];
-    }
-    cli
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Experiment;
     use blockllm_train::Methods;
     use clap::Parser;
 
@@ -176,11 +210,57 @@ mod tests {
 
     #[test]
     fn a_pretraining_is_short_at_the_quick_scale_unless_it_is_told_otherwise() {
-        let short = of_c4(&cli(""));
-        assert_eq!((short.steps, short.patience), (Some(100), Some(10)));
-        let given = of_c4(&cli("--steps 7 --patience 3"));
-        assert_eq!((given.steps, given.patience), (Some(7), Some(3)));
-        assert_eq!(of_c4(&cli("--scale cpu")).steps, None);
+        let out = tempfile::tempdir().unwrap();
+        std::fs::write(out.path().join("train.jsonl"), documents(0..200)).unwrap();
+        let planned = |words: &str| {
+            let folder = out.path().display();
+            let cli = cli(&format!(
+                "--ablations norm,patience --data {folder} --out {folder}/out {words}"
+            ));
+            let asked = Ablations::new(&cli).unwrap().pretraining.unwrap();
+            let rows: Vec<_> = asked
+                .plan
+                .methods
+                .iter()
+                .map(|method| method.label.clone())
+                .collect();
+            (asked.plan.settings, rows, asked.cost.told())
+        };
+        let (settings, rows, cost) = planned("");
+        assert_eq!(settings, pretraining(Scale::Quick));
+        assert_eq!(
+            rows,
+            [
+                "",
+                "+norm=grad",
+                "+norm=processed",
+                "+patience=3",
+                "+patience=12",
+                "+patience=24"
+            ]
+            .map(|setting| format!("blockllm:0.9{setting}"))
+        );
+        assert!(
+            cost.starts_with("6 runs, about ") && cost.ends_with(" on two CPU cores"),
+            "{cost}"
+        );
+        let (settings, rows, _) = planned("--steps 7 --patience 3");
+        assert_eq!((settings.steps, settings.patience), (7, 3));
+        assert!(rows.contains(&"blockllm:0.9+patience=1".to_owned()), "{rows:?}");
+        assert_eq!(pretraining(Scale::Cpu), c4::Settings::of(Scale::Cpu));
+    }
+
+    /// Lines of a file of texts.
+    fn documents(numbers: std::ops::Range<usize>) -> String {
+        let line = |number: usize| {
+            let text = format!(
+                "Document {number} is about block {} and step {}. ",
+                number % 7,
+                number * 3
+            );
+            serde_json::json!({ "text": text.repeat(4) }).to_string() + "\n"
+        };
+        numbers.map(line).collect()
     }
 
     #[test]

@@ -33,23 +33,34 @@ pub(super) enum Rows {
     },
     /// Every policy that the library has a name for, at the budget.
     Policies,
+    /// The patience of the run, and shorter and longer ones.
+    Patiences,
 }
 
 impl Question {
-    /// Its methods in `stage`.
+    /// Refuses a stage in which it is not asked.
     ///
     /// # Errors
-    /// Says why it is not asked there.
-    pub fn methods(&self, stage: Stage) -> Result<Vec<String>, &'static str> {
+    /// Says why it is not.
+    pub fn check_asked(&self, stage: Stage) -> Result<(), &'static str> {
+        if let (Rows::PretrainingOnly { because, .. }, Stage::FineTuning) = (&self.rows, stage) {
+            return Err(because);
+        }
+        Ok(())
+    }
+
+    /// Its methods in `stage`, none where it is not asked; `patience` is that of runs whose method names none.
+    pub fn methods(&self, stage: Stage, patience: usize) -> Vec<String> {
         let methods = match (&self.rows, stage) {
-            (Rows::Policies, _) => return Ok(policies(sparsity(stage))),
-            (Rows::PretrainingOnly { because, .. }, Stage::FineTuning) => return Err(because),
+            (Rows::Policies, _) => return policies(sparsity(stage)),
+            (Rows::Patiences, _) => return patiences(sparsity(stage), patience),
+            (Rows::PretrainingOnly { .. }, Stage::FineTuning) => return Vec::new(),
             (Rows::Both(methods), _) | (Rows::PretrainingOnly { methods, .. }, Stage::Pretraining) => methods,
             (Rows::Each { pretraining, .. }, Stage::Pretraining) => pretraining,
             (Rows::Each { fine_tuning, .. }, Stage::FineTuning) => fine_tuning,
         };
         let at_budget = |method: &&str| method.replace("{}", sparsity(stage));
-        Ok(methods.iter().map(at_budget).collect())
+        methods.iter().map(at_budget).collect()
     }
 }
 
@@ -68,4 +79,19 @@ fn policies(sparsity: &str) -> Vec<String> {
         _ => format!("{name}:{sparsity}"),
     };
     PolicyConfig::names().iter().map(with_budget).collect()
+}
+
+/// `BlockLLM` at `sparsity` with the run's `patience`, half of it, twice it and four times as long: a loss stalls for even the longest
+/// within the steps of the quick scale.
+fn patiences(sparsity: &str, patience: usize) -> Vec<String> {
+    let others = [
+        patience / 2,
+        patience.saturating_mul(2),
+        patience.saturating_mul(4),
+    ];
+    let others = others.into_iter().filter(|other| *other > 0);
+    let others = others.map(|other| format!("blockllm:{sparsity}+patience={other}"));
+    std::iter::once(format!("blockllm:{sparsity}"))
+        .chain(others)
+        .collect()
 }

@@ -11,7 +11,7 @@ pub(super) fn find(names: &[String], stage: Stage) -> Result<Vec<&'static Questi
     if names.is_empty() {
         let asked = QUESTIONS
             .iter()
-            .filter(|question| question.methods(stage).is_ok());
+            .filter(|question| question.check_asked(stage).is_ok());
         return Ok(asked.collect());
     }
     let find = |name: &String| {
@@ -22,7 +22,7 @@ pub(super) fn find(names: &[String], stage: Stage) -> Result<Vec<&'static Questi
                 known.join(", ")
             );
         };
-        if let Err(because) = question.methods(stage) {
+        if let Err(because) = question.check_asked(stage) {
             bail!(
                 "--ablations: `{name}` is not asked in {}: {because}",
                 stage.name()
@@ -34,7 +34,7 @@ pub(super) fn find(names: &[String], stage: Stage) -> Result<Vec<&'static Questi
 }
 
 /// All of them.
-pub(super) const QUESTIONS: [Question; 17] = [
+pub(super) const QUESTIONS: [Question; 18] = [
     Question {
         name: "sparsity",
         asks: "How much must be trained at a time, with all else standing still, and with all else moving by normalised SGD?",
@@ -64,17 +64,10 @@ pub(super) const QUESTIONS: [Question; 17] = [
             ],
         },
     },
-    // None of these is the patience of a scale, which the first row has.
     Question {
         name: "patience",
-        asks: "How long should a selection stay?",
-        rows: Rows::Both(&[
-            "blockllm:{}",
-            "blockllm:{}+patience=5",
-            "blockllm:{}+patience=25",
-            "blockllm:{}+patience=75",
-            "blockllm:{}+patience=200",
-        ]),
+        asks: "How long should a selection stay: for the run's patience, half of it, twice it or four times as long?",
+        rows: Rows::Patiences,
     },
     Question {
         name: "visits",
@@ -95,7 +88,7 @@ pub(super) const QUESTIONS: [Question; 17] = [
             "blockllm:{}+mask=per-parameter",
             "blockllm:{}+threshold=4096",
             "blockllm:{}+refresh=each-step",
-            "official-compat:{}",
+            "blockllm:{}+mask=none",
         ]),
     },
     Question {
@@ -120,13 +113,16 @@ pub(super) const QUESTIONS: [Question; 17] = [
             "blockllm:{}+partition=decoder-layer+recovery=1.01",
         ]),
     },
+    // A Llama has a tensor in each module, so that its modules are the blocks that its tensors are; an encoder's have biases too.
     Question {
         name: "drawing",
-        asks: "Should blocks be drawn by the latest norms, by their average, or by chance, with steps the longer the rarer a block is?",
+        asks: "Should blocks be drawn by the latest norms, by their average (MISA, which draws modules), or by chance, with steps the \
+               longer the rarer a block is?",
         rows: Rows::Both(&[
             "blockllm:{}",
             "importance:{}",
             "misa:{}",
+            "misa:{}+partition=module",
             "misa:{}+policy=eta:5000",
             "random:{}+policy=blocks:4",
             "random:{}+policy=blocks:4+policy=unbiased:true",
@@ -171,7 +167,8 @@ pub(super) const QUESTIONS: [Question; 17] = [
     },
     Question {
         name: "inactive",
-        asks: "What should unselected blocks do, and the entries that a mask leaves out?",
+        asks: "What should unselected blocks do, and the entries that a mask leaves out? (Of the head's momentum in pretraining only: \
+               in fine-tuning a fresh head is trained at every step, and never moved by the rule for the rest.)",
         rows: Rows::Each {
             pretraining: &[
                 "blockllm:0.95@1e-3",
@@ -188,7 +185,7 @@ pub(super) const QUESTIONS: [Question; 17] = [
                 "scale+direction=whitened+embedding-rate=100+matrix-rate=4@1e-3",
             ],
             // Rows that train all entries have full fine-tuning's rate, a sixth or a fifth of the sparse ones': at a tenth of these
-            // the rest moves about as far. No row is about the head's momentum: a fresh head is trained at every step.
+            // the rest moves about as far.
             fine_tuning: &[
                 "blockllm:0.95",
                 "blockllm:0.95+inactive=0.1",
@@ -214,7 +211,8 @@ pub(super) const QUESTIONS: [Question; 17] = [
     },
     Question {
         name: "multipliers",
-        asks: "Should embeddings, head, vectors and other matrices have learning rates of their own, under every method?",
+        asks: "Should embeddings, head, vectors and other matrices have learning rates of their own, under full training and under \
+               BlockLLM?",
         rows: Rows::Each {
             pretraining: &[
                 "adamw@1e-3",
@@ -229,6 +227,8 @@ pub(super) const QUESTIONS: [Question; 17] = [
                 "blockllm-sgd:0.95+head-rate=3@1e-3",
                 "blockllm-sgd:0.95+vector-rate=3@1e-3",
                 "blockllm-sgd:0.95+matrix-rate=0.3@1e-3",
+                "blockllm-whitened:0.95@1e-3",
+                "blockllm-whitened:0.95+matrix-rate=1@1e-3",
             ],
             fine_tuning: &[
                 "adamw",
@@ -244,6 +244,29 @@ pub(super) const QUESTIONS: [Question; 17] = [
                 "blockllm-sgd:0.95",
                 "blockllm-sgd:0.95+embedding-rate=30",
             ],
+        },
+    },
+    // A table of its own: a plot can bear no more lines.
+    Question {
+        name: "rival-multipliers",
+        asks: "Do the rivals gain as much by a learning rate of its own for embeddings?",
+        rows: Rows::PretrainingOnly {
+            methods: &[
+                "galore:64",
+                "galore:64+embedding-rate=10@1e-2",
+                "apollo-mini",
+                "apollo-mini+embedding-rate=10@1e-2",
+                "scale@1e-3",
+                "scale+embedding-rate=30@1e-3",
+                "lora:8",
+                "lora:8+embedding-rate=10",
+                "badam:1",
+                "badam:1+embedding-rate=10",
+                "lisa:2",
+                "lisa:2+embedding-rate=10",
+            ],
+            because: "a checkpoint's embeddings have learnt already; what other rates do to them and to the head is asked there by \
+                      `multipliers`, and compared under a rival by `glue --methods lora:8,lora:8+head-rate=10`",
         },
     },
     Question {

@@ -2,6 +2,7 @@
 use anyhow::{Context, Result};
 use blockllm_data::atomic_file::write_atomically;
 use blockllm_data::{Corpus, DataManifest, HashProgress};
+use blockllm_train::tell_line;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub(super) fn record(manifest: &DataManifest, corpus: &Corpus, out: &Path) -> Re
         if told.elapsed() > PATIENCE {
             told = Instant::now();
             let mib = |bytes: u64| bytes >> 20;
-            eprintln!(
+            tell_line!(
                 "hashing the data that was read: {} of {} MiB",
                 mib(done_bytes),
                 mib(total_bytes)

@@ -12,6 +12,7 @@ use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
 use crate::report::Page;
 use crate::{Cli, alone, causes};
 use anyhow::Result;
+use blockllm_train::tell_line;
 
 impl Experiment for Plan {
     const NAME: &'static str = "c4";
@@ -68,7 +69,7 @@ impl Experiment for Plan {
         if alone::trains_here(cli)
             && let Err(error) = data::record(&self.manifest, &self.corpus, &cli.out)
         {
-            eprintln!(
+            tell_line!(
                 "warning: no record of the hashes of the data that was read: {}",
                 causes::told(&error)
             );

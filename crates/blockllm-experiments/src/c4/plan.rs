@@ -1,7 +1,7 @@
 //! What the C4 experiment will run: corpus, tokenizer, model and training settings, by scale.
 use super::published::{default_methods, departures, published};
 use crate::{Cli, Scale, backward_choice, options, workspace_dir};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use blockllm_data::corpus::HOLD_OUT_ONE_IN;
 use blockllm_data::manifest::ValidationSplit;
 use blockllm_data::{
@@ -9,6 +9,7 @@ use blockllm_data::{
 };
 use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
+use blockllm_train::tell_line;
 use blockllm_train::{LanguageModeling, Method, Schedule, TrainConfig, WeightType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -121,17 +122,7 @@ impl Settings {
         self.steps = cli.steps.unwrap_or(self.steps);
         self.patience = cli.patience.map_or(self.patience, |patience| patience as usize);
         let micro_batches = cli.grad_accum_steps as usize;
-        if !self.batch_size.is_multiple_of(micro_batches) {
-            let divisors: Vec<String> = (1..=self.batch_size)
-                .filter(|count| self.batch_size.is_multiple_of(*count))
-                .map(|count| count.to_string())
-                .collect();
-            bail!(
-                "--grad-accum-steps {micro_batches} does not divide a step's {} rows: use one of {}",
-                self.batch_size,
-                divisors.join(", ")
-            );
-        }
+        options::check_micro_batches(self.batch_size, micro_batches)?;
         self.batch_size /= micro_batches;
         Ok(self)
     }
@@ -143,7 +134,15 @@ impl Plan {
     /// # Errors
     /// When there is no data where it should be, or tokenizer and model do not fit.
     pub fn new(cli: &Cli) -> Result<Self> {
-        let settings = Settings::of(cli.scale).overridden(cli)?;
+        Self::with_settings(cli, Settings::of(cli.scale))
+    }
+
+    /// [`new`](Self::new) with other settings than the scale's, which the command line overrides too.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_settings(cli: &Cli, settings: Settings) -> Result<Self> {
+        let settings = settings.overridden(cli)?;
         // An unknown model is told before the corpus is read.
         let preset = LlamaConfig::preset(&settings.model)?;
         // No part of what a run is known by: documents in order give the same batches either way, and a run that has met a
@@ -208,7 +207,7 @@ impl Plan {
         self.validation = validation_set(&self.corpus, &self.tokenizer, &self.loader(0), labels)?;
         let left_out = &self.validation.left_out;
         if !left_out.is_nothing() {
-            eprintln!("warning: {left_out} left out of the validation documents, being broken");
+            tell_line!("warning: {left_out} left out of the validation documents, being broken");
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use blockllm_model::hf::{SaveOptions, save_pretrained_with};
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_optim::{Parameter, parameters};
 use blockllm_policy::{Role, Roles};
+use blockllm_train::tell_line;
 use blockllm_train::{
     Checkpoints, MemoryMeter, Method, Progress, RunFolder, RunResult, Setup, TextBatches, TrainConfig,
     train_resumable,
@@ -96,7 +97,7 @@ impl C4Job<'_> {
             save_pretrained_with(model, &self.plan.model, dir, &options)?;
             tokenizer_files::write(&self.plan.tokenizer, self.plan.model.max_position_embeddings, dir)
         })?;
-        eprintln!("{}: saved to {}", self.label(), dir.display());
+        tell_line!("{}: saved to {}", self.label(), dir.display());
         Ok(())
     }
 }
@@ -169,7 +170,7 @@ fn warn_of_untrained(label: &str, model: &LlamaForCausalLM, method: &Method) {
     );
     if never > 0 {
         let share = 100.0 * never as f64 / entries(&mut parameters.iter()) as f64;
-        eprintln!(
+        tell_line!(
             "warning: {label}: {share:.1} % of the model is never trained and stays at its random initial weights"
         );
     }

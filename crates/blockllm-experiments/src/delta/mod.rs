@@ -6,11 +6,12 @@ mod text;
 pub use args::{Args, NAME};
 
 use crate::stdout::say_line;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use args::{Apply, Diff, Stack, Verb};
 use bar::Bar;
-use blockllm_delta::{DeltaFile, Layer, Overlap};
-use std::path::PathBuf;
+use blockllm_delta::{DeltaError, DeltaFile, Layer, Overlap};
+use blockllm_train::tell_line;
+use std::path::{Path, PathBuf};
 
 /// Does what `args` ask for, and prints what came of it.
 ///
@@ -36,8 +37,9 @@ fn diff(args: &Diff) -> Result<()> {
     let mut bar = Bar::new("compared");
     let summary = blockllm_delta::diff(&args.base, &args.tuned, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })?;
-    eprintln!("{}", bar.finish());
+    })
+    .map_err(|error| at_out(error, &args.out))?;
+    tell_line!("{}", bar.finish());
     say_line!("{}", text::totals(&summary))?;
     Ok(())
 }
@@ -46,14 +48,19 @@ fn apply(args: &Apply) -> Result<()> {
     let mut bar = Bar::new("read");
     let applied = blockllm_delta::apply(&args.base, &args.deltas, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })?;
-    eprintln!("{}", bar.finish());
+    })
+    .map_err(|error| at_out(error, &args.out))?;
+    tell_line!("{}", bar.finish());
     say_line!("{}", text::applied(&args.out, &applied))?;
     Ok(())
 }
 
 fn stack(args: &Stack) -> Result<()> {
-    let layers: Vec<Layer> = args.layers.iter().map(|word| layer(word)).collect();
+    let layers: Vec<Layer> = args
+        .layers
+        .iter()
+        .map(|word| layer(word))
+        .collect::<Result<_>>()?;
     let overlap = if args.allow_overlap {
         Overlap::Add
     } else {
@@ -62,23 +69,54 @@ fn stack(args: &Stack) -> Result<()> {
     let mut bar = Bar::new("read");
     let stacked = blockllm_delta::stack(&args.base, &layers, overlap, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })?;
-    eprintln!("{}", bar.finish());
+    })
+    .map_err(|error| at_out(error, &args.out))?;
+    tell_line!("{}", bar.finish());
     say_line!("{}", text::stacked(&args.out, &stacked))?;
     Ok(())
 }
 
+/// `error`, with the option and the place where nothing can be made, if that is what it is about.
+fn at_out(error: DeltaError, out: &Path) -> anyhow::Error {
+    let parent = out.parent();
+    let is_about_it = matches!(
+        &error,
+        DeltaError::Io { path, action: "create", .. } if path.parent() == parent || Some(path.as_path()) == parent
+    );
+    let error = anyhow::Error::new(error);
+    if is_about_it {
+        let out = out.display();
+        return error.context(format!(
+            "--out {out} cannot be made; name a place that can be written"
+        ));
+    }
+    error
+}
+
 /// `FILE=WEIGHT`, or a file alone; what stands behind the last `=` belongs to the name unless it is a number.
-fn layer(word: &str) -> Layer {
-    let weighed = word.rsplit_once('=').and_then(|(delta, weight)| {
-        let weight = weight.parse().ok()?;
-        Some((delta, weight))
-    });
-    let (delta, weight) = weighed.unwrap_or((word, 1.0));
-    Layer {
+///
+/// # Errors
+/// When there is no file of that name, and what stands behind the `=` is no number though it seems meant as one.
+fn layer(word: &str) -> Result<Layer> {
+    let (delta, weight) = match word.rsplit_once('=') {
+        None => (word, 1.0),
+        Some((delta, weight)) => match weight.parse::<f64>() {
+            Ok(number) => (delta, number),
+            Err(_) if is_no_weight(word, delta, weight) => bail!(
+                "{word}: there is no such file, and `{weight}` is no number: a weight stands behind the `=`, as in {delta}=0.5"
+            ),
+            Err(_) => (word, 1.0),
+        },
+    };
+    Ok(Layer {
         delta: PathBuf::from(delta),
         weight,
-    }
+    })
+}
+
+/// Whether `word` was meant as `delta` and a weight.
+fn is_no_weight(word: &str, delta: &str, weight: &str) -> bool {
+    !Path::new(word).exists() && (Path::new(delta).exists() || !weight.contains(['/', '.']))
 }
 
 #[cfg(test)]
@@ -96,8 +134,13 @@ mod tests {
             ("lr=3e-4/a=b.delta", "lr=3e-4/a=b.delta", 1.0),
         ] {
             let delta = PathBuf::from(delta);
-            assert_eq!(layer(word), Layer { delta, weight });
+            assert_eq!(layer(word).unwrap(), Layer { delta, weight });
         }
+        let told = layer("a.delta=abc").unwrap_err().to_string();
+        assert!(
+            told.contains("`abc` is no number") && told.contains("a.delta=0.5"),
+            "{told}"
+        );
     }
 
     #[test]

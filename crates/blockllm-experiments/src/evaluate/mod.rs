@@ -4,13 +4,17 @@ mod text;
 
 pub use args::{Args, NAME};
 
-use crate::out_file::OutPlace;
+use crate::out_file::{OutFile, OutPlace};
+use crate::signals::{self, Stopped};
 use crate::stdout::say_line;
 use anyhow::{Result, bail};
 use blockllm_data::tasks::{ContinuationEncoder, RollingText, TaskData};
-use blockllm_train::CountedProgress;
 use blockllm_train::scoring::{ItemResult, Perplexity, Scorer, TaskRun, TaskScores};
+use blockllm_train::{CountedProgress, Interrupt};
 use std::path::Path;
+
+/// What a first signal is told while a file is written.
+const STOPPING: &str = "stopping after these items; what is scored is kept, and once more leaves at once";
 
 /// Measures what `args` ask for, and prints it.
 ///
@@ -42,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     let scorer = Scorer::new(&model, &device, usize::try_from(args.batch)?);
     let Some(data) = data else {
         let file = args.perplexity.as_deref().unwrap_or(Path::new(""));
-        return measure_text(file, &scorer, &encoder, &called);
+        return measure_text(file, &scorer, &encoder, &called).map_err(|error| args.model.named(error));
     };
     let run = TaskRun {
         data: &data,
@@ -51,16 +55,18 @@ pub fn run(args: &Args) -> Result<()> {
         max_new_tokens: args.answer_tokens(),
         ends: &pretrained.generation()?.eos_token_id,
     };
-    let progress = CountedProgress::new(data.task.name(), run.requests());
-    let results = run.run(&|count| progress.advance(count))?;
-    progress.finish();
+    let scored = match &out {
+        Some(out) => written(&run, out),
+        None => scored(&run, &Interrupt::default(), |_| ()).map(|results| (results, Ok(()))),
+    };
+    let (results, written) = scored.map_err(|error| args.model.named(error))?;
     let table = text::table(&TaskScores::new(data.task, &results), data.task);
-    let told = say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown());
-    // The scores come first, whatever becomes of the file; and the file, whoever reads the scores.
-    let Some(out) = &out else { return told };
-    write(out, &results)?;
-    told?;
-    say_line!("what the model said of every item: {}", out.named().display())
+    say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown())?;
+    written?;
+    match &out {
+        Some(out) => say_line!("what the model said of every item: {}", out.named().display()),
+        None => Ok(()),
+    }
 }
 
 /// The place of a file to write, in a folder that is there.
@@ -93,16 +99,50 @@ fn measure_text(file: &Path, scorer: &Scorer, encoder: &ContinuationEncoder, cal
     say_line!("{}", text::perplexity(&perplexity).to_markdown())
 }
 
-/// Writes a JSON object a line.
-fn write(out: &OutPlace, results: &[ItemResult]) -> Result<()> {
-    let mut out = out.begin()?;
-    let written = results.iter().try_for_each(|result| out.push(result));
-    match written {
-        Ok(()) => out.finish(),
-        Err(error) => {
-            let (lines, path) = out.give_up();
-            let all = results.len();
-            Err(error.context(format!("{lines} of {all} lines are in {}", path.display())))
+/// Scores all items, and writes each as a JSON object a line as soon as it is scored. Gives them, and what became of the file: the
+/// scores come first.
+///
+/// # Errors
+/// When an item cannot be scored, or a signal comes ([`Stopped`]); it is told where the items until then are.
+fn written(run: &TaskRun<'_>, place: &OutPlace) -> Result<(Vec<ItemResult>, Result<()>)> {
+    let interrupt = signals::install_telling(Some(STOPPING))?;
+    let _listening = interrupt.listen();
+    let mut out = place.begin()?;
+    let mut pushed = Ok(());
+    let scored = scored(run, &interrupt, |part| {
+        if pushed.is_ok() {
+            pushed = part.iter().try_for_each(|result| out.push(result));
+        }
+    });
+    let all = run.data.items.len();
+    let kept = |out: OutFile| match out.give_up() {
+        (0, _) => format!("none of {all} items is kept"),
+        (kept, path) => format!("{kept} of {all} items are in {}", path.display()),
+    };
+    match (scored, pushed) {
+        (Ok(results), Ok(())) => Ok((results, out.finish())),
+        (Ok(results), Err(error)) => Ok((results, Err(error.context(kept(out))))),
+        (Err(error), _) => Err(error.context(kept(out))),
+    }
+}
+
+/// Scores all items; `hear` gets a part of them at a time. Between parts a signal that `interrupt` has heard ends it.
+fn scored(
+    run: &TaskRun<'_>,
+    interrupt: &Interrupt,
+    mut hear: impl FnMut(&[ItemResult]),
+) -> Result<Vec<ItemResult>> {
+    let progress = CountedProgress::new(run.data.task.name(), run.requests());
+    let advance = |count| progress.advance(count);
+    let mut results = Vec::with_capacity(run.data.items.len());
+    for part in run.parts(&advance)? {
+        let part = part?;
+        hear(&part);
+        results.extend(part);
+        if results.len() < run.data.items.len() {
+            Stopped::check(interrupt)?;
         }
     }
+    progress.finish();
+    Ok(results)
 }

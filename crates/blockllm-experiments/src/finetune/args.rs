@@ -23,14 +23,23 @@ one with `test` is left aside; without one a part of the rows is held out.
 
 Examples:
   finetune --model ~/models/SmolLM2-135M-Instruct --data alpaca.json
-      BlockLLM at sparsity 0.95, one epoch; the model is in out/instruct/RUN/model at the end
+      blockllm-sgd at sparsity 0.95, one epoch; the model is in out/instruct/RUN/model at the end
   finetune --model SmolLM2-135M-Instruct.Q8_0.gguf --data chats.jsonl=3 books.jsonl=1 --max-length 1024 --epochs 2
       from a GGUF file, three quarters of the examples from one file and one quarter from the other
-  finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --weights bf16 --backward layer-wise --batch 1
-      a 7B model in the least memory; `--dry-run` tells first what it will need
+  finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --method blockllm:0.95 --weights bf16 --batch 1
+      a 7B model in the least memory, and with small deltas; `--dry-run` tells first what it will need
   finetune --model DIR --data mine.jsonl --method lora:8@2e-4 --stop-after 3 --evaluate-every 50
       another method at a learning rate of its own, stopped when three evaluations bring nothing
 The same line again goes on with what was stopped, and shows what is complete.";
+
+/// What `--help` says of `--method`.
+fn method_help() -> String {
+    format!(
+        "What trains, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: blockllm:0.95 has a sparsity, lora:8@3e-4 a rank and a \
+         learning rate, badam:1 a number of layers; the names are {}",
+        Methods::built_in().names().join(", ")
+    )
+}
 
 /// Tunes a language model on your own text or instructions, in little memory
 #[derive(Parser, Clone, Debug)]
@@ -43,8 +52,8 @@ pub struct Args {
     /// The data, each file with a weight if you like: PATH or PATH=WEIGHT; a small embedded set without it
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub data: Vec<DataFile>,
-    /// What trains: adamw, blockllm:SPARSITY, lora:RANK, galore:RANK, badam:1, lisa:2, ..; with a learning rate as `@3e-4`
-    #[arg(long, default_value = "blockllm:0.95", value_parser = Method::parse)]
+    /// What trains, as [`Method::parse`] reads it; `--help` lists the names
+    #[arg(long, help = method_help(), default_value = "blockllm-sgd:0.95", value_parser = Method::parse)]
     pub method: Method,
     /// The folder for the model, its records and the report
     #[arg(long, default_value = "out", value_name = "DIR")]
@@ -86,7 +95,12 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Course::Cosine)]
     pub schedule: Course,
     /// Share of the steps over which it rises
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    #[arg(
+        long,
+        default_value_t = 0.1,
+        value_name = "SHARE",
+        allow_negative_numbers = true
+    )]
     pub warmup: f64,
     /// Steps between evaluations, a tenth of the run without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -104,7 +118,7 @@ pub struct Args {
     #[arg(long, default_value = "auto", value_name = "auto|whole|layer-wise")]
     pub backward: Backward,
     /// The memory that `--backward auto` may count on, such as 16GB, instead of the device's
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<ByteSize>,
     /// What becomes of an example that cannot be read: stop, naming file and place; or skip, which leaves it out and counts it
     #[arg(long, default_value = "stop", value_name = "stop|skip")]

@@ -10,7 +10,9 @@ use blockllm_model::hf::{
 use blockllm_model::llama::{LlamaConfig, LlamaFamily, LlamaForSequenceClassification};
 use blockllm_train::FineTuning;
 use blockllm_train::memory::ModelShape;
+use blockllm_train::model_place;
 use blockllm_train::pretrained_lm::folder_sha256;
+use blockllm_train::tell_line;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::path::{Path, PathBuf};
@@ -49,10 +51,13 @@ impl Checkpoint {
             let config = EncoderConfig::new(EncoderKind::Bert, vocab_size, 64, 128, 2, 4);
             return Ok(Self::Scratch(Box::new(config)));
         };
+        model_place::check(dir)?;
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        // Some editors begin a file with a mark, which is no JSON.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let json: serde_json::Value =
-            serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_str(text).with_context(|| format!("reading {}", path.display()))?;
         if json["model_type"].as_str().and_then(LlamaFamily::of).is_some() {
             return Ok(Self::Llama(
                 dir.to_owned(),
@@ -233,11 +238,11 @@ fn order_of(path: &Path, found: &Labels, wanted: &Labels) -> Option<Vec<i32>> {
         .filter(|order| order.len() == found.len());
     let (found, wanted) = (found.join(", "), wanted.join(", "));
     match &order {
-        Some(_) => eprintln!(
+        Some(_) => tell_line!(
             "note: the head in {} has the classes {found}; here they are {wanted}, and its rows are put into this order",
             path.display()
         ),
-        None => eprintln!(
+        None => tell_line!(
             "warning: the head in {} has the classes {found}; it goes on as one for {wanted}, in this order",
             path.display()
         ),

@@ -25,7 +25,7 @@ pub(super) fn default_learning_rate(method: &Method, scale: Scale, pretrained: b
 /// The methods of the command line, or the scale's own, with the settings of the run.
 pub(super) fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
     let defaults: &[&str] = match cli.scale {
-        Scale::Quick => &["adamw", "blockllm:0.95"],
+        Scale::Quick => &["adamw", "blockllm:0.95", "blockllm-sgd:0.95"],
         Scale::Cpu => &[
             "adamw",
             "lora:8",

@@ -10,6 +10,7 @@ use crate::{Cli, tokenizer_files};
 use anyhow::Result;
 use blockllm_data::DataError;
 use blockllm_data::glue::{EpochConfig, GlueData, GlueTask, evaluation_batches, write_submission};
+use blockllm_train::tell_line;
 use blockllm_train::{
     Checkpoints, ExampleBatches, MemoryMeter, Method, Progress, RunFolder, RunResult, SequenceClassification,
     SequenceClassifier, Setup, TrainConfig, evaluate, train_resumable,
@@ -240,7 +241,7 @@ impl<'a> TaskRunner<'a> {
         } = train;
         let label = self.label();
         if !opened.parts.fresh.is_empty() {
-            eprintln!(
+            tell_line!(
                 "{label}: drawn afresh and always trained: {}",
                 opened.parts.fresh.join(", ")
             );
@@ -313,7 +314,7 @@ impl<'a> TaskRunner<'a> {
                 tokenizer_files::write(plan.encoder.tokenizer(), plan.settings.max_length, dir)?;
                 plan.checkpoint.copy_tokenizer_settings(dir)
             })?;
-            eprintln!("{}: saved to {}", self.label(), dir.display());
+            tell_line!("{}: saved to {}", self.label(), dir.display());
         }
         Ok(())
     }
@@ -334,7 +335,7 @@ impl<'a> TaskRunner<'a> {
             }
             let predicted = objective.predict(model, batches, device)?;
             let file = write_submission(dir, task, mismatched, &predicted)?;
-            eprintln!(
+            tell_line!(
                 "{}: {} predictions in {}",
                 task.name(),
                 predicted.len(),
@@ -352,7 +353,7 @@ impl<'a> TaskRunner<'a> {
                 opened => opened?.test(false)?,
             };
             if diagnostic.is_empty() {
-                eprintln!(
+                tell_line!(
                     "AX: no diagnostic/diagnostic.tsv in {}, so no predictions",
                     folder.display()
                 );

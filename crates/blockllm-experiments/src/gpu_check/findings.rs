@@ -3,6 +3,7 @@ use crate::report::atomic::write_atomically;
 use crate::report::{Align, Table};
 use anyhow::{Context, Result};
 use blockllm_train::DeviceChoice;
+use blockllm_train::tell_line;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,13 +47,13 @@ impl Findings {
                 ("FAILED", detail)
             }
         };
-        eprintln!("{topic}: {what}: {verdict}, {detail}");
+        tell_line!("{topic}: {what}: {verdict}, {detail}");
         self.row(topic, [what, verdict, &detail]);
     }
 
     /// A line that is neither right nor wrong.
     pub(super) fn tell(&mut self, topic: &str, what: &str, detail: &str) {
-        eprintln!("{topic}: {what}: {detail}");
+        tell_line!("{topic}: {what}: {detail}");
         self.row(topic, [what, "", detail]);
     }
 
@@ -70,7 +71,7 @@ impl Findings {
 
     /// Says what was not checked, and why.
     pub(super) fn left_out(&mut self, what: &str, why: &str) {
-        eprintln!("{what}: left out, {why}");
+        tell_line!("{what}: left out, {why}");
         self.left_out.push((what.to_owned(), why.to_owned()));
     }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use blockllm_data::LmBatch;
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
 use blockllm_train::{
-    BatchSource, Checkpoints, LanguageModeling, MemoryMeter, Method, Record, RunObserver, Schedule,
+    BatchSource, Checkpoints, LanguageModeling, MemoryMeter, Method, Methods, Record, RunObserver, Schedule,
     ScheduleKind, Setup, TrainConfig, TrainError, Trained, WhenToCheck, train_resumable,
 };
 use burn::module::{Module, ModuleVisitor, Param};
@@ -13,16 +13,6 @@ use burn::tensor::{Device, Tensor};
 use std::path::Path;
 
 const TOPIC: &str = "Training against flex";
-const METHODS: [&str; 8] = [
-    "adamw",
-    "blockllm:0.5",
-    "blockllm:0.9",
-    "blockllm-sgd:0.9",
-    "blockllm-whitened:0.9",
-    "badam:1",
-    "lora:2",
-    "galore:4",
-];
 const STEPS: u64 = 6;
 /// The checkpoint that a stopped run goes on from.
 const SAVED: u64 = 3;
@@ -78,8 +68,8 @@ pub(super) fn check(
     numbers: &mut Numbers,
 ) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("blockllm-gpu-check-{}", std::process::id()));
-    for name in METHODS {
-        let method = Method::parse(name)?.with_patience(4);
+    for name in Methods::built_in().examples() {
+        let method = Method::parse(&name)?.with_patience(4);
         let text = |error: TrainError| error.to_string();
         let whole = run(device, &method, None, &folder.join("whole"), true).map_err(text);
         let expected = run(flex, &method, None, &folder.join("flex"), false).map_err(text);
@@ -87,7 +77,7 @@ pub(super) fn check(
         let ((trained, losses), (_, flex_losses)) = match both {
             Ok(both) => both,
             Err(error) => {
-                findings.add(TOPIC, name, Err(error));
+                findings.add(TOPIC, &name, Err(error));
                 continue;
             }
         };
@@ -118,7 +108,7 @@ pub(super) fn check(
             );
             findings.add(TOPIC, &format!("{name}: self-check"), Ok(seen));
         }
-        numbers.losses.insert(name.to_owned(), losses);
+        numbers.losses.insert(name, losses);
     }
     // What is left in the temporary folder harms nobody.
     let _ = std::fs::remove_dir_all(&folder);

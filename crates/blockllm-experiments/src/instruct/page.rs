@@ -4,7 +4,9 @@ use crate::Cli;
 use crate::estimate;
 use crate::experiment::Runs;
 use crate::outcome::CompleteRun;
-use crate::report::format::{bytes, learning_rate, loss, mean_and_deviation, milliseconds, percent};
+use crate::report::format::{
+    bytes, duration, learning_rate, loss, mean_and_deviation, milliseconds, percent,
+};
 use crate::report::{
     Align, CurveStyle, MEMORY_PARTS, Page, Section, Table, loss_curves_svg, memory_bars_svg, memory_table,
     quoted_instruction_table, selection_map_svg,
@@ -77,6 +79,7 @@ fn losses(plan: &Plan, runs: &[&CompleteRun], records: &[Vec<Record>]) -> Table 
         ("optimizer state", Align::Right),
         ("peak memory", Align::Right),
         ("step (ms)", Align::Right),
+        ("training time", Align::Right),
     ]);
     for method in &plan.methods {
         let of_method: Vec<_> = runs
@@ -113,6 +116,13 @@ fn losses(plan: &Plan, runs: &[&CompleteRun], records: &[Vec<Record>]) -> Table 
             mean_and_deviation(
                 &results().map(|result| result.step_ms).collect::<Vec<_>>(),
                 milliseconds,
+            ),
+            mean_and_deviation(
+                &of_method
+                    .iter()
+                    .map(|(_, records)| training_seconds(records))
+                    .collect::<Vec<_>>(),
+                duration,
             ),
         ]);
     }
@@ -218,4 +228,13 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{} ..", &line[..end]),
         None => line,
     }
+}
+
+/// How long the steps of a run took, waits for data included; evaluations and checkpoints are not.
+fn training_seconds(records: &[Record]) -> f64 {
+    let milliseconds = records.iter().filter_map(|record| match record {
+        Record::Step(step) => Some(step.step_ms + step.wait_ms),
+        _ => None,
+    });
+    milliseconds.sum::<f64>() / 1e3
 }

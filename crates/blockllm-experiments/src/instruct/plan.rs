@@ -9,9 +9,7 @@ use blockllm_data::instruct::{
 };
 use blockllm_data::{FileRole, LmBatch, ReadingConfig};
 use blockllm_train::memory::ModelShape;
-use blockllm_train::{
-    CountingAllocator, FineTuning, LoraMethod, Method, PretrainedLm, TrainConfig, WeightType,
-};
+use blockllm_train::{CountingAllocator, FineTuning, Method, PretrainedLm, TrainConfig, WeightType};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,6 +108,8 @@ impl Plan {
             Some(path) => {
                 let model = PretrainedLm::open(path, cli.tokenizer.as_deref())?;
                 model.check_weights()?;
+                // What `generate` and `chat` would refuse of the saved folder is told before it is trained.
+                model.generation()?;
                 Some(model)
             }
             None => None,
@@ -138,7 +138,8 @@ impl Plan {
         };
         check_length(&checkpoint, length)?;
         let methods = methods(cli, &settings)?;
-        check_kept(request.save, &checkpoint, &methods)?;
+        request.save.check(&checkpoint, &methods)?;
+        notes.extend(request.save.note(&methods));
         let encoder = InstructEncoder::new(checkpoint.tokenizer().clone(), template)?;
         let encode =
             |role| CountingAllocator::apart(|| EncodedData::new(&data, role, &encoder, settings.encoding));
@@ -184,12 +185,7 @@ impl Plan {
     /// # Errors
     /// When the method does not fit the model.
     pub fn train_config(&self, cli: &Cli, method: &Method, seed: u64) -> Result<TrainConfig> {
-        let rates = method.algorithm.learning_rates();
-        let rate = match (cli.scale, self.checkpoint.is_pretrained()) {
-            (Scale::Paper, _) => rates.published.unwrap_or(rates.language_models),
-            (_, true) => rates.language_models,
-            (_, false) => rates.pretraining,
-        };
+        let rate = self.settings.rate(method, self.checkpoint.is_pretrained());
         let steps = self.steps();
         let config = TrainConfig {
             steps,
@@ -238,7 +234,7 @@ impl Plan {
             grad_accum_steps,
             encoding,
             layout,
-            schedule,
+            patience,
             ..
         } = &self.settings;
         let labels: usize = self.validation.iter().map(LmBatch::label_tokens).sum();
@@ -256,15 +252,10 @@ impl Plan {
                 ),
             ),
             ("steps", self.steps().to_string()),
+            ("learning rate", self.settings.describe_rate(&self.methods)),
             (
-                "learning rate",
-                format!(
-                    "{:.0} % warmup, then {:?} to {:.0} % of the peak",
-                    100.0 * schedule.warmup,
-                    schedule.kind,
-                    100.0 * schedule.final_share
-                )
-                .to_lowercase(),
+                "patience",
+                format!("{patience} steps without a falling loss, or between selections"),
             ),
             ("weights", format!("{:?}", self.weights).to_lowercase()),
             ("device", cli.device.name().to_owned()),
@@ -353,24 +344,6 @@ fn files(data: Option<&Path>) -> Result<Vec<DataFile>> {
     Ok(files.into_iter().map(DataFile::new).collect())
 }
 
-/// Refuses to keep what there will be none of.
-fn check_kept(save: Save, checkpoint: &Checkpoint, methods: &[Method]) -> Result<()> {
-    if !matches!(save, Save::Delta | Save::Adapter) {
-        return Ok(());
-    }
-    checkpoint
-        .base()
-        .with_context(|| format!("--save {}", save.name()))?;
-    let has_none = |method: &&Method| method.algorithm.get::<LoraMethod>().is_none();
-    match methods.iter().find(has_none) {
-        Some(method) if save == Save::Adapter => bail!(
-            "--save adapter: `{}` makes no LoRA adapters; take --method lora:8, or --save delta for what it changes",
-            method.label
-        ),
-        _ => Ok(()),
-    }
-}
-
 /// The methods of the command line, or the scale's own, as they tune a pretrained model.
 fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
     // The last one is not in the paper.
@@ -384,7 +357,7 @@ fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
         "blockllm-sgd:0.95",
     ];
     let defaults: &[&str] = match cli.scale {
-        Scale::Quick => &["adamw", "blockllm:0.95", "lora:8"],
+        Scale::Quick => &["adamw", "blockllm:0.95", "lora:8", "blockllm-sgd:0.95"],
         Scale::Cpu => &all,
         Scale::Paper => &all[..all.len() - 1],
     };

@@ -1,6 +1,6 @@
 //! The runs of instruction tuning: the same weights and order of examples for every method of a seed.
 use super::answers::{self, Answer};
-use super::{DELTA, Plan, Save, Settings};
+use super::{Checkpoint, DELTA, Plan, Save, Settings};
 use crate::Cli;
 use crate::byte_size::gigabytes;
 use crate::experiment::PlannedRun;
@@ -11,9 +11,10 @@ use anyhow::Result;
 use blockllm_data::instruct::InstructBatches;
 use blockllm_model::hf::save_adapter;
 use blockllm_model::llama::LlamaForCausalLM;
+use blockllm_train::tell_line;
 use blockllm_train::{
     Checkpoints, CountingAllocator, LanguageModeling, MemoryMeter, Method, Progress, RunFolder, RunResult,
-    Setup, TrainConfig, train_resumable,
+    Setup, TrainConfig, TrainError, train_resumable,
 };
 use burn::module::Module;
 use serde::Serialize;
@@ -93,6 +94,17 @@ impl InstructJob<'_> {
         RunPlace::find(cli, &cli.out.join("instruct"), &name, &config, &manifest)
     }
 
+    /// `error`; where the model was broken before any step, with its place.
+    fn named(&self, error: TrainError) -> anyhow::Error {
+        let is_before = matches!(error, TrainError::BadEvaluation { step: 0, .. });
+        match &self.plan.checkpoint {
+            Checkpoint::Pretrained(model) if is_before => {
+                anyhow::Error::from(error).context(format!("the model {}", model.reference()))
+            }
+            _ => error.into(),
+        }
+    }
+
     fn label(&self) -> String {
         format!("{} (seed {})", self.method.label, self.config.seed)
     }
@@ -114,7 +126,7 @@ impl InstructJob<'_> {
             Save::Delta => self.save_delta(model, dir),
             Save::Model | Save::Nothing => self.save(model, dir),
         })?;
-        eprintln!("{}: saved to {}", self.label(), dir.display());
+        tell_line!("{}: saved to {}", self.label(), dir.display());
         Ok(())
     }
 
@@ -132,7 +144,7 @@ impl InstructJob<'_> {
         let summary = blockllm_delta::diff(base, &whole, &dir.join(DELTA), &mut |_, _| {})?;
         std::fs::remove_dir_all(&whole)?;
         let (bytes, model) = (gigabytes(summary.bytes), gigabytes(summary.model_bytes));
-        eprintln!("{}: the delta has {bytes}, the model {model}", self.label());
+        tell_line!("{}: the delta has {bytes}, the model {model}", self.label());
         Ok(())
     }
 }
@@ -157,7 +169,8 @@ impl Job for InstructJob<'_> {
             validation: &plan.validation,
             device: &device,
         };
-        let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, checkpoints)?;
+        let trained = train_resumable(&setup, model, &mut batches, meter, &mut observer, checkpoints)
+            .map_err(|error| self.named(error))?;
         self.outputs_of(&trained.model.valid(), &path)?;
         Ok(RunResult::new(
             self.method,
@@ -177,5 +190,47 @@ impl Job for InstructJob<'_> {
         let model = checkpoint.load(config.seed, config.weights, &device)?;
         let model = checkpoints.trained(model, self.method, config, result.weights_step)?;
         self.outputs_of(&model.valid(), folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instruct::Request;
+    use blockllm_train::{Methods, ScheduleKind, WeightType};
+
+    #[test]
+    fn the_paper_s_scale_plans_the_authors_alpaca_run() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/instruct");
+        let data = fixture.join("examples.jsonl");
+        let out = tempfile::tempdir().unwrap();
+        let mut words = vec!["runner", "instruct", "--scale", "paper", "--seeds", "1"];
+        let paths = [
+            ("--model-dir", &*fixture),
+            ("--data", &*data),
+            ("--out", out.path()),
+        ];
+        for (option, path) in paths {
+            words.extend([option, path.to_str().unwrap()]);
+        }
+        let cli = Cli::try_read(words, vec!["instruct"], &Methods::built_in()).unwrap();
+        let plan = Plan::new(&cli, Request::of(&cli).unwrap()).unwrap();
+        let runs = planned(&cli, &plan).unwrap();
+        let told: Vec<&str> = runs.iter().map(|run| run.settings.as_str()).collect();
+        assert!(
+            told.iter()
+                .any(|run| run.starts_with("blockllm:0.95 (seed 0) at 1e-5,")),
+            "{told:?}"
+        );
+        let mut methods = plan.methods.iter();
+        let blockllm = methods.find(|method| method.label == "blockllm:0.95").unwrap();
+        let config = plan.train_config(&cli, blockllm, 0).unwrap();
+        assert_eq!(config.learning_rate.to_bits(), 1e-5_f64.to_bits());
+        assert_eq!(config.schedule.kind, ScheduleKind::Cosine);
+        assert_eq!(config.schedule.warmup.to_bits(), 0.1_f64.to_bits());
+        assert_eq!(config.weights, WeightType::Bf16);
+        let method = serde_json::to_string(blockllm).unwrap();
+        assert!(method.contains("\"patience\":100"), "{method}");
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
     }
 }

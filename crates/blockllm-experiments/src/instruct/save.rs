@@ -1,4 +1,7 @@
 //! What is kept of a tuned model beside its records.
+use super::Checkpoint;
+use anyhow::{Context, Result, bail};
+use blockllm_train::{BlockMethod, LoraMethod, Method};
 use clap::ValueEnum;
 
 /// The file of a delta, in the folder that it is saved in.
@@ -32,5 +35,46 @@ impl Save {
             Self::Delta => Some("delta"),
             Self::Nothing => None,
         }
+    }
+
+    /// Refuses to keep what there will be none of, or not all of what is trained.
+    pub(super) fn check(self, checkpoint: &Checkpoint, methods: &[Method]) -> Result<()> {
+        if !matches!(self, Self::Delta | Self::Adapter) {
+            return Ok(());
+        }
+        checkpoint
+            .base()
+            .with_context(|| format!("--save {}", self.name()))?;
+        if self == Self::Delta {
+            return Ok(());
+        }
+        for method in methods {
+            let label = &method.label;
+            let Some(lora) = method.algorithm.get::<LoraMethod>() else {
+                bail!(
+                    "--save adapter: `{label}` makes no LoRA adapters; take --method lora:8, or --save delta for what it changes"
+                );
+            };
+            if !lora.always.is_empty() {
+                bail!(
+                    "--save adapter: `{label}` trains more than adapters ({}), which would be lost; take --save delta or model",
+                    lora.always.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What one should know of a delta of `methods`: where all weights move, it saves nothing.
+    pub(super) fn note(self, methods: &[Method]) -> Option<String> {
+        let moves_all = |method: &&Method| {
+            let blocks = method.algorithm.get::<BlockMethod>();
+            blocks.is_none_or(|blocks| blocks.inactive.is_some()) || method.algorithm.is_full()
+        };
+        let method = methods.iter().find(moves_all).filter(|_| self == Self::Delta)?;
+        Some(format!(
+            "`{}` moves all weights, so that its delta is about as large as the model; that of --method blockllm:0.95 is small",
+            method.label
+        ))
     }
 }

@@ -1,9 +1,9 @@
 //! What a scale of instruction tuning decides: lengths, batches, steps, the course of the rate.
-use crate::{Cli, Scale};
+use crate::{Cli, Scale, options};
 use anyhow::{Result, bail};
 use blockllm_data::Layout;
 use blockllm_data::instruct::{EncodingConfig, InstructBatchConfig};
-use blockllm_train::{Schedule, ScheduleKind};
+use blockllm_train::{Method, Schedule, ScheduleKind};
 use serde::{Deserialize, Serialize};
 
 /// How often a run is evaluated where nothing else is said.
@@ -39,8 +39,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of a scale. The paper's are those of the authors' Alpaca runs: one row a step, cosine to 0, warmup 0.1, blocks
-    /// chosen again after 100 steps.
+    /// The settings of a scale. The paper's are those of the authors' Alpaca runs: one row a step, cosine to 0, warmup 0.1. They
+    /// choose blocks again "every 100" steps; here it is as the paper's algorithm has it, once the loss has not fallen over 100.
     pub fn of(scale: Scale) -> Self {
         let paper = Self {
             scale,
@@ -107,17 +107,7 @@ impl Settings {
     /// # Errors
     /// When a step's rows cannot be split into so many micro-batches, or a row is too short to learn from.
     pub fn check(&self) -> Result<()> {
-        let (rows, parts) = (self.batch_size, self.grad_accum_steps);
-        if rows == 0 || parts == 0 || !rows.is_multiple_of(parts) {
-            let divisors: Vec<String> = (1..=rows)
-                .filter(|count| rows.is_multiple_of(*count))
-                .map(|count| count.to_string())
-                .collect();
-            bail!(
-                "--grad-accum-steps {parts} does not divide a step's {rows} rows: use one of {}",
-                divisors.join(", ")
-            );
-        }
+        options::check_micro_batches(self.batch_size, self.grad_accum_steps)?;
         if !(0.0..=1.0).contains(&self.schedule.warmup) {
             bail!(
                 "--warmup {} is no share of the steps: use one from 0 to 1",
@@ -131,6 +121,44 @@ impl Settings {
             );
         }
         Ok(())
+    }
+
+    /// The learning rate of `method` where its name has none: at the paper's scale that of the authors' runs, if they had one.
+    pub fn rate(&self, method: &Method, is_pretrained: bool) -> f64 {
+        let rates = method.algorithm.learning_rates();
+        match (self.scale, is_pretrained) {
+            (Scale::Paper, _) => rates.published_instructions.unwrap_or(rates.language_models),
+            (_, true) => rates.language_models,
+            (_, false) => rates.pretraining,
+        }
+    }
+
+    /// The course of the rate in words; at the paper's scale also of which of `methods` the peak is published.
+    pub fn describe_rate(&self, methods: &[Method]) -> String {
+        let Schedule {
+            kind,
+            warmup,
+            final_share,
+        } = self.schedule;
+        let (warmup, last) = (100.0 * warmup, 100.0 * final_share);
+        let course = format!("{warmup:.0} % warmup, then {kind:?} to {last:.0} % of the peak").to_lowercase();
+        if self.scale != Scale::Paper {
+            return course;
+        }
+        let is_published = |method: &&Method| {
+            let rates = method.algorithm.learning_rates();
+            method.learning_rate.is_none() && rates.published_instructions.is_some()
+        };
+        let published: Vec<&str> = methods
+            .iter()
+            .filter(is_published)
+            .map(|method| method.label.as_str())
+            .collect();
+        if published.is_empty() {
+            return format!("{course}; none of the peaks is published");
+        }
+        let published = published.join(", ");
+        format!("{course}; the peak of {published} is published, those of other methods are ours")
     }
 
     /// Rows of a micro-batch, and tokens of a row.
@@ -176,6 +204,34 @@ mod tests {
         let steps = |words| settings(words).unwrap().steps_over(100);
         assert_eq!([steps(""), steps("--epochs 2"), steps("--steps 7")], [150, 26, 7]);
         assert_eq!(settings("--epochs 2").unwrap().evaluate_every(26), 3);
+    }
+
+    #[test]
+    fn the_paper_s_scale_is_the_authors_alpaca_run() {
+        let paper = Settings::of(Scale::Paper);
+        let rate = |name: &str| paper.rate(&Method::parse(name).unwrap(), true).to_bits();
+        assert_eq!(rate("blockllm:0.95"), 1e-5_f64.to_bits());
+        // Not published: our own defaults of language models.
+        assert_eq!(rate("adamw"), 5e-5_f64.to_bits());
+        assert_eq!(rate("lora:8"), 3e-4_f64.to_bits());
+        assert_eq!(paper.schedule.kind, ScheduleKind::Cosine);
+        assert_eq!(paper.schedule.warmup.to_bits(), 0.1_f64.to_bits());
+        assert_eq!((paper.patience, paper.batch_size, paper.epochs), (100, 1, 1));
+    }
+
+    #[test]
+    fn whose_peak_is_published_is_told_at_the_paper_s_scale() {
+        let methods = ["adamw", "blockllm:0.95"].map(|name| Method::parse(name).unwrap());
+        let course = "10 % warmup, then cosine to 0 % of the peak";
+        assert_eq!(Settings::of(Scale::Quick).describe_rate(&methods), course);
+        let paper = Settings::of(Scale::Paper);
+        let told = paper.describe_rate(&methods);
+        assert!(told.starts_with(course), "{told}");
+        assert!(told.contains("the peak of blockllm:0.95 is published"), "{told}");
+        assert!(told.contains("those of other methods are ours"), "{told}");
+        let given = [Method::parse("blockllm:0.95@1e-4").unwrap()];
+        let told = paper.describe_rate(&given);
+        assert!(told.ends_with("none of the peaks is published"), "{told}");
     }
 
     #[test]

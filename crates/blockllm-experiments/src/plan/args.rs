@@ -49,13 +49,13 @@ pub struct Args {
     #[arg(long)]
     pub no_clip: bool,
     /// The memory that there is, such as 16GB, 24GiB or 800MB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<ByteSize>,
     /// Where it is to run: flex computes in f32 whatever the weights are in
     #[arg(long, value_enum, default_value_t = Machine::Gpu)]
     pub device: Machine,
     /// All methods and sizes in one table
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["model", "method", "sparsity", "memory"])]
     pub all: bool,
 }
 

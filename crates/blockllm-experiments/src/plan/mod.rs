@@ -12,7 +12,9 @@ pub(crate) use text::SIZES;
 
 use crate::stdout::say_line;
 use anyhow::Result;
+use blockllm_train::memory::ModelShape;
 use blockllm_train::memory::plan::advice;
+use blockllm_train::tell_line;
 use planned::{planned, with_sparsity, workload};
 
 /// Prints what `args` ask for.
@@ -27,6 +29,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (name, model) = model_shape(&args.model)?;
     let method = with_sparsity(for_model(args.method.clone(), &model), args.sparsity)?;
     let planned = planned(&workload(args, &model, &method))?;
+    let positions = positions(&model);
+    if args.seq > positions as u64 {
+        tell_line!(
+            "note: the model has {positions} positions, and a run would refuse rows of {} tokens",
+            args.seq
+        );
+    }
     say_line!("{}", text::heading(args, &name, &model, &method, &planned))?;
     say_line!("{}", text::table(&planned).to_markdown())?;
     say_line!("{}", text::notes(&planned))?;
@@ -41,6 +50,14 @@ pub fn run(args: &Args) -> Result<()> {
         say_line!("{}", text::verdict(&planned, memory, &found))?;
     }
     Ok(())
+}
+
+/// The most tokens that a row of the model may have.
+fn positions(model: &ModelShape) -> usize {
+    match model {
+        ModelShape::Llama(config) | ModelShape::LlamaClassifier(config, _) => config.num_positions(),
+        ModelShape::Encoder(config) => config.max_length(),
+    }
 }
 
 #[cfg(test)]
@@ -78,8 +95,10 @@ mod tests {
     fn a_sparsity_is_for_methods_that_train_blocks() {
         let method = |text| Method::parse(text).unwrap();
         assert!(with_sparsity(method("blockllm"), Some(0.9)).is_ok());
-        let error = with_sparsity(method("lora:8"), Some(0.9)).unwrap_err();
-        assert!(error.to_string().contains("has no sparsity"), "{error}");
+        for name in ["lora:8", "adamw"] {
+            let error = with_sparsity(method(name), Some(0.9)).unwrap_err();
+            assert!(error.to_string().contains("has no sparsity"), "{error}");
+        }
         let error = with_sparsity(method("blockllm"), Some(1.0)).unwrap_err();
         assert!(error.to_string().contains("outside [0, 1)"), "{error}");
     }

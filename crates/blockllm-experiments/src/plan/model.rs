@@ -6,6 +6,7 @@ use blockllm_model::gguf::GgufModel;
 use blockllm_model::hf::{llama_classifier_config, llama_labels};
 use blockllm_model::llama::{LlamaConfig, PRESETS};
 use blockllm_train::memory::ModelShape;
+use blockllm_train::model_place;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub fn model_shape(name: &str) -> Result<(String, ModelShape)> {
         return Ok((called, ModelShape::Llama(config)));
     }
     let path = found(name)?;
+    if path.is_dir() {
+        model_place::check_folder(&path)?;
+    }
     if is_gguf(&path) {
         let config = GgufModel::open(&path)?.config().clone();
         return Ok((called(&path, name), ModelShape::Llama(config)));
@@ -90,7 +94,9 @@ fn is_gguf(path: &Path) -> bool {
 /// What the config.json `file` of `folder` describes.
 fn of_config(file: &Path, folder: &Path) -> Result<ModelShape> {
     let text = text_of(file)?;
-    let json: serde_json::Value = serde_json::from_str(&text)
+    // Some editors begin a file with a mark, which is no JSON.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let json: serde_json::Value = serde_json::from_str(text)
         .with_context(|| format!("{} is no JSON; name {MODELS}", file.display()))?;
     Ok(match json["model_type"].as_str().unwrap_or("llama") {
         "bert" | "roberta" => ModelShape::Encoder(EncoderConfig::from_folder(folder)?),
@@ -161,10 +167,29 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_without_a_model_is_told_as_by_every_other_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = || {
+            let error = model_shape(folder.path().to_str().unwrap()).unwrap_err();
+            error.to_string()
+        };
+        assert!(
+            told().contains("has no config.json; that of a model"),
+            "{}",
+            told()
+        );
+        for name in ["config.json", "metrics.jsonl", "manifest.json"] {
+            std::fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        assert!(told().contains("this is the folder of a run"), "{}", told());
+    }
+
+    #[test]
     fn a_folder_s_config_is_enough() {
         let folder = tempfile::tempdir().unwrap();
         let config = LlamaConfig::new(96, 32, 40, 2, 4).with_tie_word_embeddings(true);
-        std::fs::write(folder.path().join("config.json"), config.to_json()).unwrap();
+        let text = format!("\u{feff}{}", config.to_json());
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
         for path in [folder.path().to_owned(), folder.path().join("config.json")] {
             let (_, shape) = model_shape(path.to_str().unwrap()).unwrap();
             assert_eq!(shape.num_parameters(), config.num_parameters());

@@ -75,8 +75,11 @@ pub(super) fn with_sparsity(mut method: Method, sparsity: Option<f64>) -> Result
     let Some(sparsity) = sparsity else {
         return Ok(method);
     };
-    if method.algorithm.sparsity().is_none() {
-        bail!("`{}` has no sparsity; leave --sparsity out", method.label);
+    if method.algorithm.sparsity().is_none() || method.algorithm.is_full() {
+        bail!(
+            "`{}` has no sparsity; leave --sparsity out, or take --method blockllm:{sparsity}",
+            method.label
+        );
     }
     if !(0.0..1.0).contains(&sparsity) {
         bail!("--sparsity {sparsity} is outside [0, 1)");

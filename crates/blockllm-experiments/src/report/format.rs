@@ -43,6 +43,17 @@ pub fn tokens_per_second(value: f64) -> String {
     }
 }
 
+/// A time as hours, minutes and seconds: `3:58:07`, or `4:05` below an hour.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours == 0 {
+        format!("{minutes}:{seconds:02}")
+    } else {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    }
+}
+
 /// Milliseconds with one decimal.
 pub fn milliseconds(value: f64) -> String {
     if value.is_finite() {
@@ -116,6 +127,11 @@ fn thousands(value: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_hours_where_there_are_some() {
+        assert_eq!([0.4, 245.0, 14_287.0].map(duration), ["0:00", "4:05", "3:58:07"]);
+    }
 
     #[test]
     fn bytes_are_told_in_their_largest_unit() {

@@ -6,6 +6,7 @@ use crate::stdout::say;
 use anyhow::{Context, Result};
 use blockllm_data::instruct::{ASSISTANT, Message};
 use blockllm_model::llama::{GenerateConfig, Generator, LlamaForCausalLM};
+use blockllm_train::tell_line;
 use std::io::{BufRead, IsTerminal};
 
 /// Tokens of an answer where neither the command line nor the model says how many.
@@ -18,11 +19,12 @@ const MAX_NEW_TOKENS: usize = 512;
 pub fn chat(args: &ChatArgs) -> Result<()> {
     let talker = Talker::find(&args.model, &args.conversation)?;
     talker.tell_missing_template();
+    talker.check_template()?;
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let model = talker.load(&args.model)?;
     let is_terminal = std::io::stdin().is_terminal();
     if is_terminal {
-        eprintln!("/clear begins anew, /exit or Ctrl-D ends it");
+        tell_line!("/clear begins anew, /exit or Ctrl-D ends it");
     }
     let mut conversation = Conversation::new(&talker, &model);
     let lines = std::io::stdin().lock().split(b'\n');
@@ -35,15 +37,17 @@ pub fn chat(args: &ChatArgs) -> Result<()> {
             break;
         };
         let Ok(line) = String::from_utf8(line.context("reading what you say")?) else {
-            eprintln!("line {number} is not UTF-8 and is left out: say it again in UTF-8");
+            tell_line!("line {number} is not UTF-8 and is left out: say it again in UTF-8");
             continue;
         };
         match line.trim() {
             "" => {}
             "/exit" | "/quit" => break,
             "/clear" => conversation = Conversation::new(&talker, &model),
-            said if said.starts_with('/') => eprintln!("there are /clear and /exit"),
-            said => conversation.answer(said, &config)?,
+            said if said.starts_with('/') => tell_line!("there are /clear and /exit"),
+            said => conversation
+                .answer(said, &config)
+                .map_err(|error| args.model.named(error))?,
         }
     }
     Ok(())
@@ -73,7 +77,7 @@ impl<'t> Conversation<'t> {
         let positions = self.talker.positions();
         let room = positions.saturating_sub(prompt.len());
         if room == 0 {
-            eprintln!(
+            tell_line!(
                 "with this the conversation is {} tokens long, and the model has {positions} positions: it is left out; say \
                  something shorter, or /clear to begin anew",
                 prompt.len()
@@ -86,12 +90,16 @@ impl<'t> Conversation<'t> {
             ..config.clone()
         };
         let mut spoken = Spoken::new(self.talker.encoder.tokenizer(), &config.stop_at);
-        for token in self.generator.stream(&config)? {
-            say(&spoken.hear(token?)?)?;
+        let mut chosen = self.generator.stream(&config)?;
+        let heard = chosen.try_for_each(|token| say(&spoken.hear(token?)?));
+        if let Err(error) = heard {
+            // What went wrong has a line of its own.
+            say("\n")?;
+            return Err(error);
         }
         let (text, rest, pace) = spoken.finish()?;
         say(&format!("{rest}\n"))?;
-        eprintln!("({pace})");
+        tell_line!("({pace})");
         messages.push(Message::new(ASSISTANT, text));
         self.messages = messages;
         Ok(())

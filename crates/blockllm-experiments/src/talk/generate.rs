@@ -5,13 +5,13 @@ use super::questions::Question;
 use super::spoken::{Pace, Spoken};
 use super::{prompts, questions};
 use crate::out_file::{OutFile, OutPlace};
-use crate::signals;
+use crate::signals::{self, Stopped};
 use crate::stdout::say;
 use anyhow::Result;
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
 use blockllm_train::Interrupt;
+use blockllm_train::tell_line;
 use serde_json::json;
-use signal_hook::low_level::signal_name;
 use std::time::Instant;
 
 /// Tokens of a text where neither the command line nor the model says how many.
@@ -19,14 +19,6 @@ const MAX_NEW_TOKENS: usize = 128;
 
 /// What a first signal is told while a file is written.
 const STOPPING: &str = "stopping; what is answered is kept, and once more leaves at once";
-
-/// A signal has stopped it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stopped by {}", signal_name(*signal).unwrap_or("a signal"))]
-pub struct Stopped {
-    /// Its number.
-    pub signal: i32,
-}
 
 /// A model at work on questions.
 struct Answering<'a> {
@@ -48,6 +40,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let talker = Talker::find(&args.model, &args.conversation)?;
     if args.chat {
         talker.tell_missing_template();
+        talker.check_template()?;
     }
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let questions = questions::all(args, &talker, &prompts, config.max_new_tokens)?;
@@ -64,12 +57,13 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         },
     };
     let began = Instant::now();
-    let tokens = match &out {
-        Some(out) => answering.write(&questions, out)?,
-        None => answering.print(&questions)?,
+    let answered = match &out {
+        Some(out) => answering.write(&questions, out),
+        None => answering.print(&questions),
     };
+    let tokens = answered.map_err(|error| args.model.named(error))?;
     let seconds = began.elapsed().as_secs_f64();
-    eprintln!("({})", Pace { tokens, seconds });
+    tell_line!("({})", Pace { tokens, seconds });
     Ok(())
 }
 
@@ -83,7 +77,12 @@ impl Answering<'_> {
                 say(&self.shown(&batch[0]))?;
             }
             let hear = |added: &str| if is_alone { say(added) } else { Ok(()) };
-            for (question, (text, pace)) in batch.iter().zip(self.answers(batch, hear)?) {
+            let answers = self.answers(batch, hear);
+            if is_alone && answers.is_err() {
+                // What went wrong has a line of its own.
+                say("\n")?;
+            }
+            for (question, (text, pace)) in batch.iter().zip(answers?) {
                 tokens += pace.tokens;
                 if is_alone {
                     say("\n")?;
@@ -113,7 +112,7 @@ impl Answering<'_> {
             }
         };
         out.finish()?;
-        eprintln!("{} answers in {}", questions.len(), place.named().display());
+        tell_line!("{} answers in {}", questions.len(), place.named().display());
         Ok(tokens)
     }
 
@@ -147,9 +146,7 @@ impl Answering<'_> {
         let ids: Vec<&[u32]> = questions.iter().map(|question| question.ids.as_slice()).collect();
         let most: Vec<usize> = questions.iter().map(|question| question.most).collect();
         for chosen in self.model.stream_batch_up_to(&ids, &most, self.config)? {
-            if let Some(signal) = self.interrupt.requested() {
-                return Err(Stopped { signal }.into());
-            }
+            Stopped::check(&self.interrupt)?;
             let (row, token) = chosen?;
             hear(&spoken[row].hear(token)?)?;
         }

@@ -31,7 +31,7 @@ pub struct GenerateArgs {
     /// A prompt; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
-    /// A file with a prompt a line, or .jsonl with `{"prompt": ".."}` a line
+    /// A file with a prompt a line; of a .jsonl file with `{"prompt": ".."}` a line, or a .json file with an array of them
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
     /// Put each prompt into the chat template, as what the user says
@@ -70,7 +70,9 @@ impl GenerateArgs {
         };
         let place = OutPlace::new(out)?;
         place.check_apart(self.model.files())?;
-        let template = self.conversation.chat_template.as_deref().map(Path::new);
+        let template = self.conversation.chat_template.as_deref();
+        // That one is no file.
+        let template = template.filter(|name| *name != "alpaca").map(Path::new);
         let others = [
             ("--prompts", self.prompts.as_deref()),
             ("--chat-template", template),

@@ -6,9 +6,10 @@ mod generate_args;
 mod options;
 mod prompts;
 mod questions;
+mod sampling_numbers;
 mod spoken;
 
 pub use chat::chat;
 pub use chat_args::{ChatArgs, NAME as CHAT};
-pub use generate::{Stopped, generate};
+pub use generate::generate;
 pub use generate_args::{GenerateArgs, NAME as GENERATE};

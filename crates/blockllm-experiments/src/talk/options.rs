@@ -1,11 +1,13 @@
 //! What `generate` and `chat` have in common: how a conversation is written, and how tokens are chosen.
+use super::sampling_numbers;
 use crate::chat_template;
 use crate::model_options::ModelOptions;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use blockllm_data::instruct::{ChatTemplate, InstructEncoder, Message};
 use blockllm_model::hf::GenerationSettings;
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
 use blockllm_train::PretrainedLm;
+use blockllm_train::tell_line;
 use clap::Args;
 
 /// How a conversation is written.
@@ -26,19 +28,19 @@ pub struct SamplingOptions {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     pub greedy: bool,
     /// How random: 0 always takes the likeliest token, 1 draws as the model says
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = sampling_numbers::temperature, allow_negative_numbers = true)]
     pub temperature: Option<f64>,
-    /// Draw from so many likeliest tokens only
+    /// Draw from so many likeliest tokens only; 0 draws from all
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
     /// Draw from the fewest tokens that hold this share of the probability
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = sampling_numbers::top_p, allow_negative_numbers = true)]
     pub top_p: Option<f64>,
     /// Leave out tokens that are less likely than this share of the likeliest one's probability
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = sampling_numbers::min_p, allow_negative_numbers = true)]
     pub min_p: Option<f64>,
     /// Make tokens that have come before less likely: above 1
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = sampling_numbers::penalty, allow_negative_numbers = true)]
     pub repetition_penalty: Option<f64>,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
@@ -100,11 +102,39 @@ impl Talker {
     /// Tells how conversations are written where nobody has said it.
     pub fn tell_missing_template(&self) {
         if !self.has_template {
-            eprintln!(
+            tell_line!(
                 "note: the tokenizer has no chat template: conversations are written in Alpaca's plain form; --chat-template \
                  names another"
             );
         }
+    }
+
+    /// Tries the template, and the system prompt in it, on a turn: what it refuses is told before any weights are read.
+    ///
+    /// # Errors
+    /// When the template refuses a conversation, or the system prompt in it, or makes nothing of it.
+    pub fn check_template(&self) -> Result<()> {
+        const SAID: &str = "Hello";
+        let ids = match self.encoder.prompt(&self.conversation(SAID)) {
+            Ok(ids) => ids,
+            Err(error) => {
+                let without = self.encoder.prompt(&[Message::new("user", SAID)]);
+                let is_system = self.system.is_some() && without.is_ok();
+                let error = anyhow::Error::from(error);
+                return Err(if is_system {
+                    error.context("the chat template takes no system prompt: leave out --system")
+                } else {
+                    error
+                });
+            }
+        };
+        if ids.is_empty() {
+            bail!(
+                "{}: this chat template makes nothing of a conversation; mend it, or name another by --chat-template",
+                self.encoder.template().label()
+            );
+        }
+        Ok(())
     }
 
     /// A conversation that begins with `said` by the user.
@@ -116,16 +146,22 @@ impl Talker {
 
 impl SamplingOptions {
     /// How tokens are chosen: as said here, else as the model's settings of generation say; `max_new_tokens` where neither does.
+    /// What those say and is not followed is told.
     ///
     /// # Errors
     /// When a value is senseless, naming it.
     pub fn config(&self, talker: &Talker, max_new_tokens: usize) -> Result<GenerateConfig> {
         let of_model = talker.pretrained.generation()?;
+        if !of_model.unfollowed.is_empty() {
+            let keys = of_model.unfollowed.join(", ");
+            tell_line!("note: the model's generation_config.json has settings that are not followed: {keys}");
+        }
         let draws = !self.greedy && (self.draws() || of_model.do_sample.unwrap_or(false));
         let said = GenerationSettings {
             do_sample: Some(draws),
             temperature: self.temperature.or(of_model.temperature),
-            top_k: self.top_k.or(of_model.top_k).filter(|_| draws),
+            // As in transformers, 0 is no cut.
+            top_k: self.top_k.or(of_model.top_k).filter(|top_k| draws && *top_k > 0),
             top_p: self.top_p.or(of_model.top_p).filter(|_| draws),
             min_p: self.min_p.or(of_model.min_p).filter(|_| draws),
             repetition_penalty: self.repetition_penalty.or(of_model.repetition_penalty),

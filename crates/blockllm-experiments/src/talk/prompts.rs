@@ -24,16 +24,18 @@ pub enum Place<'a> {
     Option(usize),
     /// A line of a file, from 1.
     Line(&'a Path, usize),
+    /// An entry of a JSON file, from 1.
+    Entry(&'a Path, usize),
 }
 
-/// A line of a JSONL file.
+/// A line of a JSONL file, or an entry of a JSON file.
 #[derive(Deserialize)]
 struct Line {
     prompt: String,
 }
 
-/// `given`, and those of `file`: a `.jsonl` file has `{"prompt": ".."}` a line, any other file a prompt a line; empty lines are
-/// passed over.
+/// `given`, and those of `file`: a `.jsonl` file has `{"prompt": ".."}` a line, a `.json` file an array of them or one, any other
+/// file a prompt a line; empty lines are passed over.
 ///
 /// # Errors
 /// When there is none, or the file cannot be read; names file and line.
@@ -46,10 +48,14 @@ pub fn all<'a>(given: &[String], file: Option<&'a Path>) -> Result<Vec<Prompt<'a
     if let Some(path) = file {
         prompts.extend(of_file(path)?);
     }
-    if prompts.is_empty() {
-        bail!("there is no prompt: give --prompt TEXT, or --prompts FILE with a prompt a line");
+    match file {
+        _ if !prompts.is_empty() => Ok(prompts),
+        Some(path) => bail!(
+            "--prompts {}: there is no prompt in it; write one a line, or {{\"prompt\": \"..\"}} a line into a .jsonl file",
+            path.display()
+        ),
+        None => bail!("there is no prompt: give --prompt TEXT, or --prompts FILE with a prompt a line"),
     }
-    Ok(prompts)
 }
 
 fn of_file(path: &Path) -> Result<Vec<Prompt<'_>>> {
@@ -65,7 +71,11 @@ fn of_file(path: &Path) -> Result<Vec<Prompt<'_>>> {
     })?;
     // Some editors begin a file with a mark, which is no part of what it says.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let is_json = path.extension().is_some_and(|extension| extension == "jsonl");
+    let is = |name: &str| path.extension().is_some_and(|extension| extension == name);
+    if is("json") {
+        return entries(path, text);
+    }
+    let is_json = is("jsonl");
     let lines = (1..)
         .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty());
@@ -79,6 +89,26 @@ fn of_file(path: &Path) -> Result<Vec<Prompt<'_>>> {
         Ok(Prompt { text, place })
     };
     lines.map(prompt).collect()
+}
+
+/// The prompts of a JSON file.
+fn entries<'a>(path: &'a Path, text: &str) -> Result<Vec<Prompt<'a>>> {
+    let lines: Vec<Line> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text)
+    } else {
+        serde_json::from_str(text).map(|line| vec![line])
+    }
+    .with_context(|| {
+        format!(
+            "{}: expected an array of {{\"prompt\": \"..\"}}; a file of one prompt a line ends in .txt",
+            path.display()
+        )
+    })?;
+    let prompt = |(number, line): (usize, Line)| Prompt {
+        text: line.prompt,
+        place: Place::Entry(path, number),
+    };
+    Ok((1..).zip(lines).map(prompt).collect())
 }
 
 /// The prompt in a line of JSON, or what is wrong with it and where in the line.
@@ -103,6 +133,7 @@ impl fmt::Display for Place<'_> {
         match self {
             Self::Option(number) => write!(formatter, "prompt {number} (--prompt)"),
             Self::Line(path, number) => write!(formatter, "{}, line {number}", path.display()),
+            Self::Entry(path, number) => write!(formatter, "{}, entry {number}", path.display()),
         }
     }
 }
@@ -131,6 +162,12 @@ mod tests {
         assert_eq!(texts("a.txt", "one\n\n two \n"), ["first", "one", " two "]);
         let json = "{\"prompt\": \"x\\ny\"}\n{\"prompt\": \"z\", \"n\": 1}\n";
         assert_eq!(texts("a.jsonl", json), ["first", "x\ny", "z"]);
+        let array = of("a.json", b"[{\"prompt\": \"x\"},\n {\"prompt\": \"y\"}]").unwrap();
+        assert_eq!([&array[1].0, &array[2].0], ["x", "y"]);
+        assert!(array[2].1.ends_with("a.json, entry 2"), "{array:?}");
+        assert_eq!(texts("a.json", "{\"prompt\": \"x\"}"), ["first", "x"]);
+        let message = of("b.json", b"[{\"text\": 1}]").unwrap_err();
+        assert!(message.contains("b.json: expected an array"), "{message}");
         let message = of("b.jsonl", b"\n{\"text\": 1}\n").unwrap_err();
         assert!(
             message.contains("b.jsonl, line 2, column 11: missing field `prompt`"),
@@ -139,6 +176,9 @@ mod tests {
         assert!(!message.contains("line 1"), "{message}");
         let message = all(&[], None).unwrap_err().to_string();
         assert!(message.contains("--prompt TEXT"), "{message}");
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let message = all(&[], Some(empty.path())).unwrap_err().to_string();
+        assert!(message.contains(empty.path().to_str().unwrap()), "{message}");
     }
 
     #[test]

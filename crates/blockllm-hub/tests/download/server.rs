@@ -2,7 +2,6 @@
 use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -98,18 +97,11 @@ impl Server {
 /// Git's hash of a blob.
 pub fn git_hash(content: &[u8]) -> String {
     let hash = Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content);
-    hexadecimal(&hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 pub fn sha256(content: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(content))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    hex::encode(Sha256::digest(content))
 }
 
 /// The hub's answer on the repository; weights are in large-file storage.

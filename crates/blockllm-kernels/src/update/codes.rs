@@ -58,17 +58,11 @@ impl Coding {
         }
     }
 
-    /// The same for an array some entries of which may be [`EXCLUDED`](super::EXCLUDED).
-    ///
-    /// # Panics
-    ///
-    /// When it holds no negative number: only a signed array has a code to spare.
+    /// The same for an array some entries of which may be [`EXCLUDED`](super::EXCLUDED). One without negative numbers is then coded
+    /// as others are: only a signed array has a code to spare.
     #[must_use]
     pub fn with_excluded(mut self, excluding: bool) -> Self {
-        assert!(
-            !(excluding && self.non_negative),
-            "only a signed array has a code to spare"
-        );
+        self.non_negative &= !excluding;
         self.excluding = excluding;
         self
     }

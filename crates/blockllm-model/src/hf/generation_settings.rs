@@ -8,7 +8,30 @@ use serde_json::{Map, Value};
 
 use super::companions::GENERATION;
 use crate::ModelError;
+use crate::config_file::without_mark;
 use crate::llama::{GenerateConfig, LlamaConfig};
+
+/// Keys of a file that would change a text and are not followed, each with the number that changes nothing.
+const UNFOLLOWED: [(&str, f64); 18] = [
+    ("num_beams", 1.0),
+    ("num_beam_groups", 1.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("suppress_tokens", -1.0),
+    ("begin_suppress_tokens", -1.0),
+    ("bad_words_ids", -1.0),
+    ("sequence_bias", -1.0),
+    ("forced_bos_token_id", -1.0),
+    ("forced_eos_token_id", -1.0),
+    ("min_length", 0.0),
+    ("min_new_tokens", 0.0),
+    ("typical_p", 1.0),
+    ("epsilon_cutoff", 0.0),
+    ("eta_cutoff", 0.0),
+    ("penalty_alpha", 0.0),
+    ("guidance_scale", 1.0),
+    ("stop_strings", -1.0),
+    ("exponential_decay_length_penalty", -1.0),
+];
 
 /// The settings of a model's generation, as far as they are said: what is `None` or empty is not.
 ///
@@ -36,10 +59,13 @@ pub struct GenerationSettings {
     pub eos_token_id: Vec<u32>,
     /// The token that fills up a batch.
     pub pad_token_id: Option<u32>,
+    /// Keys of the file that would change a text in transformers and are not followed here.
+    pub unfollowed: Vec<String>,
 }
 
 impl GenerationSettings {
-    /// Those of the folder `dir`; `None` where it has no `generation_config.json`. Other keys of the file are passed over.
+    /// Those of the folder `dir`; `None` where it has no `generation_config.json`. Other keys of the file are passed over; those
+    /// that would change a text are [`unfollowed`](Self::unfollowed).
     ///
     /// # Errors
     ///
@@ -50,7 +76,7 @@ impl GenerationSettings {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.map_err(ModelError::io(&path, "read"))?,
         };
-        let keys = serde_json::from_str(&text).map_err(|error| ModelError::Json {
+        let keys = serde_json::from_str(without_mark(&text)).map_err(|error| ModelError::Json {
             path: path.clone(),
             message: error.to_string(),
             mend: format!("mend the line, or fetch {GENERATION} again"),
@@ -132,6 +158,7 @@ impl GenerationSettings {
                 .read("eos_token_id", "a token's number, or a list of them", tokens)?
                 .unwrap_or_default(),
             pad_token_id: token("pad_token_id")?,
+            unfollowed: keys.unfollowed(),
         };
         match settings.temperature {
             Some(temperature) if temperature < 0.0 => {
@@ -162,6 +189,26 @@ impl Keys<'_> {
                 None => Err(self.refuse(key, expected, value)),
                 parsed => Ok(parsed),
             },
+        }
+    }
+
+    /// Those of [`UNFOLLOWED`] that are there and say something.
+    fn unfollowed(&self) -> Vec<String> {
+        let keys = UNFOLLOWED
+            .iter()
+            .filter(|(key, nothing)| self.says(key, *nothing));
+        keys.map(|(key, _)| (*key).to_owned()).collect()
+    }
+
+    /// Whether the value of `key` is another than none and `nothing`.
+    fn says(&self, key: &str, nothing: f64) -> bool {
+        match self.keys.get(key) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Number(number)) => number
+                .as_f64()
+                .is_none_or(|number| (number - nothing).abs() > 0.0),
+            Some(Value::Array(values)) => !values.is_empty(),
+            Some(_) => true,
         }
     }
 

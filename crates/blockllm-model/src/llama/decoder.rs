@@ -94,7 +94,8 @@ impl<'m> Decoder<'m> {
             .try_into_vec()
             .expect("the logits were cast to f32 just above");
         if let Some(broken) = logits.iter().find(|logit| !logit.is_finite()) {
-            let mend = "the weights are broken, by a training that diverged or on disk: load others";
+            let mend = "the weights hold NaN or infinity (a training that diverged, a broken file), or the arithmetic overflowed: \
+                        load others";
             return Err(ModelError::config("generate", "logits", "numbers", broken, mend));
         }
         Ok(logits.chunks_exact(vocab_size).map(<[f32]>::to_vec).collect())

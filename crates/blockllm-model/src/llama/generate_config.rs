@@ -77,7 +77,7 @@ impl GenerateConfig {
     pub(crate) fn validate_as(&self, origin: &str) -> Result<(), ModelError> {
         let refuse = |field: &str, expected: &str, found: f64| {
             let mend = "correct the value";
-            Err(ModelError::config(origin, field, expected, found, mend))
+            Err(ModelError::config(origin, field, expected, shown(found), mend))
         };
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return refuse("temperature", "0 or more", self.temperature);
@@ -97,5 +97,38 @@ impl GenerateConfig {
             return refuse("repetition_penalty", "more than 0", self.repetition_penalty);
         }
         Ok(())
+    }
+}
+
+/// A number in few digits, however large or small it is.
+fn shown(number: f64) -> String {
+    if number != 0.0 && !(1e-6..1e15).contains(&number.abs()) {
+        format!("{number:e}")
+    } else {
+        number.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extreme_numbers_are_told_in_few_digits() {
+        for (number, text) in [
+            (1e-300, "1e-300"),
+            (-2.5e20, "-2.5e20"),
+            (0.0, "0"),
+            (0.25, "0.25"),
+        ] {
+            assert_eq!(shown(number), text);
+        }
+        assert_eq!(shown(f64::NAN), "NaN");
+        let config = GenerateConfig {
+            repetition_penalty: 1e-300,
+            ..GenerateConfig::greedy(1)
+        };
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains("`repetition_penalty` is 1e-300,"), "{message}");
     }
 }

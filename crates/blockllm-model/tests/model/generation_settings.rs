@@ -72,6 +72,24 @@ fn what_is_not_said_changes_nothing() {
 }
 
 #[test]
+fn what_is_not_followed_is_known_and_what_would_change_nothing_is_not() {
+    let unfollowed = |text: &str| read(text).unwrap().unwrap().unfollowed;
+    let said = r#"{"num_beams": 4, "no_repeat_ngram_size": 3, "suppress_tokens": [7], "stop_strings": "x", "top_k": 5}"#;
+    assert_eq!(
+        unfollowed(said),
+        [
+            "num_beams",
+            "no_repeat_ngram_size",
+            "suppress_tokens",
+            "stop_strings"
+        ]
+    );
+    let nothing = r#"{"num_beams": 1, "no_repeat_ngram_size": 0, "suppress_tokens": [], "bad_words_ids": null,
+        "typical_p": 1.0, "stop_strings": false, "min_length": 0}"#;
+    assert!(unfollowed(nothing).is_empty());
+}
+
+#[test]
 fn a_wrong_type_or_a_senseless_value_is_refused_by_file_and_field() {
     for (field, value) in [
         ("temperature", "\"0.6\""),

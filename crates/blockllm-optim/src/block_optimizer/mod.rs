@@ -1,5 +1,6 @@
 //! The block optimizer: selection, masks and sparse state over any burn module (ALGORITHM, "Training").
 mod accounts;
+mod measuring;
 mod record;
 mod stepping;
 
@@ -38,6 +39,8 @@ pub struct BlockOptimizer {
     sums: SumsOfSquares,
     /// Moving averages of them, where the policy asks for such.
     averages: SumsOfSquares,
+    /// Moving averages of the weights' sums, where the policy asks for them.
+    weight_averages: SumsOfSquares,
     /// Blocks outside the selection whose gradients are only measured.
     probes: Vec<BlockId>,
     /// Blocks outside the selection that move by the inactive rule.
@@ -116,6 +119,7 @@ impl BlockOptimizer {
             recovered: RecoveredNorms::default(),
             sums: SumsOfSquares::new(parameters.len()),
             averages: SumsOfSquares::new(parameters.len()),
+            weight_averages: SumsOfSquares::new(parameters.len()),
             parameters,
             probes: Vec::new(),
             inactive: Vec::new(),
@@ -255,26 +259,7 @@ impl BlockOptimizer {
     }
 
     fn select<M: Module>(&mut self, module: &M, reason: Reason) -> Result<(), OptimError> {
-        for signal in self.selector.signals().to_vec() {
-            match signal {
-                Signal::GradNorm => self.measure_gradients()?,
-                Signal::GradNormAverage | Signal::Curvature => {
-                    let [averages] = grad_norm::read_back([&self.averages])?;
-                    let kind = self.config.norm;
-                    self.record_of(signal, &averages, |sum, numel| match signal {
-                        Signal::Curvature => sum / numel as f64,
-                        _ => kind.of(sum, numel),
-                    });
-                }
-                Signal::WeightNorm => {
-                    let params = self.params_of(&self.selector.candidates()).collect();
-                    let sums = grad_norm::of_weights(module, &params, &self.index);
-                    let [norms] = grad_norm::read_back([&sums])?;
-                    // The configured norm is of gradients; that of weights is L2, as the rule says.
-                    self.record_of(signal, &norms, |sum, numel| NormKind::Grad.of(sum, numel));
-                }
-            }
-        }
+        self.measure(module)?;
         let selection = self.selector.select_because(reason)?;
         // Whatever left the selection is dropped here and now.
         let stay = match self.config.moments {
@@ -287,48 +272,6 @@ impl BlockOptimizer {
         self.unmasked = true;
         self.event = Some(SelectionEvent::new(&selection, &self.selector));
         Ok(())
-    }
-
-    /// Hands the gradient norms to the selector, all read back with one transfer.
-    fn measure_gradients(&mut self) -> Result<(), OptimError> {
-        let mut processed = SumsOfSquares::new(self.parameters.len());
-        if self.config.norm == NormKind::Processed {
-            let selected = self.params_of(self.selector.selected()).collect();
-            let rule = &*self.config.update;
-            self.states.measure_processed(&selected, rule, &mut processed);
-        }
-        let [mut raw, processed] = grad_norm::read_back([&self.sums, &processed])?;
-        let total = |sums: &mut dyn Iterator<Item = f64>| sums.sum::<f64>();
-        let raw_total = total(&mut processed.keys().filter_map(|param| raw.get(param).copied()));
-        let ratio = total(&mut processed.values().copied()) / raw_total;
-        if ratio.is_finite() && ratio > 0.0 {
-            for (param, sum) in &mut raw {
-                *sum = processed.get(param).copied().unwrap_or(*sum * ratio);
-            }
-        }
-        let kind = self.config.norm;
-        self.record_of(Signal::GradNorm, &raw, |sum, numel| kind.of(sum, numel));
-        Ok(())
-    }
-
-    /// Hands to the selector what `measure` makes of the sum over a block's parameters and its number of entries.
-    fn record_of(&mut self, signal: Signal, sums: &BTreeMap<usize, f64>, measure: impl Fn(f64, u64) -> f64) {
-        for id in self.selector.candidates() {
-            let block = self.selector.block(id);
-            let sum: Option<f64> = block.params.iter().map(|param| sums.get(param)).sum();
-            if let Some(sum) = sum {
-                let value = measure(sum, block.numel);
-                self.selector.record(signal, id, value);
-            }
-        }
-    }
-
-    /// Takes the latest norms of the parameters in `measured` into the moving averages, if the policy asks for any.
-    fn average(&mut self, measured: &BTreeSet<usize>) {
-        if self.selector.signals().iter().any(|signal| signal.is_average()) {
-            let decay = self.selector.average_decay();
-            self.averages.average_in(&self.sums, measured, decay);
-        }
     }
 
     /// Chooses which blocks outside the selection move, and which are only measured.

@@ -31,6 +31,9 @@ struct Meta {
     /// Parameters with a moving average of their norms.
     #[serde(default)]
     averaged: Vec<usize>,
+    /// Parameters with a moving average of their weights' norms; not written where there is none, as in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    averaged_weights: Vec<usize>,
     pending: Option<Reason>,
     keep: u64,
     unmasked: bool,
@@ -41,6 +44,9 @@ const SUMS: &str = "sums_of_squares";
 
 /// Name of the tensor with their moving averages.
 const AVERAGES: &str = "averages_of_squares";
+
+/// Name of the tensor with the moving averages of the sums of squared weights.
+const WEIGHT_AVERAGES: &str = "averages_of_squared_weights";
 
 impl BlockOptimizer {
     /// Everything that [`restore`](Self::restore) needs; take it between [`observe`](Self::observe) and the next
@@ -53,8 +59,9 @@ impl BlockOptimizer {
         let states = self.states.record(&mut tensors);
         let momenta = self.momenta.record(&mut tensors);
         let recovered = self.recovered.record(&mut tensors);
-        let [sums, averages] = grad_norm::read_back([&self.sums, &self.averages])?;
-        for (name, sums) in [(SUMS, sums), (AVERAGES, averages)] {
+        let measured = [&self.sums, &self.averages, &self.weight_averages];
+        let names = [SUMS, AVERAGES, WEIGHT_AVERAGES];
+        for (name, sums) in names.into_iter().zip(grad_norm::read_back(measured)?) {
             if !sums.is_empty() {
                 let values: Vec<f32> = sums.values().map(|sum| *sum as f32).collect();
                 let shape = [values.len()];
@@ -70,6 +77,7 @@ impl BlockOptimizer {
             recovered,
             measured: self.sums.measured().iter().copied().collect(),
             averaged: self.averages.measured().iter().copied().collect(),
+            averaged_weights: self.weight_averages.measured().iter().copied().collect(),
             pending: self.pending,
             keep: self.keep,
             unmasked: self.unmasked,
@@ -101,6 +109,7 @@ impl BlockOptimizer {
             Ok(Some(SumsOfSquares::from_measured(parameters, &sums, &device)))
         };
         let (sums, averages) = (sums_of(SUMS, meta.measured)?, sums_of(AVERAGES, meta.averaged)?);
+        let weight_averages = sums_of(WEIGHT_AVERAGES, meta.averaged_weights)?;
         let rule = &*self.config.update;
         let states = States::read(meta.states, rule, &mut record, &device)?;
         let momenta = self
@@ -117,6 +126,9 @@ impl BlockOptimizer {
         self.recovered = recovered;
         if let Some(averages) = averages {
             self.averages = averages;
+        }
+        if let Some(averages) = weight_averages {
+            self.weight_averages = averages;
         }
         self.parts = Parts::default();
         self.keep = meta.keep;

@@ -46,7 +46,8 @@ impl MaskPlan {
                     let tensors = present.iter().map(of).collect();
                     masks.extend(sampled(tensors, group.keep, scope, samples, self.seed)?);
                 }
-                (MaskThreshold::Exact, MaskScope::Global) => {
+                // Without a mask all are to be kept, and nothing is read back.
+                (MaskThreshold::Exact, MaskScope::Global | MaskScope::None) => {
                     wanted.push((present.iter().map(of).collect(), group.keep));
                 }
                 (MaskThreshold::Exact, MaskScope::PerParameter) => {

@@ -25,7 +25,7 @@ pub(crate) fn sampled(
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let masks = match scope {
-        MaskScope::Global => together(&gradients, keep, samples, &mut rng)?,
+        MaskScope::Global | MaskScope::None => together(&gradients, keep, samples, &mut rng)?,
         MaskScope::PerParameter => {
             let mut masks = Vec::with_capacity(gradients.len());
             for (gradient, share) in gradients.iter().zip(shares(&sizes, keep)) {
@@ -60,7 +60,7 @@ pub(crate) fn tolerance(total: u64, keep: u64, samples: usize) -> u64 {
 
 fn exact(gradients: Vec<Tensor<1>>, keep: u64, scope: MaskScope) -> Result<Vec<Mask>, OptimError> {
     match scope {
-        MaskScope::Global => largest(gradients, keep),
+        MaskScope::Global | MaskScope::None => largest(gradients, keep),
         MaskScope::PerParameter => {
             let shares = shares(&sizes(&gradients), keep);
             let alone = gradients.into_iter().map(|gradient| vec![gradient]);

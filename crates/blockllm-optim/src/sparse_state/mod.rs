@@ -104,7 +104,8 @@ impl SparseState {
         of_values.with_excluded(array == 0 && matches!(self.form, Form::Dense))
     }
 
-    /// Which share of its full length the next update has: updates grow over the state's first `ramp` steps.
+    /// Which share of its full length the next update has: updates grow over the state's first `ramp` steps. One clock is for all
+    /// entries: settings under which some would join later are refused with a ramp.
     pub(crate) fn ramp(&self, ramp: u64) -> f64 {
         if self.steps + 1 >= ramp {
             1.0

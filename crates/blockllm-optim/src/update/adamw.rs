@@ -16,8 +16,8 @@ pub struct AdamW {
     pub beta_2: f32,
     /// Added to the root of the second moment.
     pub epsilon: f32,
-    /// Decoupled decay, of all trained entries and of no others: gains, biases and embeddings are not spared, as in PyTorch without
-    /// parameter groups.
+    /// Decoupled decay, of trained entries and of no others. An optimizer spares gains and biases, unless its groups have
+    /// [`Decay::All`](crate::Decay::All); embeddings and all other matrices decay.
     pub weight_decay: f32,
 }
 

@@ -1,6 +1,9 @@
-//! APOLLO-Mini as an optimizer: what it keeps, what it draws, what it refuses. (Its formula: `low_rank/tests.rs`.)
+//! APOLLO-Mini as an optimizer: what it keeps, what it draws, what it refuses, decay and rates beside GaLore's. (Its formula:
+//! `low_rank/tests.rs`.)
 use crate::common::{Mlp, Tensors, batch, devices, reference};
-use blockllm_optim::{ApolloConfig, GradientsParams, LowRankConfig, LowRankOptimizer};
+use blockllm_optim::{
+    ApolloConfig, GaLoreAdam, GaLoreConfig, GradientsParams, Groups, LowRankConfig, LowRankOptimizer,
+};
 use burn::module::Module;
 use burn::tensor::Device;
 use std::collections::BTreeMap;
@@ -92,25 +95,57 @@ fn a_seed_gives_one_run_and_projections_of_their_own_to_matrices_and_refreshes()
 
 #[test]
 fn decay_shrinks_the_moved_weight_and_groups_have_rates_of_their_own() {
+    let apollo = |adam: GaLoreAdam, groups: Groups| {
+        LowRankConfig::from(ApolloConfig {
+            adam,
+            groups,
+            ..settings()
+        })
+    };
+    let galore = |adam: GaLoreAdam, groups: Groups| {
+        let config = GaLoreConfig::new(3).with_targets(settings().targets);
+        LowRankConfig::from(config.with_adam(adam).with_groups(groups))
+    };
     let device = Device::flex().autodiff();
     let reference = reference();
     let (x, y) = batch(&reference, 0, &device);
     let start = Mlp::from_reference(&reference, &device);
-    let after = |config: ApolloConfig| {
+    let before = start.weights();
+    let after = |config: LowRankConfig| {
         let mut optimizer = LowRankOptimizer::new(&start, config).unwrap();
         let model = optimizer.unfreeze(start.clone());
         let loss = model.loss(x.clone(), y.clone());
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let model = optimizer.step(model, gradients, 1e-2).unwrap().model;
-        model.weights()["tall.weight"].clone()
+        optimizer.step(model, gradients, 1e-2).unwrap().model.weights()
     };
-    let (before, plain) = (start.weights()["tall.weight"].clone(), after(settings()));
-    let mut config = settings();
-    config.adam.weight_decay = 0.5;
-    config.groups.matrices = 3.0;
-    for ((found, plain), before) in after(config).iter().zip(&plain).zip(&before) {
-        let expected = (before + 3.0 * (plain - before)) * (1.0 - 3.0 * 1e-2 * 0.5);
-        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    let decaying = GaLoreAdam {
+        weight_decay: 0.5,
+        ..GaLoreAdam::default()
+    };
+    let groups = Groups {
+        head: 2.0,
+        vectors: 0.5,
+        matrices: 3.0,
+        ..Groups::default()
+    };
+    let plain = (GaLoreAdam::default(), Groups::default());
+    for (method, plain, found) in [
+        ("apollo", apollo(plain.0, plain.1), apollo(decaying, groups)),
+        ("galore", galore(plain.0, plain.1), galore(decaying, groups)),
+    ] {
+        let plain = after(plain);
+        for (path, found) in after(found) {
+            let (rate, decay) = match path.as_str() {
+                "head.weight" => (2.0, 0.5),
+                "tall.bias" | "square.bias" | "head.bias" => (0.5, 0.0),
+                _ => (3.0, 0.5),
+            };
+            for ((found, plain), before) in found.iter().zip(&plain[&path]).zip(&before[&path]) {
+                let expected = (before + rate * (plain - before)) * (1.0 - rate * 1e-2 * decay);
+                let error = (found - expected).abs();
+                assert!(error < 1e-5, "{method} {path}: {found} {expected}");
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, GradientsParams, OptimError, ParameterGroup, StepContext,
     UpdateRule,
 };
-use blockllm_policy::All;
+use blockllm_policy::{All, RandomBlocks};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -50,6 +50,11 @@ impl UpdateRule for Counting {
 
     fn without_decay(&self) -> Option<Box<dyn UpdateRule>> {
         Some(Box::new(Self { decay: 0.0 }))
+    }
+
+    /// In a dense mask too, whose first array tells what is left out.
+    fn is_non_negative(&self, _: usize) -> bool {
+        true
     }
 }
 
@@ -107,6 +112,31 @@ fn it_knows_its_parameter_and_vectors_do_not_decay() {
         let mut other = BlockOptimizer::new(&model, other, All).unwrap();
         let refused = other.restore(record, &device).unwrap_err().to_string();
         assert!(refused.contains("update") && refused.contains("0.5"), "{refused}");
+    }
+}
+
+#[test]
+fn a_state_without_negative_numbers_is_kept_under_a_dense_mask() {
+    for (name, device) in devices() {
+        let device = device.without_autodiff();
+        // More than half of a matrix is trained: a list of places would be longer than the entries that it leaves out.
+        let optimizer = |model: &Model| {
+            let config = BlockOptimizerConfig::new(0.5).with_update(Counting { decay: 0.0 });
+            BlockOptimizer::new(model, config, RandomBlocks::new(100, None).unwrap()).unwrap()
+        };
+        let mut model = Model::ones(&device);
+        let mut first = optimizer(&model);
+        model = first
+            .prepare_with(model, |model| model.gradients(&device))
+            .unwrap();
+        let gradients = model.gradients(&device);
+        model = first.step(model, gradients, 0.01).unwrap().model;
+        first.observe(1.0).unwrap();
+        let moved = [numbers(&model.matrix), numbers(&model.gain)].concat();
+        let stayed = moved.iter().filter(|weight| **weight == 1.0).count();
+        assert_eq!(stayed, 8, "{name}: half of 16 entries");
+        let record = first.record().unwrap();
+        optimizer(&model).restore(record, &device).unwrap();
     }
 }
 

@@ -8,7 +8,8 @@ use blockllm_optim::{
 use blockllm_policy::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, Terms,
 };
-use burn::tensor::{Device, Tensor};
+use burn::module::Param;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -142,11 +143,12 @@ fn sweep(optimizer: &mut BlockOptimizer, model: Model, device: &Device) -> Model
 
 #[test]
 fn averages_and_curvature_are_over_the_steps_that_measured_a_block() {
-    const SIGNALS: [Signal; 4] = [
+    const SIGNALS: [Signal; 5] = [
         Signal::GradNormAverage,
         Signal::Curvature,
         Signal::GradNorm,
         Signal::WeightNorm,
+        Signal::WeightNormAverage,
     ];
     for (name, device) in devices() {
         let device = device.without_autodiff();
@@ -154,6 +156,7 @@ fn averages_and_curvature_are_over_the_steps_that_measured_a_block() {
         // One probe: the embeddings and the gain by turns.
         config.probes = 1;
         let (mut model, mut optimizer, seen) = new(&device, config, [Terms::default(); 2], &SIGNALS);
+        let initial = model.weights();
         model = sweep(&mut optimizer, model, &device);
         let sum = |position: usize, step: usize| -> f64 {
             let (_, rows, columns) = PARAMETERS[position];
@@ -191,12 +194,15 @@ fn averages_and_curvature_are_over_the_steps_that_measured_a_block() {
             let (parameter, rows, columns) = PARAMETERS[position];
             let numel = (rows * columns) as f64;
             let latest = sum(position, [1, 2, 2, 2][position]);
-            let weights: f64 = model.weights()[parameter].iter().map(|w| w * w).sum();
+            let squares = |weights: &[f64]| -> f64 { weights.iter().map(|w| w * w).sum() };
+            let (first, weights) = (squares(&initial[parameter]), squares(&model.weights()[parameter]));
             for (signal, expected) in [
                 (Signal::GradNormAverage, (averages[position] / numel).sqrt()),
                 (Signal::Curvature, averages[position] / numel),
                 (Signal::GradNorm, (latest / numel).sqrt()),
                 (Signal::WeightNorm, weights.sqrt()),
+                // Two selections measured it.
+                (Signal::WeightNormAverage, (0.75 * first + 0.25 * weights).sqrt()),
             ] {
                 let found = seen[1][&(signal, position)];
                 assert!(
@@ -219,28 +225,37 @@ impl EntryScore for Saliency {
     }
 }
 
+/// The entries of the head that `config` trains of `model` with a budget of `keep` of them.
+fn trained_of_head(config: BlockOptimizerConfig, model: Model, keep: u64, device: &Device) -> Vec<usize> {
+    let policy = Chosen {
+        terms: [Terms::of_entries(2), Terms::of_entries(keep)],
+        signals: Vec::new(),
+        seen: Seen::default(),
+    };
+    let mut optimizer = BlockOptimizer::new(&model, config, policy).unwrap();
+    let before = model.weights();
+    let after = step(&mut optimizer, model, 1, 0.1, device).weights();
+    changed(&before["lm_head"], &after["lm_head"])
+}
+
+/// The four of 24 entries whose `score` is largest.
+fn largest(score: impl Fn(usize) -> f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..24).collect();
+    order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+    let mut kept = order[..4].to_vec();
+    kept.sort_unstable();
+    kept
+}
+
 #[test]
 fn a_score_of_one_s_own_and_a_built_in_one_choose_the_entries() {
     for (name, device) in devices() {
         let device = device.without_autodiff();
-        let trained = |config: BlockOptimizerConfig| {
-            let entries = [Terms::of_entries(2), Terms::of_entries(4)];
-            let (model, mut optimizer, _) = new(&device, config, entries, &[]);
-            let before = model.weights();
-            let after = step(&mut optimizer, model, 1, 0.1, &device).weights();
-            changed(&before["lm_head"], &after["lm_head"])
-        };
+        let trained = |config| trained_of_head(config, Model::new(&device), 4, &device);
         let (weight, gradient) = (f64s(some(24, 3)), f64s(some(24, 7)));
-        let largest = |score: &dyn Fn(usize) -> f64| {
-            let mut order: Vec<usize> = (0..24).collect();
-            order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-            let mut kept = order[..4].to_vec();
-            kept.sort_unstable();
-            kept
-        };
-        let saliency = largest(&|entry| (weight[entry] * gradient[entry]).abs());
+        let saliency = largest(|entry| (weight[entry] * gradient[entry]).abs());
         assert_eq!(trained(config(0.5).with_score(Saliency)), saliency, "{name}");
-        let smallest = largest(&|entry| -weight[entry].abs());
+        let smallest = largest(|entry| -weight[entry].abs());
         assert_eq!(
             trained(config(0.5).with_score(MaskScore::SmallestWeights)),
             smallest,
@@ -253,5 +268,64 @@ fn a_score_of_one_s_own_and_a_built_in_one_choose_the_entries() {
         let best = (0..6).max_by(|a, b| norm(*a).total_cmp(&norm(*b))).unwrap();
         let column: Vec<usize> = (0..4).map(|row| 6 * row + best).collect();
         assert_eq!(trained(by_column), column, "{name}");
+        // The largest row whole, and the first two entries of the next.
+        let mut by_row = config(0.5);
+        by_row.unit = MaskUnit::Input;
+        let norm = |row: usize| gradient[6 * row..6 * row + 6].iter().map(|g| g * g).sum::<f64>();
+        let mut rows: Vec<usize> = (0..4).collect();
+        rows.sort_by(|a, b| norm(*b).total_cmp(&norm(*a)));
+        let whole = 6 * rows[0]..6 * rows[0] + 6;
+        let mut expected: Vec<usize> = whole.chain(6 * rows[1]..6 * rows[1] + 2).collect();
+        expected.sort_unstable();
+        let found = trained_of_head(by_row, Model::new(&device), 8, &device);
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+/// Singular vectors of a head of four by six, a row each: reflections at (1, 0, -3, 0) and (2, 0, 3, 1, -1, 1).
+const LEFT: [[f64; 4]; 4] = [
+    [0.8, 0.0, 0.6, 0.0],
+    [0.0, 1.0, 0.0, 0.0],
+    [0.6, 0.0, -0.8, 0.0],
+    [0.0, 0.0, 0.0, 1.0],
+];
+const RIGHT: [[f64; 6]; 4] = [
+    [0.5, 0.0, -0.75, -0.25, 0.25, -0.25],
+    [0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+    [-0.75, 0.0, -0.125, -0.375, 0.375, -0.375],
+    [-0.25, 0.0, -0.375, 0.875, 0.125, -0.125],
+];
+const SINGULAR_VALUES: [f64; 4] = [8.0, 5.0, 2.0, 0.5];
+
+/// An entry of the head's approximation of that rank.
+fn approximation(rank: usize, entry: usize) -> f64 {
+    let (row, column) = (entry / 6, entry % 6);
+    (0..rank)
+        .map(|k| SINGULAR_VALUES[k] * LEFT[k][row] * RIGHT[k][column])
+        .sum()
+}
+
+#[test]
+fn principal_weights_are_those_of_the_exact_approximation_of_their_rank() {
+    // 4.8, 5, 3.6 and 3.2 are the largest of rank two; of one direction and of the weights themselves others are.
+    let by_hand = [0, 2, 7, 14];
+    assert_eq!(largest(|entry| approximation(2, entry).abs()), by_hand);
+    for other in [1, 3, 4] {
+        assert_ne!(largest(|entry| approximation(other, entry).abs()), by_hand);
+    }
+    for (name, device) in devices() {
+        let device = device.without_autodiff();
+        let weights: Vec<f32> = (0..24).map(|entry| approximation(4, entry) as f32).collect();
+        let head: Tensor<2> = Tensor::from_data(TensorData::new(weights, [4, 6]), (&device, DType::F32));
+        for rank in [1, 2, 3, 4] {
+            let mut model = Model::new(&device);
+            model.lm_head = Param::from_tensor(head.clone());
+            let config = config(0.5).with_score(MaskScore::PrincipalWeights { rank });
+            assert_eq!(
+                trained_of_head(config, model, 4, &device),
+                largest(|entry| approximation(rank, entry).abs()),
+                "{name}, rank {rank}"
+            );
+        }
     }
 }

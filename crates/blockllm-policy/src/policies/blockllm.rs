@@ -1,6 +1,8 @@
 //! `blockllm`, `blockllm-no-visits` and `suboptimal`: by gradient norm, selected again when the loss stalls.
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
+use serde::{Deserialize, Serialize};
 
 /// How norms order the candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,33 @@ impl BlockLlmPolicy {
     pub fn with_order(mut self, order: NormOrder) -> Self {
         self.order = order;
         self
+    }
+}
+
+/// The settings of each of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockLlmSettings {
+    /// Steps without a falling loss until the next selection.
+    pub patience: usize,
+}
+
+impl Settings for BlockLlmSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self { patience: 100 })
+    }
+
+    fn build(&self, name: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        let order = match name {
+            "blockllm-no-visits" => NormOrder::LargestIgnoringVisits,
+            "suboptimal" => NormOrder::SmallestIgnoringVisits,
+            _ => NormOrder::LargestPerVisit,
+        };
+        Ok(Box::new(BlockLlmPolicy::new(self.patience)?.with_order(order)))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.patience = patience;
     }
 }
 

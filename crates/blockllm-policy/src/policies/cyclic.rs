@@ -1,5 +1,6 @@
 //! `cyclic`: the blocks in turn, every `k` steps (`BAdam`).
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
 };
@@ -84,6 +85,36 @@ impl Cyclic {
                     >= context.budget
             }
         }
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CyclicSettings {
+    /// Steps between selections.
+    pub interval: u64,
+    /// The order of a cycle.
+    pub order: CyclicOrder,
+    /// How many whole blocks are taken; as many as meet the budget where there is no number.
+    pub blocks: Option<usize>,
+}
+
+impl Settings for CyclicSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            interval: 100,
+            order: CyclicOrder::Ascending,
+            blocks: None,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(Cyclic::new(self.interval, self.order, self.blocks)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.interval = patience as u64;
     }
 }
 

@@ -1,7 +1,9 @@
 //! `epsilon-greedy`: by norm, but now and then at random, ever more rarely.
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 use rand::{RngExt, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 
 /// Explores with probability `epsilon`, which decays with every selection, and else exploits.
 ///
@@ -38,6 +40,37 @@ impl EpsilonGreedy {
             epsilon,
             decay,
         })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpsilonGreedySettings {
+    /// Steps without a falling loss until the next selection.
+    pub patience: usize,
+    /// The probability of a random order at the first selection.
+    pub epsilon: f64,
+    /// What it is multiplied by at each selection.
+    pub decay: f64,
+}
+
+impl Settings for EpsilonGreedySettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            patience: 100,
+            epsilon: 1.0,
+            decay: 0.9,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        let policy = EpsilonGreedy::new(self.patience, self.epsilon, self.decay)?;
+        Ok(Box::new(policy))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.patience = patience;
     }
 }
 

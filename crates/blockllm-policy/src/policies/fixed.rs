@@ -1,5 +1,7 @@
 //! `fixed`: a named set of blocks, never selected again.
+use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take};
+use serde::{Deserialize, Serialize};
 
 /// Selects the blocks of the given names, whole, once.
 ///
@@ -23,6 +25,25 @@ impl Fixed {
             });
         }
         Ok(Self { blocks })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedSettings {
+    /// The names of the blocks.
+    pub blocks: Vec<String>,
+}
+
+impl Settings for FixedSettings {
+    /// Which blocks, only their names can tell.
+    fn defaults() -> Option<Self> {
+        None
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(Fixed::new(self.blocks.clone())?))
     }
 }
 

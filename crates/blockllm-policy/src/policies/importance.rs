@@ -1,7 +1,9 @@
 //! `importance`: blocks drawn with a probability made of their norms (MISA).
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, every_k_steps};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 /// Draws blocks without replacement, with probability proportional to `norm^(1 / temperature)`.
 ///
@@ -32,6 +34,33 @@ impl Importance {
             interval: at_least_one("interval", interval)?,
             temperature,
         })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportanceSettings {
+    /// Steps between selections.
+    pub interval: u64,
+    /// How much the norms count: the less the higher it is.
+    pub temperature: f64,
+}
+
+impl Settings for ImportanceSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            interval: 100,
+            temperature: 1.0,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(Importance::new(self.interval, self.temperature)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.interval = patience as u64;
     }
 }
 

@@ -1,8 +1,10 @@
 //! `magnitude`: the blocks with the largest weights.
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
 };
+use serde::{Deserialize, Serialize};
 
 /// Selects by weight norm.
 ///
@@ -22,6 +24,28 @@ impl Magnitude {
         Ok(Self {
             interval: at_least_one("interval", interval)?,
         })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MagnitudeSettings {
+    /// Steps between selections.
+    pub interval: u64,
+}
+
+impl Settings for MagnitudeSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self { interval: 100 })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(Magnitude::new(self.interval)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.interval = patience as u64;
     }
 }
 

@@ -1,9 +1,11 @@
 //! `misa`: modules drawn with a probability made of the moving average of their norms (MISA).
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
 };
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 /// Draws blocks without replacement, with probability proportional to `exp(eta average)`.
 ///
@@ -43,6 +45,36 @@ impl Misa {
             eta,
             decay,
         })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MisaSettings {
+    /// Steps between selections.
+    pub interval: u64,
+    /// How much the averages count: 0 draws uniformly.
+    pub eta: f64,
+    /// How much of the average stays at each step that measures a block.
+    pub decay: f64,
+}
+
+impl Settings for MisaSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            interval: 50,
+            eta: 500.0,
+            decay: 0.9,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(Misa::new(self.interval, self.eta, self.decay)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.interval = patience as u64;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The built-in policies, one file each, and their names on the command line.
+//! The built-in policies, one file each, in the one list that a new one is added to.
 mod all;
 mod at_least_one;
 mod blockllm;
@@ -11,101 +11,82 @@ mod misa;
 mod nothing;
 mod official_compat;
 mod random;
+mod settings;
 
 pub use all::All;
-pub use blockllm::{BlockLlmPolicy, NormOrder};
-pub use cyclic::{Cyclic, CyclicOrder};
-pub use epsilon_greedy::EpsilonGreedy;
-pub use fixed::Fixed;
-pub use importance::Importance;
-pub use magnitude::Magnitude;
-pub use misa::Misa;
+pub use blockllm::{BlockLlmPolicy, BlockLlmSettings, NormOrder};
+pub use cyclic::{Cyclic, CyclicOrder, CyclicSettings};
+pub use epsilon_greedy::{EpsilonGreedy, EpsilonGreedySettings};
+pub use fixed::{Fixed, FixedSettings};
+pub use importance::{Importance, ImportanceSettings};
+pub use magnitude::{Magnitude, MagnitudeSettings};
+pub use misa::{Misa, MisaSettings};
 pub use nothing::Nothing;
-pub use official_compat::OfficialCompat;
-pub use random::RandomBlocks;
+pub use official_compat::{OfficialCompat, OfficialCompatSettings};
+pub use random::{RandomBlocks, RandomSettings};
 
 use crate::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
+use settings::Settings;
 
-/// A built-in policy with its settings, as configuration files and the command line give it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
-#[allow(missing_docs, reason = "each variant is documented by the policy it names")]
-pub enum PolicyConfig {
-    #[serde(rename = "blockllm")]
-    BlockLlm {
-        patience: usize,
-    },
-    #[serde(rename = "blockllm-no-visits")]
-    BlockLlmNoVisits {
-        patience: usize,
-    },
-    Suboptimal {
-        patience: usize,
-    },
-    Magnitude {
-        interval: u64,
-    },
-    Random {
-        interval: u64,
-        blocks: Option<usize>,
-        #[serde(default, skip_serializing_if = "is_false")]
-        unbiased: bool,
-    },
-    Cyclic {
-        interval: u64,
-        order: CyclicOrder,
-        blocks: Option<usize>,
-    },
-    Importance {
-        interval: u64,
-        temperature: f64,
-    },
-    Misa {
-        interval: u64,
-        eta: f64,
-        decay: f64,
-    },
-    EpsilonGreedy {
-        patience: usize,
-        epsilon: f64,
-        decay: f64,
-    },
-    OfficialCompat {
-        interval: u64,
-        patience: usize,
-    },
-    Fixed {
-        blocks: Vec<String>,
-    },
-    All,
-    Nothing,
+/// Makes [`PolicyConfig`] of the list below: each line is a name in files and on the command line, and a variant with the
+/// settings that the policy's file defines.
+macro_rules! built_in_policies {
+    ($($name:literal => $variant:ident($settings:ty),)*) => {
+        /// A built-in policy with its settings, as configuration files and the command line give it.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum PolicyConfig {
+            $(
+                #[doc = concat!("The policy `", $name, "`.")]
+                #[serde(rename = $name)]
+                $variant($settings),
+            )*
+        }
+
+        impl PolicyConfig {
+            /// Every name of the list, with its default settings where it has them.
+            fn listed() -> Vec<(&'static str, Option<Self>)> {
+                vec![$(($name, <$settings>::defaults().map(Self::$variant)),)*]
+            }
+
+            fn name_and_settings(&self) -> (&'static str, &dyn Settings) {
+                match self {
+                    $(Self::$variant(settings) => ($name, settings),)*
+                }
+            }
+
+            fn settings_mut(&mut self) -> &mut dyn Settings {
+                match self {
+                    $(Self::$variant(settings) => settings,)*
+                }
+            }
+        }
+    };
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(flag: &bool) -> bool {
-    !flag
+// In the order in which errors and `--help` have them. **A new policy is a file, its names above, and a line here.**
+built_in_policies! {
+    "blockllm" => BlockLlm(BlockLlmSettings),
+    "blockllm-no-visits" => BlockLlmNoVisits(BlockLlmSettings),
+    "suboptimal" => Suboptimal(BlockLlmSettings),
+    "magnitude" => Magnitude(MagnitudeSettings),
+    "random" => Random(RandomSettings),
+    "cyclic" => Cyclic(CyclicSettings),
+    "importance" => Importance(ImportanceSettings),
+    "misa" => Misa(MisaSettings),
+    "epsilon-greedy" => EpsilonGreedy(EpsilonGreedySettings),
+    "official-compat" => OfficialCompat(OfficialCompatSettings),
+    "fixed" => Fixed(FixedSettings),
+    "all" => All(All),
+    "nothing" => Nothing(Nothing),
 }
-
-/// The policies that a single word on the command line gives, with their default settings.
-const NAMES: [&str; 11] = [
-    "blockllm",
-    "blockllm-no-visits",
-    "suboptimal",
-    "magnitude",
-    "random",
-    "cyclic",
-    "importance",
-    "misa",
-    "epsilon-greedy",
-    "official-compat",
-    "all",
-];
 
 impl PolicyConfig {
     /// The names that [`from_name`](Self::from_name) knows.
-    pub fn names() -> &'static [&'static str] {
-        &NAMES
+    pub fn names() -> Vec<&'static str> {
+        let named = Self::named().into_iter();
+        named.map(|(name, _)| name).collect()
     }
 
     /// The policy of that name with its default settings.
@@ -113,48 +94,33 @@ impl PolicyConfig {
     /// # Errors
     /// When there is none; the error lists the names.
     pub fn from_name(name: &str) -> Result<Self, PolicyError> {
-        let (patience, interval) = (100, 100);
-        Ok(match name {
-            "blockllm" => Self::BlockLlm { patience },
-            "blockllm-no-visits" => Self::BlockLlmNoVisits { patience },
-            "suboptimal" => Self::Suboptimal { patience },
-            "magnitude" => Self::Magnitude { interval },
-            "random" => Self::Random {
-                interval,
-                blocks: None,
-                unbiased: false,
-            },
-            "cyclic" => Self::Cyclic {
-                interval,
-                order: CyclicOrder::Ascending,
-                blocks: None,
-            },
-            "importance" => Self::Importance {
-                interval,
-                temperature: 1.0,
-            },
-            "misa" => Self::Misa {
-                interval: 50,
-                eta: 500.0,
-                decay: 0.9,
-            },
-            "epsilon-greedy" => Self::EpsilonGreedy {
-                patience,
-                epsilon: 1.0,
-                decay: 0.9,
-            },
-            "official-compat" => Self::OfficialCompat {
-                interval: 1000,
-                patience,
-            },
-            "all" => Self::All,
-            _ => {
-                return Err(PolicyError::UnknownPolicy {
-                    name: name.to_owned(),
-                    known: NAMES.join(", "),
-                });
-            }
-        })
+        let mut named = Self::named().into_iter();
+        match named.find(|(known, _)| *known == name) {
+            Some((_, policy)) => Ok(policy),
+            None => Err(PolicyError::UnknownPolicy {
+                name: name.to_owned(),
+                known: Self::names().join(", "),
+            }),
+        }
+    }
+
+    /// The policies that a single word on the command line gives, with their default settings.
+    fn named() -> Vec<(&'static str, Self)> {
+        let listed = Self::listed().into_iter();
+        listed
+            .filter_map(|(name, policy)| Some((name, policy?)))
+            .collect()
+    }
+
+    /// Takes another patience, or interval between selections, where it has one.
+    pub fn set_patience(&mut self, patience: usize) {
+        self.settings_mut().set_patience(patience);
+    }
+
+    /// How many of the probes that a method names it asks for at a step.
+    pub fn probes(&self, named: usize) -> usize {
+        let (_, settings) = self.name_and_settings();
+        if settings.takes_probes() { named } else { 0 }
     }
 
     /// Sets one of its fields to what `value` says, as a configuration file would.
@@ -172,9 +138,9 @@ impl PolicyConfig {
             })
         };
         let known = |field: &str| field != "name";
-        // One that is not written while it is as it was.
-        if matches!(self, Self::Random { .. }) {
-            fields.entry("unbiased").or_insert(false.into());
+        let (_, settings) = self.name_and_settings();
+        for unwritten in settings.unwritten_when_false() {
+            fields.entry(*unwritten).or_insert(false.into());
         }
         if !(known(field) && fields.contains_key(field)) {
             let names: Vec<_> = fields
@@ -203,39 +169,7 @@ impl PolicyConfig {
     /// # Errors
     /// When a setting is out of its range.
     pub fn build(&self) -> Result<Box<dyn Policy>, PolicyError> {
-        Ok(match self.clone() {
-            Self::BlockLlm { patience } => Box::new(BlockLlmPolicy::new(patience)?),
-            Self::BlockLlmNoVisits { patience } => {
-                Box::new(BlockLlmPolicy::new(patience)?.with_order(NormOrder::LargestIgnoringVisits))
-            }
-            Self::Suboptimal { patience } => {
-                Box::new(BlockLlmPolicy::new(patience)?.with_order(NormOrder::SmallestIgnoringVisits))
-            }
-            Self::Magnitude { interval } => Box::new(Magnitude::new(interval)?),
-            Self::Random {
-                interval,
-                blocks,
-                unbiased,
-            } => Box::new(RandomBlocks::new(interval, blocks)?.unbiased(unbiased)?),
-            Self::Cyclic {
-                interval,
-                order,
-                blocks,
-            } => Box::new(Cyclic::new(interval, order, blocks)?),
-            Self::Importance {
-                interval,
-                temperature,
-            } => Box::new(Importance::new(interval, temperature)?),
-            Self::Misa { interval, eta, decay } => Box::new(Misa::new(interval, eta, decay)?),
-            Self::EpsilonGreedy {
-                patience,
-                epsilon,
-                decay,
-            } => Box::new(EpsilonGreedy::new(patience, epsilon, decay)?),
-            Self::OfficialCompat { interval, patience } => Box::new(OfficialCompat::new(interval, patience)?),
-            Self::Fixed { blocks } => Box::new(Fixed::new(blocks)?),
-            Self::All => Box::new(All),
-            Self::Nothing => Box::new(Nothing),
-        })
+        let (name, settings) = self.name_and_settings();
+        settings.build(name)
     }
 }

@@ -1,8 +1,10 @@
 //! `official-compat`: the selection rule of the authors' released code, for comparison with the paper's.
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, SelectContext, Signal, Take,
 };
+use serde::{Deserialize, Serialize};
 
 /// Selects as the authors' public code does, which is not what the paper says (ALGORITHM, last section).
 ///
@@ -31,6 +33,37 @@ impl OfficialCompat {
             interval: at_least_one("interval", interval)?,
             patience,
         })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfficialCompatSettings {
+    /// Steps after which it looks at the losses.
+    pub interval: u64,
+    /// At how many of the last losses it looks.
+    pub patience: usize,
+}
+
+impl Settings for OfficialCompatSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            interval: 1000,
+            patience: 100,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        Ok(Box::new(OfficialCompat::new(self.interval, self.patience)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.patience = patience;
+    }
+
+    fn takes_probes(&self) -> bool {
+        false
     }
 }
 

@@ -1,10 +1,12 @@
 //! `random`: uniformly drawn blocks every `k` steps (LISA).
 use super::at_least_one::at_least_one;
+use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, Terms,
     every_k_steps,
 };
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 /// Draws blocks uniformly.
 ///
@@ -48,6 +50,42 @@ impl RandomBlocks {
             });
         }
         Ok(Self { unbiased, ..self })
+    }
+}
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomSettings {
+    /// Steps between selections.
+    pub interval: u64,
+    /// How many whole blocks are drawn; as many as meet the budget where there is no number.
+    pub blocks: Option<usize>,
+    /// Whether each block is stepped at the learning rate over the probability that it is drawn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbiased: bool,
+}
+
+impl Settings for RandomSettings {
+    fn defaults() -> Option<Self> {
+        Some(Self {
+            interval: 100,
+            blocks: None,
+            unbiased: false,
+        })
+    }
+
+    fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
+        let policy = RandomBlocks::new(self.interval, self.blocks)?;
+        Ok(Box::new(policy.unbiased(self.unbiased)?))
+    }
+
+    fn set_patience(&mut self, patience: usize) {
+        self.interval = patience as u64;
+    }
+
+    fn unwritten_when_false(&self) -> &'static [&'static str] {
+        &["unbiased"]
     }
 }
 

@@ -14,6 +14,10 @@ pub struct SelectorConfig {
     pub visit_smoothing: VisitSmoothing,
     /// Seed of the policy's random numbers.
     pub seed: u64,
+    /// Whether a policy that takes up to the budget takes whole blocks, which no mask brings down to it: the first of its
+    /// ranking in any case, then each that still fits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub whole_blocks: bool,
 }
 
 impl Default for SelectorConfig {
@@ -23,6 +27,7 @@ impl Default for SelectorConfig {
             probes: 2,
             visit_smoothing: VisitSmoothing::AddOne,
             seed: 0,
+            whole_blocks: false,
         }
     }
 }

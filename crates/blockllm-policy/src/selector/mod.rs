@@ -233,12 +233,18 @@ impl Selector {
         taken.sort_unstable();
         let terms = self.policy.terms(&context, &taken, &mut self.rng)?;
         terms::check(self.policy.name(), &terms, &taken, &self.blocks, budget)?;
+        if self.config.whole_blocks && terms.iter().any(|terms| terms.entries.is_some()) {
+            return Err(PolicyError::Terms {
+                policy: self.policy.name().to_owned(),
+                why: "budgets for blocks that are trained whole: give none, or train under a mask".into(),
+            });
+        }
         let block_entries = taken.iter().map(|block| self.blocks[block.0].numel).sum();
         let own: Option<u64> = terms.iter().map(|terms| terms.entries).sum();
         let trained_entries = match (own, self.policy.take()) {
             (Some(entries), _) if !terms.is_empty() => entries,
-            (_, Take::Budget) => budget,
-            (_, Take::BelowBudget | Take::Blocks(_) | Take::Nothing) => block_entries,
+            (_, Take::Budget) if !self.config.whole_blocks => budget,
+            (_, Take::Budget | Take::BelowBudget | Take::Blocks(_) | Take::Nothing) => block_entries,
         };
         (self.budget, self.sparsity, self.terms) = (in_force, sparsity, terms);
         self.visits.record(&taken);
@@ -328,6 +334,9 @@ impl Selector {
                 return Ok(ranking[..within.max(1)].to_vec());
             }
             Take::Nothing => return Ok(Vec::new()),
+            Take::Budget if self.config.whole_blocks && !ranking.is_empty() => {
+                return Ok(self.whole_blocks(ranking, budget));
+            }
             Take::Budget | Take::BelowBudget | Take::Blocks(_) => {}
         }
         for (position, block) in ranking.iter().enumerate() {
@@ -341,5 +350,19 @@ impl Selector {
             ranked,
             budget,
         })
+    }
+
+    /// The first of the ranking in any case, or a block larger than the budget would never be trained; then each that still fits.
+    fn whole_blocks(&self, ranking: &[BlockId], budget: u64) -> Vec<BlockId> {
+        let mut held = 0;
+        let mut taken = Vec::new();
+        for &block in ranking {
+            let numel = self.blocks[block.0].numel;
+            if taken.is_empty() || held + numel <= budget {
+                held += numel;
+                taken.push(block);
+            }
+        }
+        taken
     }
 }

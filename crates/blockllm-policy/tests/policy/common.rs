@@ -1,7 +1,9 @@
 //! Selectors of any size, a policy that records its rankings, and a run that drives a selector as training does.
 use blockllm_policy::{
-    Block, BlockId, CyclicOrder, Policy, PolicyConfig, PolicyError, PolicyRng, ProbeContext, Progress,
-    Reason, Role, SelectContext, Selection, Selector, SelectorConfig, Signal, Take,
+    Block, BlockId, BlockLlmSettings, CyclicOrder, CyclicSettings, EpsilonGreedySettings, FixedSettings,
+    ImportanceSettings, MagnitudeSettings, MisaSettings, OfficialCompatSettings, Policy, PolicyConfig,
+    PolicyError, PolicyRng, ProbeContext, Progress, RandomSettings, Reason, Role, SelectContext, Selection,
+    Selector, SelectorConfig, Signal, Take,
 };
 use rand::RngExt;
 use std::sync::{Arc, Mutex};
@@ -45,42 +47,42 @@ pub fn built_in() -> Vec<PolicyConfig> {
         CyclicOrder::Random,
     ] {
         for blocks in [None, Some(2)] {
-            policies.push(PolicyConfig::Cyclic {
+            policies.push(PolicyConfig::Cyclic(CyclicSettings {
                 interval: 3,
                 order,
                 blocks,
-            });
+            }));
         }
     }
     policies.extend([
-        PolicyConfig::Random {
+        PolicyConfig::Random(RandomSettings {
             interval: 3,
             blocks: Some(2),
             unbiased: true,
-        },
-        PolicyConfig::Misa {
+        }),
+        PolicyConfig::Misa(MisaSettings {
             interval: 2,
             eta: 3.0,
             decay: 0.5,
-        },
-        PolicyConfig::BlockLlm { patience: 2 },
-        PolicyConfig::Magnitude { interval: 4 },
-        PolicyConfig::Importance {
+        }),
+        PolicyConfig::BlockLlm(BlockLlmSettings { patience: 2 }),
+        PolicyConfig::Magnitude(MagnitudeSettings { interval: 4 }),
+        PolicyConfig::Importance(ImportanceSettings {
             interval: 2,
             temperature: 0.5,
-        },
-        PolicyConfig::EpsilonGreedy {
+        }),
+        PolicyConfig::EpsilonGreedy(EpsilonGreedySettings {
             patience: 2,
             epsilon: 0.8,
             decay: 0.7,
-        },
-        PolicyConfig::OfficialCompat {
+        }),
+        PolicyConfig::OfficialCompat(OfficialCompatSettings {
             interval: 3,
             patience: 2,
-        },
-        PolicyConfig::Fixed {
+        }),
+        PolicyConfig::Fixed(FixedSettings {
             blocks: vec!["b2".into(), "b0".into()],
-        },
+        }),
     ]);
     policies
 }

@@ -104,13 +104,13 @@ fn a_missing_norm_is_named_by_every_policy_that_needs_one() {
     for name in PolicyConfig::names() {
         let policy = PolicyConfig::from_name(name).unwrap().build().unwrap();
         // Greedy from the start, or it explores and needs no norm.
-        let policy = if *name == "epsilon-greedy" {
+        let policy = if name == "epsilon-greedy" {
             Box::new(EpsilonGreedy::new(1, 0.0, 1.0).unwrap())
         } else {
             policy
         };
         // `official-compat` ranks whatever happens to be known.
-        let needs = !policy.signals().is_empty() && *name != "official-compat";
+        let needs = !policy.signals().is_empty() && name != "official-compat";
         let mut selector = boxed(&[10, 10, 10], 0.5, policy);
         selector.record_norm(BlockId(0), 1.0);
         selector.record_norm(BlockId(2), 1.0);

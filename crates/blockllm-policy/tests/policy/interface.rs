@@ -1,8 +1,8 @@
 //! All that a policy of one's own may do: several signals, sparsity over time, terms for blocks, state that grows at each step.
 use crate::common::{blocks, indices};
 use blockllm_policy::{
-    BlockId, Policy, PolicyConfig, PolicyError, PolicyRng, Progress, Reason, SelectContext, Selector,
-    SelectorConfig, Signal, Terms,
+    BlockId, MisaSettings, Policy, PolicyConfig, PolicyError, PolicyRng, Progress, RandomSettings, Reason,
+    SelectContext, Selector, SelectorConfig, Signal, Terms,
 };
 
 /// Ranks by the average norm over the weights' norm times the steps since it was measured, ever fewer entries, each block at a
@@ -75,9 +75,13 @@ impl Policy for Rich {
 }
 
 fn rich() -> Selector {
+    rich_of(&SelectorConfig::default())
+}
+
+fn rich_of(config: &SelectorConfig) -> Selector {
     let config = SelectorConfig {
         sparsity: 0.1,
-        ..SelectorConfig::default()
+        ..config.clone()
     };
     let policy = Rich {
         limit: 5.0,
@@ -118,6 +122,20 @@ fn sparsity_budgets_and_rates_are_the_policy_s() {
     // Two of ten, each the whole of its block; block 0 is 3 / 10 now.
     assert_eq!(indices(&second.blocks), [1, 2]);
     assert_eq!((second.trained_entries, selector.sparsity()), (20, 0.8));
+}
+
+#[test]
+fn budgets_for_blocks_that_are_trained_whole_are_refused() {
+    let mut selector = rich_of(&SelectorConfig {
+        whole_blocks: true,
+        ..SelectorConfig::default()
+    });
+    let text = selector.select().unwrap_err().to_string();
+    assert!(
+        text.contains("`rich`") && text.contains("trained whole"),
+        "{text}"
+    );
+    assert!(selector.selected().is_empty());
 }
 
 #[test]
@@ -202,11 +220,11 @@ fn terms_that_cannot_be_are_refused_and_nothing_is_selected() {
 
 #[test]
 fn an_unbiased_draw_is_stepped_by_the_inverse_of_its_probability() {
-    let policy = PolicyConfig::Random {
+    let policy = PolicyConfig::Random(RandomSettings {
         interval: 1,
         blocks: Some(2),
         unbiased: true,
-    };
+    });
     let mut selector = crate::common::boxed(&[10; 8], 0.5, policy.build().unwrap());
     let mut sums = [0.0; 8];
     for _ in 0..2000 {
@@ -218,21 +236,21 @@ fn an_unbiased_draw_is_stepped_by_the_inverse_of_its_probability() {
     for sum in sums {
         assert!((sum - 2000.0_f64).abs() < 320.0, "{sums:?}");
     }
-    let alone = PolicyConfig::Random {
+    let alone = PolicyConfig::Random(RandomSettings {
         interval: 1,
         blocks: None,
         unbiased: true,
-    };
+    });
     assert!(alone.build().err().unwrap().to_string().contains("blocks"));
 }
 
 #[test]
 fn misa_draws_by_the_exponential_of_the_average() {
-    let policy = PolicyConfig::Misa {
+    let policy = PolicyConfig::Misa(MisaSettings {
         interval: 1,
         eta: 2.0,
         decay: 0.9,
-    };
+    });
     let mut selector = crate::common::boxed(&[10, 10], 0.5, policy.build().unwrap());
     assert_eq!(selector.signals(), [Signal::GradNormAverage]);
     let turns = 4000;
@@ -244,37 +262,42 @@ fn misa_draws_by_the_exponential_of_the_average() {
     assert!((share - 0.731).abs() < 0.03, "{share}");
 }
 
-#[test]
-fn a_field_of_a_policy_is_set_by_its_name() {
-    let mut policy = PolicyConfig::from_name("misa").unwrap();
-    policy.set("eta", "1.5").unwrap();
-    let expected = PolicyConfig::Misa {
-        interval: 50,
-        eta: 1.5,
-        decay: 0.9,
-    };
-    assert_eq!(policy, expected);
-    let mut policy = PolicyConfig::from_name("random").unwrap();
-    policy.set("blocks", "3").unwrap();
-    policy.set("unbiased", "true").unwrap();
-    assert!(matches!(
-        policy,
-        PolicyConfig::Random {
-            blocks: Some(3),
-            unbiased: true,
-            ..
-        }
-    ));
-    let mut policy = PolicyConfig::from_name("cyclic").unwrap();
-    policy.set("order", "descending").unwrap();
-    for (name, field, value, told) in [
-        ("misa", "colour", "1", "decay, eta, interval"),
-        ("misa", "name", "blockllm", "decay, eta, interval"),
-        ("misa", "eta", "much", "much"),
-        ("all", "eta", "1", "no settings"),
-    ] {
-        let mut policy = PolicyConfig::from_name(name).unwrap();
-        let error = policy.set(field, value).unwrap_err().to_string();
-        assert!(error.contains(told) && error.contains(field), "{error}");
+/// Ranks by signals of weights.
+struct ByWeights;
+
+impl Policy for ByWeights {
+    fn name(&self) -> &'static str {
+        "by-weights"
     }
+
+    fn signals(&self) -> &[Signal] {
+        &[Signal::WeightNormAverage, Signal::WeightNorm]
+    }
+
+    fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
+        let of = |signal, block| context.signal("by-weights", signal, block);
+        context.ranked_by(|block| Ok(of(Signal::WeightNorm, block)? / of(Signal::WeightNormAverage, block)?))
+    }
+
+    fn is_due(&mut self, _: &Progress<'_>) -> Option<Reason> {
+        None
+    }
+}
+
+#[test]
+fn weight_norms_and_their_average_need_no_probes_and_are_saved_under_their_names() {
+    let mut selector = crate::common::selector(&[10, 10], 0.5, ByWeights);
+    for (block, average) in [(0, 4.0), (1, 2.0)] {
+        selector.record(Signal::WeightNormAverage, BlockId(block), average);
+    }
+    let error = selector.select().unwrap_err().to_string();
+    assert!(error.contains("weight norm of block `b0`"), "{error}");
+    for block in selector.candidates() {
+        selector.record(Signal::WeightNorm, block, 3.0);
+    }
+    assert_eq!(indices(&selector.select().unwrap().blocks), [1]);
+    assert!(selector.probes().unwrap().is_empty());
+    let state = serde_json::to_value(selector.state()).unwrap();
+    let values = serde_json::json!({ "weight-norm": [3.0, 3.0], "weight-norm-average": [4.0, 2.0] });
+    assert_eq!(state["measurements"]["values"], values);
 }

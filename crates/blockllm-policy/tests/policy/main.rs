@@ -6,8 +6,10 @@
 
 mod common;
 mod errors;
+mod format;
 mod interface;
 mod patience;
 mod rules;
 mod selection;
+mod settings;
 mod state;

@@ -60,6 +60,45 @@ proptest! {
     }
 
     #[test]
+    fn without_masks_the_first_block_is_taken_whole_and_each_that_still_fits(
+        sizes in proptest::collection::vec(1u64..400, 4..12),
+        percent in 0u32..100,
+        seed in 0u64..1000,
+    ) {
+        for policy in built_in() {
+            let (policy, rankings) = Recorded::new(policy.build().unwrap());
+            let take = policy.take();
+            let config = SelectorConfig {
+                sparsity: f64::from(percent) / 100.0,
+                seed,
+                whole_blocks: true,
+                ..SelectorConfig::default()
+            };
+            let mut selector = Selector::new(blocks(&sizes), config, Box::new(policy)).unwrap();
+            let turns = drive(&mut selector, 12, &mut PolicyRng::seed_from_u64(seed));
+            let selections: Vec<_> = turns.iter().filter_map(|(_, selection)| selection.as_ref()).collect();
+            let rankings = rankings.lock().unwrap();
+            let budget = selector.budget().selected_entries();
+            for (selection, ranking) in selections.iter().zip(rankings.iter()) {
+                let all = entries(&selector, &selection.blocks);
+                prop_assert_eq!((selection.block_entries, selection.trained_entries), (all, all));
+                // Who takes a number of blocks, or what stays below the budget, takes them whole under a mask too.
+                if take != Take::Budget {
+                    continue;
+                }
+                prop_assert!(all <= budget || selection.blocks.len() == 1, "only a block alone may exceed it");
+                let mut held = 0;
+                for block in ranking {
+                    let numel = selector.block(*block).numel;
+                    let is_taken = selection.blocks.contains(block);
+                    prop_assert_eq!(is_taken, held == 0 || held + numel <= budget);
+                    held += if is_taken { numel } else { 0 };
+                }
+            }
+        }
+    }
+
+    #[test]
     fn visits_entered_and_left_tell_what_was_taken(
         sizes in proptest::collection::vec(1u64..400, 4..12),
         percent in 0u32..100,

@@ -1,8 +1,8 @@
 //! Saving and restoring a selector in the middle of a run.
 use crate::common::{blocks, boxed, built_in, drive, selector};
 use blockllm_policy::{
-    All, BlockLlmPolicy, Cyclic, CyclicOrder, PolicyConfig, PolicyError, PolicyRng, RandomBlocks, Selector,
-    SelectorConfig, SelectorState,
+    All, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedySettings, PolicyConfig, PolicyError, PolicyRng,
+    RandomBlocks, Selector, SelectorConfig, SelectorState,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -195,11 +195,11 @@ fn an_edited_state_is_refused_where_it_would_be_read_past_its_end() {
         boxed(
             &SIZES,
             0.6,
-            PolicyConfig::EpsilonGreedy {
+            PolicyConfig::EpsilonGreedy(EpsilonGreedySettings {
                 patience: 3,
                 epsilon: 1.0,
                 decay: 0.9,
-            }
+            })
             .build()
             .unwrap(),
         )

@@ -1,6 +1,6 @@
 //! Dense `AdamW`: every block, every entry; the block optimizer with the policy `all`.
 use super::{BlockMethod, NamedMethod};
-use blockllm_policy::PolicyConfig;
+use blockllm_policy::{All, PolicyConfig};
 
 /// The preset `adamw`.
 pub(super) enum AdamW {}
@@ -22,5 +22,5 @@ impl NamedMethod for AdamW {
 
 /// Its settings.
 pub(super) fn dense() -> BlockMethod {
-    BlockMethod::new(PolicyConfig::All, 0.0)
+    BlockMethod::new(PolicyConfig::All(All), 0.0)
 }

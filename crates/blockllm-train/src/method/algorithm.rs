@@ -167,10 +167,21 @@ impl TrainingMethod for Foreign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Method;
+    use crate::{Method, Methods};
 
     #[test]
     fn a_method_is_written_under_its_kind_and_read_back_as_it_was() {
+        let check = |text: &str, kind: &str| {
+            let method = Method::parse(text).unwrap();
+            let written = serde_json::to_string(&method).unwrap();
+            let found = serde_json::from_str::<Value>(&written).unwrap()["algorithm"].clone();
+            assert!(
+                found[kind].is_object() && found.as_object().unwrap().len() == 1,
+                "{written}"
+            );
+            let read: Method = serde_json::from_str(&written).unwrap();
+            assert_eq!(read, method, "{text}");
+        };
         for (text, kind) in [
             ("adamw", "blocks"),
             (
@@ -182,18 +193,11 @@ mod tests {
             ("galore:4+svd=randomized", "galore"),
             ("apollo-mini:2+scale=64", "apollo-mini"),
         ] {
-            let method = Method::parse(text).unwrap();
-            let written = serde_json::to_string(&method).unwrap();
-            let found = serde_json::from_str::<Value>(&written).unwrap()["algorithm"].clone();
-            assert!(
-                found[kind].is_object() && found.as_object().unwrap().len() == 1,
-                "{written}"
-            );
-            assert_eq!(
-                serde_json::from_str::<Method>(&written).unwrap(),
-                method,
-                "{text}"
-            );
+            check(text, kind);
+        }
+        for text in Methods::built_in().examples() {
+            let method = Method::parse(&text).unwrap();
+            check(&text, method.algorithm.kind_name());
         }
     }
 

@@ -28,6 +28,9 @@ pub struct ApolloMethod {
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     #[serde(default, skip_serializing_if = "Groups::is_default")]
     pub groups: Groups,
+    /// Its own decoupled weight decay; the run's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
 }
 
 impl ApolloMethod {
@@ -46,6 +49,7 @@ impl ApolloMethod {
             norm_growth,
             targets: decoder_matrices(),
             groups: Groups::default(),
+            weight_decay: None,
         }
     }
 
@@ -56,7 +60,7 @@ impl ApolloMethod {
             scale: self.scale,
             norm_growth: self.norm_growth,
             targets: self.targets.clone(),
-            adam: low_rank::adam(config),
+            adam: low_rank::adam(self.weight_decay, config),
             groups: self.groups,
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
@@ -67,6 +71,10 @@ impl ApolloMethod {
 impl Grouped for ApolloMethod {
     fn groups(&mut self) -> &mut Groups {
         &mut self.groups
+    }
+
+    fn weight_decay(&mut self) -> &mut Option<f32> {
+        &mut self.weight_decay
     }
 }
 

@@ -2,7 +2,7 @@
 use super::number::share;
 use super::{BlockMethod, NamedMethod};
 use blockllm_optim::InactiveRule;
-use blockllm_policy::PolicyConfig;
+use blockllm_policy::{BlockLlmSettings, PolicyConfig};
 
 /// The sparsity without a number.
 const SPARSITY: f64 = 0.95;
@@ -20,6 +20,10 @@ impl NamedMethod for BlockLlmSgd {
         vec!["blockllm-sgd"]
     }
 
+    fn example(name: &str) -> String {
+        format!("{name}:0.8")
+    }
+
     fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
         Ok(BlockMethod::blockllm_sgd(share("sparsity", number, SPARSITY)?))
     }
@@ -28,12 +32,14 @@ impl NamedMethod for BlockLlmSgd {
 impl BlockMethod {
     /// BlockLLM at `sparsity`, and by normalised SGD (SCALE, arXiv 2506.16659) whatever it does not train: the other blocks and
     /// the masked-out entries of its own, the head along a momentum. Embeddings have thirty times the rate.
-    /// In fine-tuning embeddings have no more than the others, and of a language model what is not trained a tenth.
+    /// In fine-tuning embeddings have no more than the others, and of a language model what is not trained a tenth, without a
+    /// momentum.
     ///
     /// At each step all gradients exist, one layer's at a time where the backward pass goes layer by layer. State is that of
     /// the budget, and the head's momentum.
     pub fn blockllm_sgd(sparsity: f64) -> Self {
-        let mut method = Self::new(PolicyConfig::BlockLlm { patience: PATIENCE }, sparsity);
+        let settings = BlockLlmSettings { patience: PATIENCE };
+        let mut method = Self::new(PolicyConfig::BlockLlm(settings), sparsity);
         method.inactive = Some(InactiveRule::normalised().with_momentum([InactiveRule::HEAD]));
         method.groups.embeddings = 30.0;
         method

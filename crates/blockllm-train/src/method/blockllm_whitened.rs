@@ -16,6 +16,10 @@ impl NamedMethod for BlockLlmWhitened {
         vec!["blockllm-whitened"]
     }
 
+    fn example(name: &str) -> String {
+        format!("{name}:0.8")
+    }
+
     fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
         Ok(BlockMethod::blockllm_whitened(share(
             "sparsity", number, SPARSITY,

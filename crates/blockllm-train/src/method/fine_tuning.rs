@@ -52,6 +52,7 @@ pub(super) fn decoder_matrices() -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{BlockMethod, GaLoreMethod, LoraMethod, Method};
+    use blockllm_optim::InactiveRule;
 
     fn fine_tuned(text: &str) -> Method {
         let parts = FineTuning::encoder(vec!["classifier.out_proj.weight".into()]);
@@ -106,6 +107,18 @@ mod tests {
             assert_eq!(rest(&tuned(name)), Some(scale.to_bits()), "{name}");
         }
         assert_eq!(rest(&tuned("blockllm:0.95")), None);
+        // What was measured under these words is what the name stands for (docs/method.md).
+        let settings = |text| {
+            let method = tuned(text);
+            method.algorithm.get::<BlockMethod>().unwrap().clone()
+        };
+        let measured = "blockllm:0.95+inactive=0.1+direction=normalised+masked-out=move";
+        assert_eq!(settings("blockllm-sgd:0.95"), settings(measured));
+        let head = settings("blockllm-sgd:0.95+momentum=head")
+            .inactive
+            .unwrap()
+            .momentum;
+        assert_eq!(head, [InactiveRule::HEAD]);
         // A classifier has one rate for all, whether its head is fresh or not.
         assert_eq!(rest(&fine_tuned("blockllm-sgd:0.95")), Some(1.0_f64.to_bits()));
         let not_fresh = Method::parse("blockllm-sgd:0.95")
@@ -129,5 +142,12 @@ mod tests {
         assert_eq!(always("badam:1+always=pooler"), ["pooler", head]);
         assert_eq!(always("blockllm:0.95+always=classifier"), ["classifier"]);
         assert_eq!(always("lisa:2"), ["embeddings", head]);
+        let beside_adapters = |text| {
+            let method = fine_tuned(text);
+            method.algorithm.get::<LoraMethod>().unwrap().always.clone()
+        };
+        assert_eq!(beside_adapters("lora:8"), [head]);
+        assert_eq!(beside_adapters("lora:8+always=pooler"), ["pooler", head]);
+        assert_eq!(beside_adapters("lora:8+always=classifier"), ["classifier"]);
     }
 }

@@ -30,6 +30,9 @@ pub struct GaLoreMethod {
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     #[serde(default, skip_serializing_if = "Groups::is_default")]
     pub groups: Groups,
+    /// Its own decoupled weight decay; the run's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
 }
 
 impl GaLoreMethod {
@@ -42,6 +45,7 @@ impl GaLoreMethod {
             svd: SvdMethod::Exact,
             targets: decoder_matrices(),
             groups: Groups::default(),
+            weight_decay: None,
         }
     }
 
@@ -51,7 +55,7 @@ impl GaLoreMethod {
             scale: self.scale,
             targets: self.targets.clone(),
             svd: self.svd,
-            adam: low_rank::adam(config),
+            adam: low_rank::adam(self.weight_decay, config),
             groups: self.groups,
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
@@ -64,6 +68,10 @@ impl Grouped for GaLoreMethod {
     fn groups(&mut self) -> &mut Groups {
         &mut self.groups
     }
+
+    fn weight_decay(&mut self) -> &mut Option<f32> {
+        &mut self.weight_decay
+    }
 }
 
 impl NamedMethod for GaLoreMethod {
@@ -71,6 +79,10 @@ impl NamedMethod for GaLoreMethod {
 
     fn names() -> Vec<&'static str> {
         vec!["galore"]
+    }
+
+    fn example(name: &str) -> String {
+        format!("{name}:4")
     }
 
     fn method(_: &str, number: Option<&str>) -> Result<Self, String> {

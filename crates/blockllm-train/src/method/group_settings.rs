@@ -1,11 +1,14 @@
-//! The settings of groups of parameters, which every method has: learning-rate multipliers, and which weights decay.
+//! The settings that every method has: learning-rate multipliers by groups of parameters, weight decay, and which weights decay.
 use super::Setting;
 use blockllm_optim::Groups;
 
-/// A method with groups of parameters.
+/// A method with groups of parameters and a weight decay.
 pub(super) trait Grouped {
     /// What is set for them.
     fn groups(&mut self) -> &mut Groups;
+
+    /// Its own weight decay, if it has one.
+    fn weight_decay(&mut self) -> &mut Option<f32>;
 }
 
 /// Their rows.
@@ -33,10 +36,86 @@ pub(super) fn table<T: Grouped>() -> Vec<Setting<T>> {
             |method, given| given.number_into(&mut method.groups().matrices),
         ),
         Setting::new(
+            "weight-decay",
+            "RATE",
+            "decoupled weight decay: a step shrinks what an update rule trains by RATE times the learning rate; 0 by default",
+            |method, given| {
+                let rate: f32 = given.number()?;
+                if !(rate.is_finite() && rate >= 0.0) {
+                    return Err(given.refused("a finite number of 0 or more, such as 0.1"));
+                }
+                *method.weight_decay() = Some(rate);
+                Ok(())
+            },
+        ),
+        Setting::new(
             "decay",
             "matrices|all",
-            "which weights decay where there is a weight decay: all but norms and biases, or all",
-            |method, given| given.name_into(&mut method.groups().decay),
+            "where weight-decay=RATE, which stands before it, acts: on all but norms and biases, or on all",
+            |method, given| {
+                let decays = method.weight_decay().is_some_and(|rate| rate > 0.0);
+                if !decays {
+                    return Err(format!(
+                        "decay={} says where weight-decay= acts, and there is none: set weight-decay=RATE before it, such as \
+                         weight-decay=0.1",
+                        given.value
+                    ));
+                }
+                given.name_into(&mut method.groups().decay)
+            },
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Method, Methods};
+    use serde_json::{Value, json};
+
+    /// The method's own settings, as records have them.
+    fn written(text: &str) -> Value {
+        let method = Method::parse(text).unwrap();
+        let written = serde_json::to_string(&method).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Method>(&written).unwrap(),
+            method,
+            "{text}"
+        );
+        method.algorithm.to_json()
+    }
+
+    #[test]
+    fn every_method_takes_a_weight_decay_and_is_written_as_before_without_one() {
+        for name in Methods::built_in().names() {
+            assert_eq!(written(name).get("weight_decay"), None, "{name}");
+            let text = format!("{name}+weight-decay=0.1+decay=all@1e-3");
+            let own = written(&text);
+            assert_eq!(own["weight_decay"], json!(0.1), "{text}");
+            assert_eq!(own["groups"]["decay"], json!("all"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weight_decay_that_is_none_is_told_and_so_is_a_place_for_it_where_there_is_none() {
+        for (setting, told) in [
+            (
+                "weight-decay=-0.1",
+                "weight-decay=-0.1: use a finite number of 0 or more",
+            ),
+            ("weight-decay=nan", "use a finite number"),
+            ("weight-decay=inf", "use a finite number"),
+            ("weight-decay=1e39", "use a finite number"),
+            ("weight-decay=much", "weight-decay=much: invalid float"),
+            ("decay=all", "set weight-decay=RATE before it"),
+            ("weight-decay=0+decay=all", "set weight-decay=RATE before it"),
+            ("weight-decay=0.1+decay=some", "expected `matrices` or `all`"),
+        ] {
+            for name in ["adamw", "lora:8", "galore:8", "apollo-mini", "scale"] {
+                let error = Method::parse(&format!("{name}+{setting}"))
+                    .unwrap_err()
+                    .to_string();
+                assert!(error.contains(told), "{error}");
+            }
+        }
+    }
 }

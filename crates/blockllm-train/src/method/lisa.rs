@@ -2,7 +2,7 @@
 //! random policy.
 use super::number::count;
 use super::{BlockMethod, NamedMethod, preset_paths};
-use blockllm_policy::PolicyConfig;
+use blockllm_policy::{PolicyConfig, RandomSettings};
 
 /// Steps between selections, until the run's scale sets its own.
 const INTERVAL: u64 = 100;
@@ -17,6 +17,10 @@ impl NamedMethod for Lisa {
         vec!["lisa"]
     }
 
+    fn example(name: &str) -> String {
+        format!("{name}:1")
+    }
+
     fn method(_: &str, number: Option<&str>) -> Result<BlockMethod, String> {
         Ok(BlockMethod::lisa(INTERVAL, count("number of layers", number, 2)?))
     }
@@ -26,11 +30,11 @@ impl BlockMethod {
     /// LISA: `blocks` random decoder layers at a time, whole; embeddings, last norm and head always. Fine-tuning, it trains
     /// embeddings and head always.
     pub fn lisa(interval: u64, blocks: usize) -> Self {
-        let policy = PolicyConfig::Random {
+        let policy = PolicyConfig::Random(RandomSettings {
             unbiased: false,
             interval,
             blocks: Some(blocks),
-        };
+        });
         Self {
             partition: "decoder-layer".into(),
             always: preset_paths::around_layers(),

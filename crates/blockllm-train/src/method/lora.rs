@@ -29,6 +29,9 @@ pub struct LoraMethod {
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     #[serde(default, skip_serializing_if = "Groups::is_default")]
     pub groups: Groups,
+    /// Its own decoupled weight decay, of the adapters' factors and of what is trained beside them, as under PEFT; the run's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
 }
 
 impl LoraMethod {
@@ -41,6 +44,7 @@ impl LoraMethod {
             always: Vec::new(),
             targets: decoder_matrices(),
             groups: Groups::default(),
+            weight_decay: None,
         }
     }
 
@@ -65,6 +69,10 @@ impl Grouped for LoraMethod {
     fn groups(&mut self) -> &mut Groups {
         &mut self.groups
     }
+
+    fn weight_decay(&mut self) -> &mut Option<f32> {
+        &mut self.weight_decay
+    }
 }
 
 impl NamedMethod for LoraMethod {
@@ -72,6 +80,10 @@ impl NamedMethod for LoraMethod {
 
     fn names() -> Vec<&'static str> {
         vec!["lora"]
+    }
+
+    fn example(name: &str) -> String {
+        format!("{name}:4")
     }
 
     fn method(_: &str, number: Option<&str>) -> Result<Self, String> {
@@ -85,12 +97,23 @@ impl TrainingMethod for LoraMethod {
     }
 
     fn settings() -> Vec<Setting<Self>> {
-        let own: Vec<Setting<Self>> = vec![Setting::new(
-            "alpha",
-            "X",
-            "the product of the factors is multiplied with X / rank",
-            |lora, given| given.number_into(&mut lora.alpha),
-        )];
+        let own: Vec<Setting<Self>> = vec![
+            Setting::new(
+                "alpha",
+                "X",
+                "the product of the factors is multiplied with X / rank",
+                |lora, given| given.number_into(&mut lora.alpha),
+            ),
+            Setting::new(
+                "always",
+                "PATHS",
+                "what is trained whole beside the adapters (PEFT's modules_to_save), by parts of its path: always=pooler",
+                |lora, given| {
+                    lora.always = given.paths();
+                    Ok(())
+                },
+            ),
+        ];
         [own, group_settings::table()].concat()
     }
 
@@ -123,15 +146,20 @@ impl TrainingMethod for LoraMethod {
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
         let mut dense = adamw::dense();
         dense.groups = self.groups;
+        dense.weight_decay = self.weight_decay;
         dense.optimizer(module, config)
     }
 
     /// Factors and head alone, with `alpha = 2 rank`.
     fn fine_tune(&mut self, parts: &FineTuning) {
         self.train_rest = false;
-        self.always.clone_from(&parts.fresh);
         self.targets.clone_from(&parts.matrices);
         self.alpha = 2.0 * self.rank as f64;
+    }
+
+    fn train_always(&mut self, paths: &[String]) {
+        let missing = paths.iter().filter(|path| !matches(&self.always, path));
+        self.always.extend(missing.cloned().collect::<Vec<_>>());
     }
 
     /// Published is its paper's rate on RoBERTa-base (appendix D).

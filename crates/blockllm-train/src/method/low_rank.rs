@@ -7,10 +7,10 @@ use blockllm_policy::path_matches;
 /// Bytes of one f32.
 const WORD: u64 = 4;
 
-/// Adam with a run's weight decay.
-pub(super) fn adam(config: &TrainConfig) -> GaLoreAdam {
+/// Adam with the method's own weight decay, or else the run's.
+pub(super) fn adam(own: Option<f32>, config: &TrainConfig) -> GaLoreAdam {
     GaLoreAdam {
-        weight_decay: f64::from(config.weight_decay),
+        weight_decay: f64::from(own.unwrap_or(config.weight_decay)),
         ..GaLoreAdam::default()
     }
 }

@@ -58,6 +58,16 @@ impl Methods {
         self.0.iter().flat_map(|room| room.names.clone()).collect()
     }
 
+    /// A method of each of the [`names`](Self::names), in their order, for models that are tiny: what tests and the check of GPUs
+    /// go through, so that a new method is in all of them by its own file.
+    pub fn examples(&self) -> Vec<String> {
+        let of_room = |room: &Room| -> Vec<String> {
+            let names = room.names.iter();
+            names.map(|name| (room.example)(name)).collect()
+        };
+        self.0.iter().flat_map(of_room).collect()
+    }
+
     /// What `--help` tells of the settings of all methods.
     pub fn settings_help(&self) -> String {
         let mut kinds = BTreeSet::new();

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{BlockMethod, GaLoreMethod};
     use blockllm_optim::{InactiveRule, Lion, MaskThreshold, NormKind, Update};
-    use blockllm_policy::PolicyConfig;
+    use blockllm_policy::{BlockLlmSettings, PolicyConfig};
 
     #[test]
     fn a_method_is_read_from_one_word() {
@@ -111,7 +111,8 @@ mod tests {
             (blocks.norm, blocks.partition.as_str()),
             (NormKind::Grad, "module")
         );
-        assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
+        let patience = BlockLlmSettings { patience: 7 };
+        assert_eq!(blocks.policy, PolicyConfig::BlockLlm(patience));
         assert_eq!(blocks.update, Update::from(Lion::default()));
         assert_eq!(
             blocks.inactive,
@@ -130,13 +131,27 @@ mod tests {
             .with_patience(40);
         let method = method.with_own_settings().unwrap();
         let blocks = method.algorithm.get::<BlockMethod>().unwrap();
-        assert_eq!(blocks.policy, PolicyConfig::BlockLlm { patience: 7 });
+        let patience = BlockLlmSettings { patience: 7 };
+        assert_eq!(blocks.policy, PolicyConfig::BlockLlm(patience));
     }
 
     #[test]
     fn every_name_that_an_error_offers_is_a_method() {
         for name in Methods::built_in().names() {
             assert!(Method::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_method_has_an_example_of_its_name() {
+        let (names, examples) = (Methods::built_in().names(), Methods::built_in().examples());
+        assert_eq!(examples.len(), names.len());
+        for (name, example) in names.into_iter().zip(&examples) {
+            assert!(Method::parse(example).is_ok(), "{example}");
+            assert_eq!(example.split(':').next(), Some(name));
+        }
+        for example in ["adamw", "all", "blockllm:0.8", "lora:4", "badam:1"] {
+            assert!(examples.iter().any(|other| other == example), "{example}");
         }
     }
 

@@ -17,6 +17,7 @@ type Read = fn(Value) -> Result<Box<dyn TrainingMethod>, serde_json::Error>;
 pub(super) struct Room {
     pub kind: &'static str,
     pub names: Vec<&'static str>,
+    pub example: fn(&str) -> String,
     pub make: Make,
     pub read: Read,
     pub help: fn() -> String,
@@ -28,6 +29,7 @@ impl Room {
         Self {
             kind: N::Method::kind(),
             names: N::names(),
+            example: N::example,
             make: |name, number| Ok(Box::new(N::method(name, number)?)),
             read: |value| Ok(Box::new(serde_json::from_value::<N::Method>(value)?)),
             help: || setting::help(N::Method::settings_of(), &N::Method::settings()),

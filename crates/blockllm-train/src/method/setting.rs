@@ -174,14 +174,17 @@ mod tests {
             for value in values.split('|').filter(|_| !line.starts_with("   ")) {
                 let value = match value {
                     "N" => "512",
-                    "X" | "SCALE" => "0.5",
+                    "X" | "SCALE" | "RATE" => "0.5",
                     "GROWTH" => "1.01",
                     "KEY:VALUE" => "patience:7",
                     "principal-weights:RANK" => "principal-weights:4",
                     value => value,
                 };
-                let of_inactive = ["reach", "direction", "masked-out", "momentum"].contains(&key);
-                let before = if of_inactive { "+inactive=0.1" } else { "" };
+                let before = match key {
+                    "reach" | "direction" | "masked-out" | "momentum" => "+inactive=0.1",
+                    "decay" => "+weight-decay=0.1",
+                    _ => "",
+                };
                 let text = format!("{method}{before}+{key}={value}");
                 assert!(Method::parse(&text).is_ok(), "{text}");
                 taken += 1;

@@ -16,7 +16,7 @@ use std::fmt::Debug;
 /// crate. What the command line calls it, [`NamedMethod`](super::NamedMethod) says.
 ///
 /// ```
-/// use blockllm_policy::PolicyConfig;
+/// use blockllm_policy::{All, PolicyConfig};
 /// use blockllm_train::memory::plan::{ParameterState, PlannedParameter, StatePlace};
 /// use blockllm_train::{Algorithm, BlockMethod, TrainConfig, TrainError, TrainingMethod, TrainingOptimizer};
 /// use burn::module::Module;
@@ -36,10 +36,10 @@ use std::fmt::Debug;
 ///         module: &M,
 ///         config: &TrainConfig,
 ///     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
-///         BlockMethod::new(PolicyConfig::All, 0.0).optimizer(module, config)
+///         BlockMethod::new(PolicyConfig::All(All), 0.0).optimizer(module, config)
 ///     }
 ///     fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
-///         BlockMethod::new(PolicyConfig::All, 0.0).planned_state(parameter, kept, place)
+///         BlockMethod::new(PolicyConfig::All(All), 0.0).planned_state(parameter, kept, place)
 ///     }
 /// }
 ///
@@ -225,8 +225,10 @@ pub struct LearningRates {
     pub language_models: f64,
     /// For a small classifier from random weights, which takes, and needs, larger steps.
     pub from_scratch: f64,
-    /// For the published fine-tuning set-up, where the method has a published rate of its own.
+    /// For the published set-up of GLUE, where the method has a published rate of its own.
     pub published: Option<f64>,
+    /// For the published instruction tuning of a 7B model, likewise.
+    pub published_instructions: Option<f64>,
 }
 
 impl Default for LearningRates {
@@ -237,6 +239,7 @@ impl Default for LearningRates {
             language_models: 5e-5,
             from_scratch: 1e-3,
             published: None,
+            published_instructions: None,
         }
     }
 }

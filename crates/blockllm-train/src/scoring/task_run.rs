@@ -72,17 +72,42 @@ impl TaskRun<'_> {
     /// All items; `done` hears how many more of the [`requests`](Self::requests) are.
     ///
     /// # Errors
-    /// [`TrainError::Unscorable`] naming the item, and what scoring or generating says.
+    /// As [`parts`](Self::parts).
     pub fn run(&self, done: &dyn Fn(usize)) -> Result<Vec<ItemResult>, TrainError> {
-        let indices: Vec<usize> = (0..self.data.items.len()).collect();
-        if !self.data.task.has_choices() {
-            return self.generate(&indices, done);
-        }
-        let mut results = Vec::with_capacity(indices.len());
-        for part in indices.chunks(self.scorer.batch() * ITEMS_PER_ROW) {
-            results.extend(self.choose(part, done)?);
-        }
-        Ok(results)
+        let parts: Vec<_> = self.parts(done)?.collect::<Result<_, _>>()?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// All items, in parts of a few batches in their order, each scored when it is asked for.
+    ///
+    /// # Errors
+    /// [`TrainError::Unscorable`] naming the item, and what scoring or generating says.
+    pub fn parts<'s>(
+        &'s self,
+        done: &'s dyn Fn(usize),
+    ) -> Result<impl Iterator<Item = Result<Vec<ItemResult>, TrainError>> + 's, TrainError> {
+        let batch = self.scorer.batch();
+        let answering = if self.data.task.has_choices() {
+            None
+        } else {
+            let ends = self.ends.to_vec();
+            Some(Answering::new(
+                self.scorer.model(),
+                self.encoder,
+                self.max_new_tokens,
+                ends,
+            )?)
+        };
+        let size = answering.as_ref().map_or(batch * ITEMS_PER_ROW, |_| batch);
+        let items = self.data.items.len();
+        let part = move |begin: usize| {
+            let indices: Vec<usize> = (begin..items.min(begin + size)).collect();
+            match &answering {
+                None => self.choose(&indices, done),
+                Some(answering) => self.generate(answering, &indices, done),
+            }
+        };
+        Ok((0..items).step_by(size).map(part))
     }
 
     /// Scores the choices of some items.
@@ -109,20 +134,21 @@ impl TaskRun<'_> {
         Ok(indices.iter().map(result).collect())
     }
 
-    /// Lets the model answer items, a batch at a time.
-    fn generate(&self, indices: &[usize], done: &dyn Fn(usize)) -> Result<Vec<ItemResult>, TrainError> {
-        let model = self.scorer.model();
-        let answering = Answering::new(model, self.encoder, self.max_new_tokens, self.ends.to_vec())?;
-        let mut results = Vec::with_capacity(indices.len());
-        for part in indices.chunks(self.scorer.batch()) {
-            let context = |index: &usize| self.data.request(*index).context;
-            let contexts: Vec<String> = part.iter().map(context).collect();
-            let answers = answering.answers(&contexts)?;
-            let answered = part.iter().zip(answers);
-            results.extend(answered.map(|(index, said)| ItemResult::of_text(&self.data.items[*index], said)));
-            done(part.len());
-        }
-        Ok(results)
+    /// Lets the model answer items, a batch of them.
+    fn generate(
+        &self,
+        answering: &Answering<'_>,
+        indices: &[usize],
+        done: &dyn Fn(usize),
+    ) -> Result<Vec<ItemResult>, TrainError> {
+        let context = |index: &usize| self.data.request(*index).context;
+        let contexts: Vec<String> = indices.iter().map(context).collect();
+        let answers = answering.answers(&contexts)?;
+        done(indices.len());
+        let answered = indices.iter().zip(answers);
+        Ok(answered
+            .map(|(index, said)| ItemResult::of_text(&self.data.items[*index], said))
+            .collect())
     }
 }
 

@@ -12,16 +12,22 @@ pub struct Advice {
     pub peak_bytes: u64,
 }
 
-/// What makes `workload` fit into `memory` bytes: every single change that is enough; where none is, the fewest of
-/// them together, the mildest first. Empty when nothing helps.
+/// What makes `workload` fit into `memory` bytes: every single change that is enough, of fewer rows and shorter rows the most that
+/// fit; where none is, the fewest changes together, the mildest first. Empty when nothing helps.
 ///
 /// # Errors
 /// As [`MemoryPlan::estimate`].
 pub fn advice(workload: &Workload<'_>, memory: u64) -> Result<Vec<Advice>, TrainError> {
     let changes = possible(workload);
     let needed = |changes: &[Change]| peak_with(workload, changes);
-    let mut enough = Vec::new();
+    let mut enough: Vec<Advice> = Vec::new();
     for change in &changes {
+        if enough
+            .iter()
+            .any(|advice| goes_further(&advice.changes[0], change))
+        {
+            continue;
+        }
         let alone = vec![change.clone()];
         let peak_bytes = needed(&alone)?;
         if peak_bytes <= memory {
@@ -42,6 +48,14 @@ pub fn advice(workload: &Workload<'_>, memory: u64) -> Result<Vec<Advice>, Train
         }
     }
     Ok(Vec::new())
+}
+
+/// Whether `change` lowers still more what `enough` lowers.
+fn goes_further(enough: &Change, change: &Change) -> bool {
+    matches!(
+        (enough, change),
+        (Change::BatchSize(_), Change::BatchSize(_)) | (Change::SeqLen(_), Change::SeqLen(_))
+    )
 }
 
 /// `changes` without those that are not needed, the last ones spared longest: they changed most.
@@ -140,6 +154,22 @@ mod tests {
                 .iter()
                 .all(|advice| advice.changes.len() == 1 && advice.peak_bytes <= memory)
         );
+    }
+
+    #[test]
+    fn of_fewer_and_shorter_rows_the_most_that_fit_are_told() {
+        let (found, _) = asked("adamw", 0.999);
+        let changes: Vec<&Change> = found.iter().flat_map(|advice| &advice.changes).collect();
+        let rows: Vec<_> = changes
+            .iter()
+            .filter(|change| matches!(change, Change::BatchSize(_)))
+            .collect();
+        let tokens: Vec<_> = changes
+            .iter()
+            .filter(|change| matches!(change, Change::SeqLen(_)))
+            .collect();
+        assert_eq!(rows, [&&Change::BatchSize(2)]);
+        assert_eq!(tokens, [&&Change::SeqLen(128)]);
     }
 
     #[test]

@@ -137,6 +137,31 @@ mod tests {
     }
 
     #[test]
+    fn without_a_mask_blocks_are_planned_whole_within_the_budget_or_one_alone() {
+        // Two tables of 3,072 entries, eight matrices of 1,024 and six of 1,280, five vectors of 32: 22,176.
+        let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4));
+        let trained = |name: &str, selection: Assumed| {
+            let method = Method::parse(name).unwrap();
+            let plan = MemoryPlan::estimate(&Workload {
+                selection,
+                ..Workload::new(&model, &method, 1, 8)
+            });
+            let plan = plan.unwrap();
+            let [moments, indices] = [Part::Moments, Part::Indices].map(|part| plan.most.of(part));
+            assert_eq!((moments, indices), (8 * plan.trained_entries, 0), "{name}");
+            plan.trained_entries
+        };
+        for (name, typical, worst) in [
+            ("blockllm:0.9+mask=none", 1280 + 5 * 32, 3072),
+            ("official-compat:0.9", 1280 + 5 * 32, 3072),
+            ("blockllm:0.5+mask=none", 11_072, 11_072),
+        ] {
+            assert_eq!(trained(name, Assumed::Typical), typical, "{name}");
+            assert_eq!(trained(name, Assumed::Worst), worst, "{name}");
+        }
+    }
+
+    #[test]
     fn a_plan_says_what_does_not_fit_the_model() {
         let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4).with_tie_word_embeddings(true));
         let method = Method::parse("blockllm:0.9+always=lm_head").unwrap();

@@ -4,10 +4,11 @@ use crate::TrainError;
 use crate::method::group_settings::Grouped;
 use crate::method::preset_paths;
 use blockllm_optim::{
-    BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh, MaskScope,
-    MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, Recovery, SweepMode, Update,
+    BlockOptimizerConfig, CarriedMoments, Decay, Groups, HalfWeights, InactiveRule, MaskRefresh, MaskScope,
+    MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, ParameterGroup, Recovery,
+    SweepMode, Update,
 };
-use blockllm_policy::{Partition, PolicyConfig, Roles, VisitSmoothing, path_matches};
+use blockllm_policy::{ParamInfo, Partition, PolicyConfig, Role, Roles, Take, VisitSmoothing, path_matches};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub struct BlockMethod<P = PolicyConfig> {
     pub sweep: SweepMode,
     /// How visits become a frequency.
     pub visit_smoothing: VisitSmoothing,
-    /// Over what the mask's threshold is taken.
+    /// Over what the mask's threshold is taken, or that there is no mask.
     pub mask: MaskScope,
     /// How exactly it is found.
     pub threshold: MaskThreshold,
@@ -68,7 +69,11 @@ pub struct BlockMethod<P = PolicyConfig> {
     /// The learning rate's multipliers by groups of parameters, and which weights decay.
     #[serde(default, skip_serializing_if = "Groups::is_default")]
     pub groups: Groups,
-    /// The update rule of the trained entries; the run's weight decay replaces its own.
+    /// Its own decoupled weight decay; the run's when absent. It is the update rule's: entries that it does not train, which stand
+    /// still or move by the inactive rule, do not decay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
+    /// The update rule of the trained entries; the weight decay above, or else the run's, replaces its own.
     pub update: Update,
 }
 
@@ -98,6 +103,7 @@ impl<P> BlockMethod<P> {
             recovery: None,
             ramp: 0,
             groups: Groups::default(),
+            weight_decay: None,
             update: Update::default(),
         }
     }
@@ -132,6 +138,7 @@ impl<P: PolicySettings> BlockMethod<P> {
         paths: &[&str],
         weight_decay: f32,
     ) -> Result<BlockOptimizerConfig, TrainError> {
+        let weight_decay = self.weight_decay.unwrap_or(weight_decay);
         let config = BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
             roles: self.roles(paths),
@@ -157,6 +164,37 @@ impl<P: PolicySettings> BlockMethod<P> {
         };
         Ok(self.policy.configure(config))
     }
+
+    /// Refuses a weight decay of its own that would act on none of `parameters`: under SCALE no matrix is trained by the update
+    /// rule.
+    pub(super) fn check_decay<'a>(
+        &self,
+        parameters: impl IntoIterator<Item = &'a ParamInfo>,
+    ) -> Result<(), TrainError> {
+        let Some(rate) = self.weight_decay.filter(|rate| *rate > 0.0) else {
+            return Ok(());
+        };
+        if self.groups.decay == Decay::All || self.policy.build()?.take() != Take::Nothing {
+            return Ok(());
+        }
+        let parameters: Vec<_> = parameters.into_iter().collect();
+        let paths: Vec<_> = parameters.iter().map(|info| info.path.as_str()).collect();
+        let roles = self.roles(&paths);
+        let decays = |info: &&ParamInfo| {
+            let group = ParameterGroup::of(&info.path, &info.shape);
+            roles.role(&info.path) == Role::Always && group != ParameterGroup::Vectors
+        };
+        if parameters.iter().any(decays) {
+            return Ok(());
+        }
+        Err(TrainError::Setting {
+            field: "weight_decay",
+            value: rate.to_string(),
+            mend: "here it would act on nothing: all matrices move by a rule that has none, and norms and biases do not decay; leave \
+                   it out, set decay=all, or name matrices to train in always="
+                .into(),
+        })
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -166,5 +204,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl<P> Grouped for BlockMethod<P> {
     fn groups(&mut self) -> &mut Groups {
         &mut self.groups
+    }
+
+    fn weight_decay(&mut self) -> &mut Option<f32> {
+        &mut self.weight_decay
     }
 }

@@ -39,6 +39,14 @@ impl<P: PolicySettings> NamedMethod for BlockMethod<P> {
         P::names()
     }
 
+    /// One that takes every block has no sparsity.
+    fn example(name: &str) -> String {
+        if P::named(name).is_all() {
+            return name.to_owned();
+        }
+        format!("{name}:0.8")
+    }
+
     fn method(name: &str, sparsity: Option<&str>) -> Result<Self, String> {
         let policy = P::named(name);
         let default = if policy.is_all() { 0.0 } else { SPARSITY };
@@ -69,6 +77,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             .iter()
             .map(|parameter| parameter.info.path.as_str())
             .collect();
+        self.check_decay(parameters.iter().map(|parameter| &parameter.info))?;
         let settings = BlockOptimizerConfig {
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
@@ -80,7 +89,8 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         )?))
     }
 
-    /// A checkpoint's embeddings and matrices have learnt already: no group is ahead of the others.
+    /// A checkpoint's embeddings and matrices have learnt already: no group is ahead of the others. Nor has the head a
+    /// momentum at such a rate: it is the largest matrix of a small model, tied or not, and its state would be the larger part.
     fn fine_tune(&mut self, parts: &FineTuning) {
         if self.always == preset_paths::around_layers() {
             self.always.clone_from(&parts.embeddings);
@@ -94,6 +104,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             && let Some(rule) = self.inactive.as_mut().filter(|rule| rule.masked_out)
         {
             rule.scale = REST_IN_FINE_TUNING;
+            rule.momentum.clear();
         }
     }
 
@@ -151,7 +162,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         &self.never
     }
 
-    /// Those of sparse ones are of `BlockLLM`: published is the rate of its own runs.
+    /// Those of sparse ones are of `BlockLLM`: published are the rates of its own runs.
     fn learning_rates(&self) -> LearningRates {
         if self.sparsity < SPARSE {
             return LearningRates::default();
@@ -162,6 +173,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             language_models: 1e-4,
             from_scratch: 5e-3,
             published: Some(3e-5),
+            published_instructions: Some(1e-5),
         };
         match &self.inactive {
             // Where all entries move at one rate, it is that of full fine-tuning; of a language model the rest is slower.

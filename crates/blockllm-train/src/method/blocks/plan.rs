@@ -17,10 +17,15 @@ pub(super) fn scheme<P: PolicySettings>(
     let info = |p: &usize| ParamInfo::shaped(parameters[*p].path.clone(), parameters[*p].shape.clone());
     let infos: Vec<_> = free.iter().map(info).collect();
     let paths: Vec<_> = infos.iter().map(|info| info.path.as_str()).collect();
+    method.check_decay(&infos)?;
     let config = method.config(&paths, 0.0)?;
     let blocks = config.partition.blocks(&infos, &config.roles)?;
     let policy = method.policy.build()?;
-    let take = policy.take();
+    let take = match (policy.take(), method.mask) {
+        // Without a mask blocks are whole.
+        (Take::Budget, MaskScope::None) => Take::BelowBudget,
+        (take, _) => take,
+    };
     let measures_gradients = policy.signals().iter().any(|signal| signal.is_of_gradients());
     let budget = match take {
         Take::Blocks(_) | Take::Nothing => u64::MAX,
@@ -58,7 +63,7 @@ pub(super) fn scheme<P: PolicySettings>(
     let keep = if take == Take::Budget { budget } else { u64::MAX };
     let live = |parameter: &PlannedParameter| match method.mask {
         MaskScope::Global => step.seen(parameter),
-        MaskScope::PerParameter => parameter.entries,
+        MaskScope::PerParameter | MaskScope::None => parameter.entries,
     };
     let always = params(&always);
     let momenta = momenta(method, &parameters, &free, &always)?;
@@ -146,7 +151,7 @@ fn chosen(blocks: &[Block], candidates: &[usize], take: Take, budget: u64, assum
     let mut chosen = match (take, assumed) {
         // Over a cycle every block is met, and the peak is at the largest.
         (Take::Blocks(count), _) => by_size.into_iter().take(count.max(1)).collect(),
-        (Take::BelowBudget, _) => below(&by_size, blocks, budget),
+        (Take::BelowBudget, _) => whole(&by_size, blocks, budget, assumed),
         (Take::Nothing, _) => Vec::new(),
         (Take::Budget, Assumed::Worst) => {
             // The largest comes last, when all but one entry of the budget is taken by others.
@@ -159,6 +164,17 @@ fn chosen(blocks: &[Block], candidates: &[usize], take: Take, budget: u64, assum
     };
     chosen.sort_unstable();
     chosen
+}
+
+/// Whole blocks within the budget, the largest first; or one alone beyond it, with which a ranking may begin: at the worst, and
+/// where none fits.
+fn whole(by_size: &[usize], blocks: &[Block], budget: u64, assumed: &Assumed) -> Vec<usize> {
+    let within = below(by_size, blocks, budget);
+    let beyond = by_size.first().filter(|block| blocks[**block].numel > budget);
+    match beyond {
+        Some(largest) if within.is_empty() || *assumed == Assumed::Worst => vec![*largest],
+        _ => within,
+    }
 }
 
 /// As many of `order` as fit into the budget, each that still does.

@@ -61,8 +61,8 @@ pub trait PolicySettings:
     fn build(&self) -> Result<Box<dyn Policy>, PolicyError>;
 
     /// Changes the block optimizer's settings after all others but the run's clip and seed: a partition, roles, an update rule or
-    /// a score of entries of your own goes in here. The memory plan follows the first three; what else is changed here it does not
-    /// know of.
+    /// a score of entries of your own ([`with_score`](BlockOptimizerConfig::with_score), by which a policy decides which entries of
+    /// its blocks are trained) goes in here. The memory plan follows the first three; what else is changed here it does not know of.
     #[must_use]
     fn configure(&self, config: BlockOptimizerConfig) -> BlockOptimizerConfig {
         config
@@ -99,7 +99,7 @@ impl PolicySettings for PolicyConfig {
     }
 
     fn names() -> Vec<&'static str> {
-        Self::names().to_vec()
+        Self::names()
     }
 
     fn settings_of() -> &'static str {
@@ -114,20 +114,8 @@ impl PolicySettings for PolicyConfig {
         Self::build(self)
     }
 
-    fn set_patience(&mut self, new: usize) {
-        match self {
-            Self::BlockLlm { patience }
-            | Self::BlockLlmNoVisits { patience }
-            | Self::Suboptimal { patience }
-            | Self::EpsilonGreedy { patience, .. }
-            | Self::OfficialCompat { patience, .. } => *patience = new,
-            Self::Magnitude { interval }
-            | Self::Random { interval, .. }
-            | Self::Cyclic { interval, .. }
-            | Self::Importance { interval, .. }
-            | Self::Misa { interval, .. } => *interval = new as u64,
-            Self::Fixed { .. } | Self::All | Self::Nothing => {}
-        }
+    fn set_patience(&mut self, patience: usize) {
+        Self::set_patience(self, patience);
     }
 
     fn set(&mut self, field: &str, value: &str) -> Result<(), String> {
@@ -135,13 +123,10 @@ impl PolicySettings for PolicyConfig {
     }
 
     fn is_all(&self) -> bool {
-        *self == Self::All
+        matches!(self, Self::All(_))
     }
 
     fn probes(&self, named: usize) -> usize {
-        match self {
-            Self::OfficialCompat { .. } => 0,
-            _ => named,
-        }
+        Self::probes(self, named)
     }
 }

@@ -1,7 +1,8 @@
 //! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
 use super::{BlockMethod, PolicySettings};
 use crate::method::{Given, Setting, group_settings};
-use blockllm_optim::{InactiveRule, Lion, MaskScore, MaskThreshold, Recovery, Sgd, SweepMode, Update};
+use blockllm_optim::{InactiveRule, MaskScore, MaskThreshold, Recovery, SweepMode, Update};
+use std::sync::LazyLock;
 
 /// All of them, in the order of `--help`.
 pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
@@ -114,8 +115,9 @@ fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
     vec![
         Setting::new(
             "mask",
-            "global|per-parameter",
-            "over what the mask's threshold is taken",
+            "global|per-parameter|none",
+            "over what the mask's threshold is taken; none: selected blocks are trained whole, as many as the budget holds, \
+             one at least",
             |blocks, given| given.name_into(&mut blocks.mask),
         ),
         Setting::new(
@@ -188,20 +190,17 @@ fn training<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
         Setting::new(
             "ramp",
             "N",
-            "steps over which the updates of fresh state grow to their full length",
+            "steps over which the updates of fresh state grow to their full length; not with moments=carried-over or \
+             refresh=each-step, unless mask=none",
             |blocks, given| given.number_into(&mut blocks.ramp),
         ),
         Setting::new(
             "rule",
-            "adamw|sgd|lion",
+            &RULES,
             "how trained entries are updated",
             |blocks, given| {
-                blocks.update = match given.value {
-                    "adamw" => Update::default(),
-                    "sgd" => Sgd::default().into(),
-                    "lion" => Lion::default().into(),
-                    _ => return Err(given.refused("adamw, sgd or lion")),
-                };
+                let rule = Update::from_name(given.value);
+                blocks.update = rule.ok_or_else(|| given.refused(&one_of(Update::names())))?;
                 Ok(())
             },
         ),
@@ -278,6 +277,17 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             },
         ),
     ]
+}
+
+/// `adamw|sgd|lion`, as `--help` has it.
+static RULES: LazyLock<String> = LazyLock::new(|| Update::names().join("|"));
+
+/// `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// The inactive rule, of which a setting is given.
