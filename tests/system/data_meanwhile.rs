@@ -64,7 +64,7 @@ fn train_on(
         cache_tokens: 0,
         ..LoaderConfig::default()
     };
-    let corpus = Corpus::from_folder(data).unwrap();
+    let corpus = Corpus::from_path(data).unwrap();
     let mut batches = Disturbed {
         batches: TextBatches::new(corpus, tokenizer.clone(), loader)?,
         given: 0,

@@ -1,6 +1,6 @@
 //! A run is a function of (config, seed, data).
 use crate::batches::padded;
-use crate::training::{Watching, constant, steps, train_tiny};
+use crate::training::{Watching, constant, large_rate, steps, train_tiny};
 use blockllm::train::{LanguageModeling, Methods, Record, TrainConfig};
 
 fn records(method: &str, seed: u64) -> Vec<Record> {
@@ -11,7 +11,7 @@ fn records(method: &str, seed: u64) -> Vec<Record> {
     ];
     let config = TrainConfig {
         seed,
-        ..constant(20, 1e-3)
+        ..constant(20, large_rate(method))
     };
     train_tiny(&LanguageModeling::default(), method, &config, &batches).1
 }
@@ -38,7 +38,17 @@ fn selections(records: &[Record]) -> Vec<(u64, Vec<String>)> {
 
 #[test]
 fn the_same_config_and_seed_give_the_same_losses_and_selections_bit_for_bit() {
-    for method in Methods::built_in().examples() {
+    // At other budgets than the examples'.
+    let more = [
+        "blockllm:0.9",
+        "random:0.5",
+        "importance:0.5",
+        "epsilon-greedy:0.5",
+        "badam",
+        "lisa",
+    ];
+    let methods = Methods::built_in().examples().into_iter();
+    for method in methods.chain(more.map(str::to_owned)) {
         let (first, second) = (records(&method, 7), records(&method, 7));
         assert_eq!(bits(&first), bits(&second), "{method}");
         assert_eq!(selections(&first), selections(&second), "{method}");

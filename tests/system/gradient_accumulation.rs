@@ -1,9 +1,11 @@
 //! Accumulating over micro-batches is one large batch, however unequal the micro-batches are.
 use crate::batches::{joined, padded};
-use crate::training::{constant, steps, train_tiny};
-use crate::weights::{weights, worst};
+use crate::training::{constant, groups, steps, train_tiny};
+use crate::weights::{max_error, weights};
 use blockllm::data::LmBatch;
-use blockllm::train::{BlockMethod, LanguageModeling, Method, Methods, Record, TrainConfig};
+use blockllm::optim::parameters;
+use blockllm::train::{LanguageModeling, Method, Methods, Record, TrainConfig};
+use std::collections::BTreeMap;
 
 /// Three micro-batches of two rows with 30, 6 and 9 counted labels.
 fn micro_batches() -> [LmBatch; 3] {
@@ -27,7 +29,6 @@ fn assert_accumulating_is_one_batch(method: &str) {
     let micro_batches = micro_batches();
     let whole = joined(&micro_batches);
     let objective = LanguageModeling::default();
-    let farthest = farthest(method);
     let config = constant(3, 1e-3);
     let accumulated = TrainConfig {
         grad_accum_steps: 3,
@@ -42,29 +43,29 @@ fn assert_accumulating_is_one_batch(method: &str) {
     );
     for (expected, found) in steps(&one_batch).iter().zip(steps(&accumulated)) {
         assert!(
-            (found.loss - expected.loss).abs() < 1e-5 * farthest,
+            (found.loss - expected.loss).abs() < 1e-5,
             "{method}: {found:?} {expected:?}"
         );
         assert!(
-            (found.grad_norm - expected.grad_norm).abs() < 1e-5 * farthest * expected.grad_norm,
+            (found.grad_norm - expected.grad_norm).abs() < 1e-5 * expected.grad_norm,
             "{method}: {found:?} {expected:?}"
         );
         assert_eq!(found.tokens_seen, expected.tokens_seen, "{method}");
     }
-    // A hundredth of a step is far above rounding and far below a wrong weighting.
-    let (path, error) = worst(&weights(&found.model), &weights(&expected.model));
-    assert!(f64::from(error) < 1e-5 * farthest, "{method}, {path}: {error}");
-}
-
-/// How many times the learning rate a weight goes at most in a step of `method`.
-fn farthest(method: &str) -> f64 {
-    let method = Method::parse(method).unwrap();
-    let Some(blocks) = method.algorithm.get::<BlockMethod>() else {
-        return 1.0;
-    };
-    let groups = &blocks.groups;
-    let rates = [groups.embeddings, groups.head, groups.vectors, groups.matrices];
-    rates.into_iter().fold(1.0, f64::max)
+    // A hundredth of a step at the rate of its group is far above rounding and far below a wrong weighting.
+    let groups = groups(&Method::parse(method).unwrap());
+    let multipliers: BTreeMap<_, _> = parameters(&found.model)
+        .iter()
+        .map(|parameter| (parameter.info.path.clone(), groups.multiplier(parameter)))
+        .collect();
+    let expected = weights(&expected.model);
+    let found = weights(&found.model);
+    assert!(found.keys().eq(expected.keys()), "{method}");
+    for (path, found) in &found {
+        let most = 1e-5 * multipliers.get(path).copied().unwrap_or(1.0);
+        let error = f64::from(max_error(found, &expected[path]));
+        assert!(error < most, "{method}, {path}: {error} of {most}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! On flex a run has the same bits with one thread, two or three.
-use crate::training::examples_of_kinds;
+use crate::training::{examples_of_kinds, large_rate};
 use blockllm::data::LmBatch;
 use blockllm::model::llama::LlamaConfig;
 use blockllm::prelude::*;
@@ -27,6 +27,7 @@ fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
         .unwrap();
     pool.install(|| {
         let (device, batch) = (Device::flex().autodiff(), batch());
+        let rate = large_rate(method);
         let method = Method::parse(method).unwrap();
         let config = TrainConfig::default();
         let model = LlamaConfig::new(700, 192, 512, 2, 3).init(3, &device);
@@ -39,7 +40,7 @@ fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
             model = optimizer.prepare_with(model, &mut gradients_of).unwrap();
             let loss = loss_of(&model);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            let stepped = optimizer.step(model, gradients, 1e-3).unwrap();
+            let stepped = optimizer.step(model, gradients, rate).unwrap();
             model = stepped.model;
             let loss = loss.into_scalar::<f32>();
             optimizer.observe(f64::from(loss)).unwrap();
@@ -51,7 +52,8 @@ fn bits(method: &str, threads: usize) -> Vec<[u32; 2]> {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for method in examples_of_kinds() {
+    let more = ["blockllm:0.9", "galore:8"].map(str::to_owned);
+    for method in examples_of_kinds().into_iter().chain(more) {
         let expected = bits(&method, 1);
         assert_ne!(expected[0], expected[3], "{method}: nothing was learned");
         for threads in [2, 3] {

@@ -3,10 +3,11 @@ use crate::batches::VOCAB;
 use crate::weights::{Numbers, weights};
 use blockllm::data::LmBatch;
 use blockllm::model::llama::{LlamaConfig, LlamaForCausalLM};
+use blockllm::optim::Groups;
 use blockllm::policy::PolicyConfig;
 use blockllm::train::{
-    LanguageModeling, MemoryMeter, Method, Methods, Objective, Record, RunObserver, Schedule, ScheduleKind,
-    Setup, StepRecord, TrainConfig, TrainError, Trained, train,
+    BlockMethod, LanguageModeling, MemoryMeter, Method, Methods, Objective, Record, RunObserver, Schedule,
+    ScheduleKind, Setup, StepRecord, TrainConfig, TrainError, Trained, train,
 };
 use burn::tensor::{Device, Tensor};
 use std::cell::RefCell;
@@ -160,6 +161,22 @@ pub fn examples_of_kinds() -> Vec<String> {
         name == "blockllm" || !PolicyConfig::names().contains(&name)
     });
     examples
+}
+
+/// What a method sets for groups of parameters.
+pub fn groups(method: &Method) -> Groups {
+    let blocks = method.algorithm.get::<BlockMethod>();
+    blocks.map_or_else(Groups::default, |blocks| blocks.groups)
+}
+
+/// A rate that is large for every group of parameters of `method`, and too large for none.
+pub fn large_rate(method: &str) -> f64 {
+    let groups = groups(&Method::parse(method).unwrap());
+    let one_rate = Groups {
+        decay: groups.decay,
+        ..Groups::default()
+    };
+    if groups == one_rate { 1e-2 } else { 1e-3 }
 }
 
 /// The tiny Llama that PyTorch trained, as a Hugging Face folder.

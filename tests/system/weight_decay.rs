@@ -1,10 +1,10 @@
 //! `weight-decay=RATE` behind the name of every method: what a step takes off each weight, and which weights it leaves alone.
 use crate::batches::padded;
-use crate::training::{constant, tiny_llama};
+use crate::training::{constant, groups, tiny_llama};
 use crate::weights::{Numbers, weights};
 use blockllm::model::llama::LlamaForCausalLM;
-use blockllm::optim::{GradientsParams, Groups, parameters};
-use blockllm::train::{BlockMethod, LanguageModeling, Method, Objective, TrainConfig};
+use blockllm::optim::{GradientsParams, parameters};
+use blockllm::train::{LanguageModeling, Method, Objective, TrainConfig};
 use burn::tensor::Device;
 
 const LEARNING_RATE: f64 = 1e-3;
@@ -39,11 +39,6 @@ fn step(method: &Method) -> Stepped {
 
 fn method(text: &str) -> Method {
     Method::parse(text).unwrap()
-}
-
-fn groups(method: &Method) -> Groups {
-    let blocks = method.algorithm.get::<BlockMethod>();
-    blocks.map_or_else(Groups::default, |blocks| blocks.groups)
 }
 
 /// How many entries decay in a step of the method `name` with a decay and `more` behind its name, and of how many that may. Each
@@ -159,4 +154,26 @@ fn a_multiplier_of_the_embeddings_multiplies_their_step_and_no_other() {
         }
         assert!(moved > 0, "{name}");
     }
+}
+
+#[test]
+fn a_decay_that_acts_on_nothing_is_refused_where_both_rates_are_known() {
+    let model = tiny_llama().init(0, &Device::flex().autodiff());
+    let made = |text: &str, weight_decay| {
+        let config = TrainConfig {
+            weight_decay,
+            ..TrainConfig::default()
+        };
+        let method = method(text);
+        let model = method.adapt(model.clone(), &config).unwrap();
+        method.optimizer(&model, &config).map(drop)
+    };
+    for name in ["adamw", "lora:2", "galore:4", "apollo-mini"] {
+        let text = format!("{name}+decay=all");
+        let error = made(&text, 0.0).unwrap_err().to_string();
+        assert!(error.contains("`decay` is all"), "{name}: {error}");
+        made(&text, 0.1).unwrap();
+    }
+    let error = made("scale", 0.1).unwrap_err().to_string();
+    assert!(error.contains("`weight_decay` is 0.1"), "{error}");
 }

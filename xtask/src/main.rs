@@ -20,12 +20,14 @@ mod process;
 mod reproduce_paper;
 mod runner;
 mod runner_json;
+mod stderr;
 mod test;
 mod test_output;
 mod tidy;
 mod vulkan;
 mod workspace;
 
+use crate::stderr::tell_line;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell_line!("error: {error:#}");
             process::exit_code_of(&error)
         }
     }

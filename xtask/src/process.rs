@@ -1,5 +1,6 @@
 //! Child processes: shown before they run, and named with their exit code when they fail.
 
+use crate::stderr::tell_line;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -156,7 +157,7 @@ fn expect_success(line: String, status: ExitStatus) -> Result<()> {
 
 fn announce(command: &Command) -> String {
     let line = command_line(command);
-    eprintln!("$ {line}");
+    tell_line!("$ {line}");
     line
 }
 

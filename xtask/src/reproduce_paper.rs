@@ -19,7 +19,7 @@ Examples:
       three methods, three seeds each, on your own C4 shards (c4-train.*.json.gz, c4-validation.*.json.gz)
   cargo xtask reproduce-paper --experiment ablations --seeds 3 -- --on pretraining,fine-tuning --ablations sparsity,norm
       what each choice of a method does, a table with plots for each question; all questions without --ablations,
-      85 pretrainings in ten minutes on two cores at the quick scale; --dry-run tells how many runs and how long
+      85 pretrainings in an estimated ten minutes on two cores at the quick scale; --dry-run tells runs and time
   cargo xtask reproduce-paper --experiment instruct -- --model-dir ../shared/data/stories260K
       a Llama that is there, here a folder of llama2.c, tuned by several methods on the embedded instructions, in minutes;
       without --model-dir a small one from random weights
@@ -47,8 +47,8 @@ pub struct Args {
     /// How many seeds each method is run with [default: the scale's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub seeds: Option<u32>,
-    /// A folder with the training text [default: the documentation of this workspace's dependencies]
-    #[arg(long, value_name = "DIR", value_parser = existing_folder)]
+    /// The training text: a folder, or a file of JSON lines [default: the documentation of this workspace's dependencies]
+    #[arg(long, value_name = "PATH", value_parser = existing)]
     pub data: Option<PathBuf>,
     /// The folder for run records and the report
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -195,14 +195,10 @@ fn runner_args(args: &Args, device: Device) -> Vec<OsString> {
     words
 }
 
-/// Refuses a folder that is not there before minutes go into a build; gives its absolute path.
-fn existing_folder(value: &str) -> Result<PathBuf, String> {
-    let path = Path::new(value);
-    if path.is_file() {
-        return Err("this is a file: give the folder that it lies in".to_owned());
-    }
-    path.canonicalize()
-        .map_err(|error| format!("no folder can be read there: {error}"))
+/// Refuses data that are not there before minutes go into a build; gives their absolute path.
+fn existing(value: &str) -> Result<PathBuf, String> {
+    let path = Path::new(value).canonicalize();
+    path.map_err(|error| format!("no folder and no file can be read there: {error}"))
 }
 
 #[cfg(test)]
@@ -247,15 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn the_data_folder_is_resolved_against_the_callers_folder() {
+    fn the_data_are_resolved_against_the_callers_folder() {
         let here = std::env::current_dir().unwrap();
-        assert!(words(&["--data", "src"]).ends_with(&format!("--data {}/src", here.display())));
-    }
-
-    #[test]
-    fn a_file_is_not_taken_for_a_data_folder() {
-        let message = existing_folder("Cargo.toml").unwrap_err();
-        assert!(message.contains("give the folder"), "{message}");
+        for data in ["src", "Cargo.toml"] {
+            assert!(words(&["--data", data]).ends_with(&format!("--data {}/{data}", here.display())));
+        }
+        let message = existing("nowhere").unwrap_err();
+        assert!(message.contains("no folder and no file"), "{message}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Builds the runner, the binary that trains.
 
+use crate::stderr::tell_line;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,7 +79,7 @@ pub fn fetch_embedded_text() {
     }
     // Where the network is out of reach, they may be here.
     if let Err(error) = process::run(&mut fetch) {
-        eprintln!(
+        tell_line!(
             "not all locked dependencies are here, whose documentation is the text without --data: {error:#}"
         );
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI runs as tests, on flex and on wgpu, and what can be shown of the CUDA path.
 
+use crate::stderr::tell_line;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -108,7 +109,7 @@ fn find_driver(args: &Args) -> Result<Option<VulkanDriver>> {
         if args.device == TestDevice::Wgpu {
             bail!("{}", vulkan::missing_driver_hint());
         }
-        eprintln!("warning: {}", vulkan::missing_driver_hint());
+        tell_line!("warning: {}", vulkan::missing_driver_hint());
     }
     Ok(driver)
 }

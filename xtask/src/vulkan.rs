@@ -1,5 +1,6 @@
 //! Vulkan on this machine: is there a real GPU, is there a software driver, and how to get one.
 
+use crate::stderr::tell_line;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -127,7 +128,7 @@ fn install() -> Result<()> {
     };
     // Old lists are only a reason to fail when the packages cannot be found in them.
     if let Err(error) = apt_get(&["update", "-q"]) {
-        eprintln!("warning: {error:#}");
+        tell_line!("warning: {error:#}");
     }
     apt_get(&[&["install", "-y", "-q", "--no-install-recommends"], &PACKAGES[..]].concat())
         .map_err(|error| error.context(hint))

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let batches: usize = rest.first().map_or(Ok(10), |count| count.parse())?;
     let tokenizer = Arc::new(Tokenizer::from_file(Path::new(tokenizer))?);
-    let corpus = Corpus::from_folder(Path::new(data))?;
+    let corpus = Corpus::from_path(Path::new(data))?;
     let config = LoaderConfig {
         batch_size: ROWS,
         seq_len: SEQ_LEN,

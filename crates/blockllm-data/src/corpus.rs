@@ -46,25 +46,25 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// C4 (or other JSON lines) when a folder is given, else the documentation of the dependencies that
+    /// C4 (or other JSON lines) when a folder or a file is given, else the documentation of the dependencies that
     /// `workspace_dir`'s `Cargo.lock` pins.
     ///
     /// # Errors
-    /// [`DataError::NoShards`] when the folder has no shard; [`DataError::NoWorkspace`] and
+    /// [`DataError::NoShards`] when there is no shard; [`DataError::NoWorkspace`] and
     /// [`DataError::CargoMetadata`] when the dependencies cannot be named; [`DataError::Io`] when a file cannot be read.
-    pub fn open(data_dir: Option<&Path>, workspace_dir: &Path) -> Result<Self, DataError> {
-        match data_dir {
-            Some(folder) => Self::from_folder(folder),
+    pub fn open(data: Option<&Path>, workspace_dir: &Path) -> Result<Self, DataError> {
+        match data {
+            Some(path) => Self::from_path(path),
             None => Self::from_dependency_docs(workspace_dir, &DependencyDocsConfig::default()),
         }
     }
 
-    /// The shards that [`ShardSet::find`] finds in a folder.
+    /// The shards that [`ShardSet::find`] finds in a folder, or the one that is given.
     ///
     /// # Errors
     /// As [`ShardSet::find`]; [`DataError::Io`] when a shard cannot be read.
-    pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
-        let shards = ShardSet::find(folder)?;
+    pub fn from_path(path: &Path) -> Result<Self, DataError> {
+        let shards = ShardSet::find(path)?;
         let hashes = Arc::<ShardHashes>::default();
         let texts = |paths: &[_]| Texts::Shards(paths.into(), Arc::clone(&hashes));
         let validation = (!shards.validation.is_empty()).then(|| texts(&shards.validation));

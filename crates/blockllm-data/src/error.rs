@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused to read or write a path.
-    #[error("cannot {action} {}: {source}. {}", path.display(), mend(path, source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), mend(path, source))]
     Io {
         /// What was being done: `open`, `read`, `write`, ...
         action: &'static str,
@@ -18,18 +18,18 @@ pub enum DataError {
         source: std::io::Error,
     },
 
-    /// A data folder was given in which no shard was found.
+    /// A folder or file was given in which no shard was found.
     #[error(
         "no data shard found for {}: looked for {expected} in {}. Give the folder that holds C4's shards, \
-         or no folder at all to train on the embedded default corpus",
+         a file of JSON lines, or nothing at all to train on the embedded default corpus",
         path.display(), list(looked_in)
     )]
     NoShards {
-        /// The folder that was given.
+        /// What was given.
         path: PathBuf,
         /// The file name patterns that were looked for.
         expected: &'static str,
-        /// The folders that were looked into, in order.
+        /// Where they were looked for, in order.
         looked_in: Vec<PathBuf>,
     },
 

@@ -69,6 +69,7 @@ pub use document_stream::{DocumentPlace, DocumentStream};
 pub use documents::{Document, DocumentId, Documents, HOLD_OUT_ONE_IN, ReadPlace, Split};
 pub use error::DataError;
 pub use file_role::FileRole;
+pub use io_mend::is_without_room;
 pub use loader::Loader;
 pub use loader_config::LoaderConfig;
 pub use manifest::DataManifest;

@@ -31,7 +31,7 @@ const SAMPLE_BYTES: u64 = 4096;
 /// The shards of a corpus, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardSet {
-    /// The folder that was given; manifests name files relative to it.
+    /// The folder that was given, or that of the file; manifests name files relative to it.
     pub root: PathBuf,
     /// Whether the names are C4's; otherwise the files are plain JSON lines.
     pub is_c4: bool,
@@ -48,11 +48,14 @@ impl ShardSet {
     ///
     /// Where none has C4's, the `*.json.gz`, `*.jsonl` and `*.jsonl.gz` directly in `root` are taken. A word of the name
     /// tells what a file is for: `validation`, `valid`, `val`, `dev` or `eval` to validate on, `test` for nothing here,
-    /// anything else, or `train`, to train on.
+    /// anything else, or `train`, to train on. A file in place of a folder is trained on, whatever its name says.
     ///
     /// # Errors
     /// [`DataError::NoShards`] when there is no train shard; [`DataError::Io`] when a folder cannot be listed.
     pub fn find(root: &Path) -> Result<Self, DataError> {
+        if root.is_file() {
+            return Self::of_file(root);
+        }
         let folders: Vec<PathBuf> = C4_FOLDERS.iter().map(|below| root.join(below)).collect();
         for folder in folders.iter().filter(|folder| folder.is_dir()) {
             let shards = Self::sorted(root, true, with_ending(folder, &ENDINGS)?, c4_role);
@@ -74,6 +77,25 @@ impl ShardSet {
             });
         }
         Ok(shards)
+    }
+
+    /// The one shard `file`.
+    fn of_file(file: &Path) -> Result<Self, DataError> {
+        let name = file_name(file);
+        if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            return Err(DataError::NoShards {
+                path: file.to_path_buf(),
+                expected: EXPECTED,
+                looked_in: vec![file.to_path_buf()],
+            });
+        }
+        Ok(Self {
+            root: file.parent().unwrap_or(Path::new("")).to_path_buf(),
+            is_c4: c4_role(name).is_some(),
+            train: vec![file.to_path_buf()],
+            validation: Vec::new(),
+            left_out: Vec::new(),
+        })
     }
 
     fn sorted(
@@ -289,6 +311,25 @@ mod tests {
         assert_eq!(
             shards.describe(),
             "JSON lines (local, 3 train shards, 2 validation shards, 1 test file left out)"
+        );
+    }
+
+    #[test]
+    fn a_file_is_trained_on_as_the_folder_that_holds_it_alone_would_be() {
+        let (root, folder) = found(&["speeches.jsonl.gz"]);
+        assert_eq!(ShardSet::find(&folder.train[0]).unwrap(), folder);
+        touch(root.path(), "news_test.jsonl");
+        let named = ShardSet::find(&root.path().join("news_test.jsonl")).unwrap();
+        assert_eq!(
+            (names(&named.train), named.left_out.len()),
+            (vec!["news_test.jsonl"], 0)
+        );
+        touch(root.path(), "speeches.parquet");
+        let other = root.path().join("speeches.parquet");
+        let message = ShardSet::find(&other).unwrap_err().to_string();
+        assert!(
+            message.contains("speeches.parquet") && message.contains("*.jsonl.gz"),
+            "{message}"
         );
     }
 

@@ -68,7 +68,7 @@ fn peak(shards: usize, tokenizer: &Arc<Tokenizer>) -> usize {
     write_shards(folder.path(), shards);
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let config = LoaderConfig {
         batch_size: 4,
         seq_len: 32,

@@ -33,7 +33,7 @@ pub fn of_run(
 /// What a step of the run will need by the plan, part by part, beside what the device has, in words.
 ///
 /// # Errors
-/// As [`of_run`]; and when it is so much that the run would only be killed. A dry run tells it all the same, and so does `--memory`.
+/// As [`of_run`]; and when it is so much that the run would only be killed. A dry run tells it all the same.
 pub fn told(
     cli: &Cli,
     model: &ModelShape,
@@ -57,26 +57,23 @@ pub fn told(
         .filter(|part| plan.peak.of(**part) > 0)
         .map(|part| format!("{} {}", part.name(), gigabytes(plan.peak.of(*part))));
     let needed = plan.peak_bytes();
-    if let Some(bytes) = memory(cli, device)
-        && needed / bytes.max(1) >= HOPELESS
-        && !cli.dry_run
-        && cli.memory.is_none()
-    {
-        bail!(
-            "a step would need about {} with {way}, and there are only {}{}; --memory SIZE begins it all the same",
-            gigabytes(needed),
-            gigabytes(bytes),
-            mend(&workload, bytes)?
-        );
-    }
     let here = match memory(cli, device) {
         None => String::new(),
-        Some(bytes) if plan.peak_bytes() <= bytes => format!("; there are {}", gigabytes(bytes)),
-        Some(bytes) => format!("; there are only {}{}", gigabytes(bytes), mend(&workload, bytes)?),
+        Some(bytes) if needed <= bytes => format!("; there are {}", gigabytes(bytes)),
+        Some(bytes) => {
+            let only = format!("there are only {}{}", gigabytes(bytes), mend(&workload, bytes)?);
+            if needed / bytes.max(1) >= HOPELESS && !cli.dry_run {
+                bail!(
+                    "a step would need about {} with {way}, and {only}; where there is more, --memory SIZE begins it",
+                    gigabytes(needed)
+                );
+            }
+            format!("; {only}")
+        }
     };
     Ok(format!(
         "a step will need about {} with {way} ({}){here}",
-        gigabytes(plan.peak_bytes()),
+        gigabytes(needed),
         parts.collect::<Vec<_>>().join(", "),
     ))
 }

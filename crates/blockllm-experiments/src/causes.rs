@@ -1,9 +1,9 @@
 //! An error and its causes in one line, none told twice.
 use anyhow::Error;
-use std::io::{self, ErrorKind};
+use std::io;
 
 /// `error` and its causes, with a colon before each; a cause that what stands before it says already is left out, since many of
-/// our errors quote theirs. Where a disk is full, what to do stands at the end.
+/// our errors quote theirs. Where there is no room, what to do stands at the end: no error says it by itself.
 pub fn told(error: &Error) -> String {
     let mut told = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -12,7 +12,7 @@ pub fn told(error: &Error) -> String {
             told.push_str(&cause);
         }
     }
-    if is_without_room(error) && !told.contains("ree room") {
+    if is_without_room(error) {
         told.push_str("; free room there, and type the same line again");
     }
     told
@@ -20,22 +20,22 @@ pub fn told(error: &Error) -> String {
 
 /// Whether a disk without room is the cause.
 fn is_without_room(error: &Error) -> bool {
-    let is_it = |kind: ErrorKind| {
-        matches!(
-            kind,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-        )
-    };
-    error.chain().any(|cause| {
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
         let refused = cause.downcast_ref::<io::Error>();
-        refused.is_some_and(|refused| is_it(refused.kind()))
-    })
+        refused.is_some_and(|refused| blockllm_data::is_without_room(refused.kind()))
+    };
+    error.chain().any(refused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::ReportError;
+    use blockllm_data::DataError;
     use blockllm_data::atomic_file::write_atomically;
+    use blockllm_train::TrainError;
+    use std::io::ErrorKind;
+    use std::path::PathBuf;
 
     #[test]
     fn what_an_error_quotes_of_its_cause_is_not_told_again() {
@@ -57,11 +57,29 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_with_what_to_do() {
-        let full = || Error::new(io::Error::from(ErrorKind::StorageFull));
-        let mend = "free room there, and type the same line again";
-        assert!(told(&full().context("making x")).ends_with(mend));
-        let said = told(&full().context("free room first"));
-        assert!(!said.contains(mend), "{said}");
+    fn a_full_disk_is_told_with_what_to_do_and_once() {
+        let full = || io::Error::from(ErrorKind::StorageFull);
+        let path = PathBuf::from("x");
+        let errors = [
+            Error::new(full()).context("making x"),
+            Error::new(DataError::Io {
+                action: "write",
+                path: path.clone(),
+                source: full(),
+            }),
+            Error::new(TrainError::File {
+                path: path.clone(),
+                source: full(),
+            }),
+            Error::new(ReportError::Write { path, source: full() }),
+        ];
+        for error in errors {
+            let told = told(&error);
+            assert!(
+                told.ends_with("; free room there, and type the same line again"),
+                "{told}"
+            );
+            assert_eq!(told.matches("room").count(), 1, "{told}");
+        }
     }
 }

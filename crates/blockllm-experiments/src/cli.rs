@@ -32,11 +32,14 @@ pub(crate) fn after_help(methods: &Methods) -> String {
     format!("{}\n\n{EXAMPLES}", methods.settings_help())
 }
 
-/// What `--help` says of `--methods` in a program that knows `methods`.
-pub(crate) fn methods_help(methods: &Methods) -> String {
+/// What `--methods` of an experiment is for.
+pub(crate) const COMPARED: &str = "What to compare, with settings that are listed below";
+
+/// What `--help` says of an option that names methods and is for `what`, in a program that knows `methods`.
+pub(crate) fn methods_help(what: &str, methods: &Methods) -> String {
     format!(
-        "What to compare, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: blockllm:0.95 has a sparsity, lora:8 a rank, badam:1 a \
-         number of layers, adamw@1e-3 no number; the names are {}; the settings are listed below",
+        "{what}, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: blockllm:0.95 has a sparsity, lora:8@3e-4 a rank and a \
+         learning rate, badam:1 a number of layers, adamw@1e-3 no number; the names are {}",
         methods.names().join(", ")
     )
 }
@@ -79,7 +82,7 @@ pub struct Cli {
     /// What to compare, as [`Methods::parse`] reads it; `--help` lists the names
     #[arg(
         long,
-        help = methods_help(&Methods::built_in()),
+        help = methods_help(COMPARED, &Methods::built_in()),
         value_delimiter = ',',
         value_parser = Method::parse,
         value_name = "LIST"
@@ -88,10 +91,10 @@ pub struct Cli {
     /// How many seeds each method is run with [default: 1, at the paper's scale 3]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub seeds: Option<u64>,
-    /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines, with the folders of GLUE's tasks, or with files of
-    /// instructions, one of which may be named itself; without it the documentation of the locked dependencies, as text or
+    /// A folder with C4 shards (c4-train.*.json.gz) or JSON lines, with files of instructions, one file of which may be named
+    /// itself, or with the folders of GLUE's tasks; without it the documentation of the locked dependencies, as text or
     /// as instructions, or a generated stand-in for GLUE
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// The folder for run records and the report
     #[arg(long, default_value = "out", value_name = "DIR")]
@@ -105,8 +108,9 @@ pub struct Cli {
     /// A tokenizer.json; a byte-level BPE is trained on the corpus without it
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// The questions to ask (ablations), such as sparsity,inactive; all without it: at the quick scale 85 pretrainings in ten
-    /// minutes on two cores, or 70 fine-tunings; --dry-run tells how many runs a choice of them is, and roughly how long they take
+    /// The questions to ask (ablations), such as sparsity,inactive; all without it: at the quick scale 85 pretrainings in an
+    /// estimated ten minutes on two cores, or 70 fine-tunings; --dry-run tells how many runs a choice of them is, and roughly how
+    /// long they take
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub ablations: Vec<String>,
     /// What is trained to answer them (ablations): a language model as in c4, a classifier as in glue, or both

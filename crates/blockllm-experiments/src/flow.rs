@@ -46,7 +46,7 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
         let written = plan
             .page(cli, &runs)
             .and_then(|page| report_folder::write(cli, E::NAME, page, &folders));
-        written.map_err(|error| unreported(error, &cli.out, &folders))
+        written.map_err(|error| unreported(error, &cli.out, &folders, &runs.diverged))
     };
     // Runs that diverged are told though nobody reads the report.
     if told.as_ref().err().is_none_or(anyhow::Error::is::<ReaderGone>) {
@@ -55,8 +55,13 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
     told.map(|()| runs)
 }
 
-/// `error` of a report, with where that is which it would have told of.
-fn unreported(error: anyhow::Error, out: &Path, folders: &[&Path]) -> anyhow::Error {
+/// `error` of a report, with where that is which it would have told of, and which runs have diverged.
+fn unreported(
+    error: anyhow::Error,
+    out: &Path,
+    folders: &[&Path],
+    diverged: &[DivergedRun],
+) -> anyhow::Error {
     if error.is::<ReaderGone>() {
         return error;
     }
@@ -64,9 +69,18 @@ fn unreported(error: anyhow::Error, out: &Path, folders: &[&Path]) -> anyhow::Er
         [folder] => *folder,
         _ => out,
     };
+    let done = if diverged.is_empty() {
+        "training is complete".to_owned()
+    } else {
+        let told: Vec<_> = diverged.iter().map(|run| run.description.as_str()).collect();
+        format!(
+            "{} of the runs diverged ({}), the others are complete",
+            told.len(),
+            told.join("; ")
+        )
+    };
     error.context(format!(
-        "training is complete, and what it has made is kept in {}; only the report is not whole, and the same line writes it once \
-         this is mended",
+        "{done}, and what was made is kept in {}; only the report is not whole, and the same line writes it once this is mended",
         kept.display()
     ))
 }
@@ -204,10 +218,23 @@ mod tests {
     #[test]
     fn a_report_that_cannot_be_written_is_told_with_the_place_of_the_runs() {
         let [out, one, other] = ["out", "out/c4/a", "out/c4/b"].map(Path::new);
-        let told = |folders: &[&Path]| unreported(anyhow::anyhow!("no room"), out, folders).to_string();
-        assert!(told(&[one]).contains("kept in out/c4/a; only the report"));
-        assert!(told(&[one, other]).contains("kept in out; only the report"));
-        assert!(unreported(ReaderGone.into(), out, &[one]).is::<ReaderGone>());
+        let told = |folders: &[&Path], diverged: &[DivergedRun]| {
+            unreported(anyhow::anyhow!("no room"), out, folders, diverged).to_string()
+        };
+        assert!(told(&[one], &[]).starts_with("training is complete, and"));
+        assert!(told(&[one], &[]).contains("kept in out/c4/a; only the report"));
+        assert!(told(&[one, other], &[]).contains("kept in out; only the report"));
+        let diverged = DivergedRun {
+            method: "adamw".to_owned(),
+            description: "run 1: no number".to_owned(),
+            is_new: true,
+        };
+        let found = told(&[one], &[diverged]);
+        assert!(
+            found.starts_with("1 of the runs diverged (run 1: no number), the others are complete"),
+            "{found}"
+        );
+        assert!(unreported(ReaderGone.into(), out, &[one], &[]).is::<ReaderGone>());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Options that an experiment or a method would ignore: refused with the mend, so that no run is another than it was asked
 //! to be.
 use crate::Cli;
-use crate::cli::{after_help, commands_help, methods_help};
+use crate::cli::{COMPARED, after_help, commands_help, methods_help};
 use anyhow::{Result, bail};
 use blockllm_train::method::RunSettings;
 use blockllm_train::{Method, Methods};
@@ -43,7 +43,7 @@ impl Cli {
                 argument.value_parser(PossibleValuesParser::new(names))
             })
             .mut_arg("methods", |argument| {
-                let argument = argument.help(methods_help(&of_methods));
+                let argument = argument.help(methods_help(COMPARED, &of_methods));
                 argument.value_parser(move |text: &str| of_methods.parse(text))
             })
             .after_help(help);

@@ -152,7 +152,7 @@ impl OutFile {
     pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
         let line = serde_json::to_string(record).context("a record as JSON")? + "\n";
         let written = self.opened.write_all(line.as_bytes());
-        written.with_context(|| format!("writing {}: is there room?", self.path.display()))?;
+        written.with_context(|| format!("writing {}", self.path.display()))?;
         self.lines += 1;
         Ok(())
     }

@@ -182,22 +182,24 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    let on_disk = || format!("making {}: is there room on the disk?", path.display());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let making = || format!("making {}", path.display());
     remove(&unfinished)
         .and_then(|()| std::fs::create_dir_all(&unfinished))
-        .with_context(on_disk)?;
+        .with_context(making)?;
     if let Err(error) = write(&unfinished) {
         // Half of it is of no use, and may be what fills the disk; the first error is the one to tell.
         let _ = remove(&unfinished);
-        return Err(error.context(format!(
-            "making {} (the newest checkpoint is kept, and the same line goes on from it)",
-            path.display()
-        )));
+        let kept = match Checkpoints::new(folder, 0).newest() {
+            Some(_) => " (the newest checkpoint is kept, and the same line goes on from it)",
+            None => "",
+        };
+        return Err(error.context(making() + kept));
     }
     remove(path)
         .and_then(|()| std::fs::rename(&unfinished, path))
-        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))))
-        .with_context(on_disk)
+        .and_then(|()| sync_folder(folder))
+        .with_context(making)
 }
 
 /// Refuses to make what needs weights that are gone.
@@ -249,5 +251,25 @@ impl RunObserver for FolderAndTerminal<'_> {
 
     fn warn(&mut self, message: &str) {
         self.progress.warn(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_told_as_kept_where_there_is_one() {
+        let run = tempfile::tempdir().unwrap();
+        let model = run.path().join("model");
+        let told = || write_whole(&model, |_| bail!("no room")).unwrap_err().to_string();
+        assert_eq!(told(), format!("making {}", model.display()));
+        std::fs::create_dir_all(run.path().join("checkpoints/step-4")).unwrap();
+        assert!(
+            told().contains("model (the newest checkpoint is kept"),
+            "{}",
+            told()
+        );
+        assert!(!model.exists() && !run.path().join(".unfinished-model").exists());
     }
 }

@@ -38,7 +38,7 @@ pub fn line(words: Arguments<'_>) -> Result<()> {
 fn refused(error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::BrokenPipe => ReaderGone.into(),
-        _ => Error::new(error).context("stdout takes no more: let it lead to a place with room"),
+        _ => Error::new(error).context("what stdout leads to takes no more"),
     }
 }
 
@@ -52,6 +52,8 @@ mod tests {
         assert!(gone.is::<ReaderGone>(), "{gone:#}");
         let full = refused(ErrorKind::StorageFull.into());
         assert!(!full.is::<ReaderGone>());
-        assert!(full.to_string().contains("a place with room"), "{full}");
+        let told = crate::causes::told(&full);
+        assert!(told.starts_with("what stdout leads to takes no more: "), "{told}");
+        assert_eq!(told.matches("room").count(), 1, "{told}");
     }
 }

@@ -68,8 +68,8 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     Ok(keys)
 }
 
-/// The text without the mark that some editors begin a file with.
-pub(crate) fn without_mark(text: &str) -> &str {
+/// The text without the byte-order mark that some editors begin a file with.
+pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 

@@ -33,6 +33,7 @@ mod tokenizer_files;
 
 pub use blockllm_kernels::{dropout_state, seed_dropout};
 pub use classification_loss::{classification_loss, regression_loss};
+pub use config_file::without_mark;
 pub use error::ModelError;
 pub use labels::Labels;
 pub use loss::{CausalLmLoss, IGNORE_INDEX, LossOptions};

@@ -225,7 +225,8 @@ impl BlockOptimizerConfig {
 
     /// Refuses a ramp where entries join state in progress, whose clock they would have.
     fn check_ramp(&self) -> Result<(), OptimError> {
-        if self.ramp == 0 || self.mask == MaskScope::None {
+        // The first step of a ramp over one is a whole one already.
+        if self.ramp <= 1 || self.mask == MaskScope::None {
             return Ok(());
         }
         let with = match (self.moments, self.refresh) {

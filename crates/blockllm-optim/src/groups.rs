@@ -109,7 +109,12 @@ impl Groups {
 
     /// Whether the weights of `parameter` decay.
     pub fn decays(&self, parameter: &Parameter) -> bool {
-        self.decay == Decay::All || parameter.group() != ParameterGroup::Vectors
+        self.decays_at(&parameter.info.path, &parameter.info.shape)
+    }
+
+    /// Whether the weights of a parameter at `path`, of this `shape`, decay.
+    pub fn decays_at(&self, path: &str, shape: &[usize]) -> bool {
+        self.decay == Decay::All || ParameterGroup::of(path, shape) != ParameterGroup::Vectors
     }
 
     pub(crate) fn validate(&self) -> Result<(), OptimError> {

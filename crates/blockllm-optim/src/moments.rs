@@ -92,7 +92,7 @@ impl Moments {
                 words,
                 scales,
                 len,
-                non_negative: coding.non_negative,
+                non_negative: coding.is_of_fourth_roots(),
                 excluding: coding.excluding,
             })),
         }
@@ -144,7 +144,7 @@ impl Moments {
             words: Tensor::from_data(words, (device, DType::I32)),
             scales: Tensor::from_data(scales, (device, DType::F32)),
             len,
-            non_negative: coding.non_negative,
+            non_negative: coding.is_of_fourth_roots(),
             excluding: coding.excluding,
         })))
     }

@@ -43,7 +43,7 @@ impl Int8Blocks {
     /// `len` zeros.
     pub fn zeros(len: usize, coding: Coding, device: &Device) -> Self {
         // Four codes of zero: 128 in a signed array.
-        let word: i32 = if coding.non_negative {
+        let word: i32 = if coding.is_of_fourth_roots() {
             0
         } else {
             i32::from_le_bytes([128; 4])
@@ -52,7 +52,7 @@ impl Int8Blocks {
             words: Tensor::full([blocks(len) * WORDS], word, (device, DType::I32)),
             scales: Tensor::full([blocks(len)], SMALLEST_SCALE, (device, DType::F32)),
             len,
-            non_negative: coding.non_negative,
+            non_negative: coding.is_of_fourth_roots(),
             excluding: coding.excluding,
         }
     }
@@ -94,7 +94,7 @@ impl Int8Blocks {
         let unit = rows / scales.clone();
         let cut =
             |magnitudes: Tensor<2>, last: f32| magnitudes.mul_scalar(last).add_scalar(coding.offset).floor();
-        let codes = if coding.non_negative {
+        let codes = if coding.is_of_fourth_roots() {
             let codes = cut(unit.clone().sqrt().sqrt(), 255.0);
             codes.max_pair(unit.greater_elem(0.0).float())
         } else {
@@ -105,7 +105,7 @@ impl Int8Blocks {
             words: pack(&codes.int().cast(DType::I32)).reshape([blocks * WORDS]),
             scales: scales.reshape([blocks]),
             len,
-            non_negative: coding.non_negative,
+            non_negative: coding.is_of_fourth_roots(),
             excluding: coding.excluding,
         }
     }

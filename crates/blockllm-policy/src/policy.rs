@@ -8,8 +8,10 @@ pub type PolicyRng = rand_chacha::ChaCha8Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
     /// Until the budget is met; the crossing block is included and masked to the exact budget. Where there is no mask
-    /// ([`SelectorConfig::whole_blocks`](crate::SelectorConfig::whole_blocks)): whole blocks, the first and each that still fits.
+    /// ([`SelectorConfig::whole_blocks`](crate::SelectorConfig::whole_blocks)) it is [`Fitting`](Self::Fitting).
     Budget,
+    /// Whole blocks: the first in any case, or a block larger than the budget would never be trained; then each that still fits.
+    Fitting,
     /// Whole blocks for as long as they stay within the budget: the crossing block is dropped. The first is taken
     /// in any case.
     BelowBudget,
@@ -18,6 +20,17 @@ pub enum Take {
     Blocks(usize),
     /// None: only what is always trained, and whatever a rule for all else moves.
     Nothing,
+}
+
+impl Take {
+    /// What is taken where blocks are trained whole, if they are.
+    #[must_use]
+    pub fn of_whole(self, whole_blocks: bool) -> Self {
+        match self {
+            Self::Budget if whole_blocks => Self::Fitting,
+            take => take,
+        }
+    }
 }
 
 /// What a policy sees when it ranks the candidates.
@@ -37,6 +50,8 @@ pub struct SelectContext<'a> {
     pub selected: &'a [BlockId],
     /// Entries that the selection must hold.
     pub budget: u64,
+    /// Whether blocks are trained whole, since there is no mask: of what is ranked the first is taken, and each that still fits.
+    pub whole_blocks: bool,
     /// Optimizer steps done.
     pub step: u64,
 }

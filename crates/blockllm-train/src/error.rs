@@ -37,7 +37,7 @@ pub enum TrainError {
         mend: String,
     },
     /// A file of the run could not be written or read.
-    #[error("{}: {source}; is the folder writable, and is there room on the disk?", path.display())]
+    #[error("{}: {source}{}", path.display(), unwritable(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -164,6 +164,15 @@ impl TrainError {
                         | OptimError::Policy(PolicyError::BadMeasurement { .. })
                 )
         )
+    }
+}
+
+/// What to look at; nothing where there is no room, which the program that tells the error says.
+fn unwritable(source: &std::io::Error) -> &'static str {
+    if blockllm_data::is_without_room(source.kind()) {
+        ""
+    } else {
+        "; is the folder writable?"
     }
 }
 

@@ -60,16 +60,12 @@ pub fn check_folder(path: &Path) -> Result<(), TrainError> {
 
 /// Refuses a single file of a model's folder; what else is no GGUF file is told by who reads it.
 fn check_file(path: &Path) -> Result<(), TrainError> {
-    let is_called = |ending: &str| {
-        path.extension()
-            .is_some_and(|found| found.eq_ignore_ascii_case(ending))
-    };
-    if is_called("gguf") || has_mark(path) {
+    if is_gguf(path) {
         return Ok(());
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
-    if !is_called("safetensors") && !folder.join("config.json").is_file() {
+    if !is_called(path, "safetensors") && !folder.join("config.json").is_file() {
         return Ok(());
     }
     Err(refused(
@@ -81,11 +77,19 @@ fn check_file(path: &Path) -> Result<(), TrainError> {
     ))
 }
 
-/// Whether a file begins as GGUF files do.
-fn has_mark(path: &Path) -> bool {
-    let mut bytes = [0; 4];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-    read.is_ok() && bytes == *b"GGUF"
+/// Whether it is a GGUF file, by its name or its first bytes.
+pub fn is_gguf(path: &Path) -> bool {
+    let begins = || {
+        let mut bytes = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+        read.is_ok() && bytes == *b"GGUF"
+    };
+    path.is_file() && (is_called(path, "gguf") || begins())
+}
+
+fn is_called(path: &Path, ending: &str) -> bool {
+    path.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(ending))
 }
 
 fn refused(path: &Path, mend: String) -> TrainError {

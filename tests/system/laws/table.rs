@@ -159,10 +159,12 @@ fn trainable_entries(session: &Session) -> u64 {
 
 /// What a method takes of a ranking; without a mask whole blocks.
 fn take(blocks: &BlockMethod) -> Take {
-    match (blocks.policy.build().unwrap().take(), blocks.mask) {
-        (Take::Budget, MaskScope::None) => Take::BelowBudget,
-        (take, _) => take,
-    }
+    blocks
+        .policy
+        .build()
+        .unwrap()
+        .take()
+        .of_whole(blocks.mask == MaskScope::None)
 }
 
 fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
@@ -188,7 +190,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
                     };
                     assert!(off <= most, "step {step}: {trained} entries, not {budget}");
                 }
-                Take::BelowBudget => {
+                Take::BelowBudget | Take::Fitting => {
                     assert_eq!(trained, whole);
                     assert!(
                         trained as f64 <= (1.0 - blocks.sparsity) * total as f64 + 1.0,
@@ -208,7 +210,7 @@ fn trains_the_budget(case: &Case, device: &Device) -> Outcome {
                 Instead("the budget, within four standard deviations of the sample")
             }
             Take::Budget => Holds,
-            Take::BelowBudget => Instead("whole blocks within the budget"),
+            Take::BelowBudget | Take::Fitting => Instead("whole blocks within the budget"),
             Take::Blocks(_) => Instead("whole blocks, to the entry"),
             Take::Nothing => Instead("what is always trained, to the entry"),
         },

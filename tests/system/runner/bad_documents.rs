@@ -27,7 +27,7 @@ fn bad_and_good() -> (Place, Place) {
         &format!("{{}}\n{}", of(300..330)),
     );
     // What can be read of the torn shard: whole lines, as many as there are.
-    let read = blockllm::data::Corpus::from_folder(bad.data.path())
+    let read = blockllm::data::Corpus::from_path(bad.data.path())
         .unwrap()
         .with_reading(blockllm::data::ReadingConfig {
             bad_documents: blockllm::data::BadDocuments::Skip,

@@ -1,6 +1,6 @@
 //! Stdout that nobody reads ends a command quietly, and a full disk behind it with an error; stderr that nobody reads ends nothing.
 use super::folders::run_in;
-use super::process::{Ended, closed_pipe, command, text};
+use super::process::{Ended, closed_pipe, command, text, with_paths};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -71,10 +71,12 @@ fn a_full_disk_behind_stdout_is_told_with_the_mend() {
         assert!(
             ended
                 .stderr
-                .contains("error: stdout takes no more: let it lead to a place with room: No space"),
+                .contains("error: what stdout leads to takes no more: No space"),
             "{words}: {}",
             ended.stderr
         );
+        let mends = ended.stderr.matches("; free room there, and").count();
+        assert_eq!(mends, 1, "{words}: {}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{words}: {}", ended.stderr);
     }
 }
@@ -84,17 +86,9 @@ fn a_run_goes_on_when_nobody_reads_its_progress() {
     let out = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/instruct");
     let [model, data] = [fixtures.clone(), fixtures.join("examples.jsonl")];
-    let words = [
-        "finetune",
-        "--model",
-        text(&model),
-        "--data",
-        text(&data),
-        "--out",
-        text(out.path()),
-    ];
-    let settings = "--device flex --max-length 64 --batch 2 --steps 3 --method adamw@1e-3";
-    let ended = command(words.into_iter().chain(settings.split(' ')))
+    let paths = [("--model", &*model), ("--data", &*data), ("--out", out.path())];
+    let words = "finetune --device flex --max-length 64 --batch 2 --steps 3 --method adamw@1e-3";
+    let ended = command(with_paths(words, &paths))
         .stderr(closed_pipe())
         .status()
         .unwrap();

@@ -1,5 +1,9 @@
 //! `evaluate`: tables and lines with the harness' scores; what is wrong is told by name, before weights are read.
-use super::process::{refuse, runner, succeed, text};
+#[cfg(target_os = "linux")]
+use super::process::{Ended, closed_pipe, command};
+#[cfg(unix)]
+use super::process::{interrupted, with_paths};
+use super::process::{refuse, succeed, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -184,34 +188,46 @@ fn no_file_that_is_read_is_written_and_no_folder() {
 #[test]
 fn the_scores_are_printed_where_the_file_finds_no_room() {
     use std::os::unix::fs::FileTypeExt;
-    let (model, data) = (fixtures().join("instruct"), fixtures().join("tasks-hub/arc"));
-    let words = [
-        "evaluate", "--device", "flex", "--task", "arc-easy", "--limit", "2",
-    ];
-    let more = [
-        "--model",
-        text(&model),
-        "--data",
-        text(&data),
-        "--out",
-        "/dev/full",
-    ];
-    let ended = runner(words.into_iter().chain(more));
+    let ended: Ended = onto_a_full_disk().output().unwrap().into();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("/dev/full") && ended.stderr.contains("No space"),
-        "{}",
-        ended.stderr
-    );
+    assert_told_to_free_room(&ended);
     assert_eq!(row(&ended.stdout, &["arc-easy", "acc"])[2], "2");
     let full = std::fs::metadata("/dev/full").unwrap().file_type();
     assert!(full.is_char_device(), "it is still the device");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_finds_no_room_is_told_though_nobody_reads_the_scores() {
+    let ended = onto_a_full_disk().stdout(closed_pipe()).output().unwrap();
+    let ended = Ended::from(ended);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert_told_to_free_room(&ended);
+}
+
+/// Two items whose file is always full.
+#[cfg(target_os = "linux")]
+fn onto_a_full_disk() -> std::process::Command {
+    let (model, data) = (fixtures().join("instruct"), fixtures().join("tasks-hub/arc"));
+    let paths = [
+        ("--model", &*model),
+        ("--data", &*data),
+        ("--out", Path::new("/dev/full")),
+    ];
+    let words = "evaluate --device flex --task arc-easy --limit 2";
+    command(with_paths(words, &paths))
+}
+
+#[cfg(target_os = "linux")]
+fn assert_told_to_free_room(ended: &Ended) {
+    let told = &ended.stderr;
+    assert!(told.contains("/dev/full") && told.contains("No space"), "{told}");
+    assert_eq!(told.matches("free room there").count(), 1, "{told}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_keeps_the_items_that_are_scored_and_tells_where() {
-    use super::process::interrupted;
     let folder = tempfile::tempdir().unwrap();
     let [data, out, part] =
         ["test.jsonl", "items.jsonl", "items.jsonl.partial"].map(|name| folder.path().join(name));
@@ -219,15 +235,8 @@ fn a_signal_keeps_the_items_that_are_scored_and_tells_where() {
     std::fs::write(&data, items.repeat(2000)).unwrap();
     let model = fixtures().join("instruct");
     let words = "evaluate --device flex --task arc-easy --batch 1";
-    let files = [
-        "--model",
-        text(&model),
-        "--data",
-        text(&data),
-        "--out",
-        text(&out),
-    ];
-    let ended = interrupted(&words.split(' ').chain(files).collect::<Vec<_>>(), &part);
+    let paths = [("--model", &*model), ("--data", &*data), ("--out", &*out)];
+    let ended = interrupted(&with_paths(words, &paths), &part);
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     let kept = std::fs::read_to_string(&part).unwrap();
     let all = 2000 * items.lines().count();

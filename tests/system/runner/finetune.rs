@@ -186,7 +186,9 @@ fn a_delta_of_a_run_is_small_and_gives_the_weights_that_were_saved_whole() {
     }
     assert!(changed > 0 && changed * 2 < entries, "{changed} of {entries}");
     // A scattered entry takes 5.06 bytes in f32; the rest is the header, and the files that lie beside the weights.
-    let bytes = fs::metadata(&delta).unwrap().len();
+    let [bytes, all] =
+        [&delta, &whole.join("model.safetensors")].map(|file| fs::metadata(file).unwrap().len());
+    assert!(bytes * 2 < all, "{bytes} of {all} bytes");
     assert!(
         bytes < 6 * changed + (8 << 10),
         "{bytes} bytes for {changed} entries"

@@ -26,12 +26,14 @@ fn model_and_data(count: usize) -> (PathBuf, TempDir) {
 /// The words of a command line over the data in `folder`, with its output beside them.
 fn words(folder: &Path, model: &Path, more: &[&str]) -> Vec<String> {
     let path = |name: &str| text(&folder.join(name)).to_owned();
-    let mut words = ["finetune", "--device", "flex", "--batch", "4", "--data"]
+    let mut words = ["finetune", "--device", "flex", "--data"]
         .map(str::to_owned)
         .to_vec();
     words.extend([path("sums.jsonl"), "--model".to_owned(), text(model).to_owned()]);
-    if !more.contains(&"--out") {
-        words.extend(["--out".to_owned(), path("out")]);
+    for (option, value) in [("--out", path("out")), ("--batch", "4".to_owned())] {
+        if !more.contains(&option) {
+            words.extend([option.to_owned(), value]);
+        }
     }
     words.extend(more.iter().map(|word| (*word).to_owned()));
     words
@@ -163,33 +165,16 @@ fn what_would_only_fail_at_the_end_or_be_killed_is_refused_at_the_beginning() {
     let settings = r#"{"do_sample": true, "temperature": -1.0}"#;
     fs::write(odd.join("generation_config.json"), settings).unwrap();
     refused(folder, &odd, &[], &["generation_config.json", "temperature"]);
-    let data = folder.join("sums.jsonl");
-    let out = folder.join("out");
-    let huge = |more: &[&'static str]| {
-        let files = [
-            "--model",
-            text(&model),
-            "--data",
-            text(&data),
-            "--out",
-            text(&out),
-        ];
-        let words = ["finetune", "--device", "flex", "--batch", "100000000000"];
-        [&words[..], &files, more]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let huge = ["--batch", "100000000000"];
     for (more, parts) in [
         (&[][..], ["there are only", "--memory SIZE begins it"]),
+        (&["--memory", "64GB"], ["only 64", "--memory SIZE begins it"]),
         (
             &["--grad-accum-steps", "3"],
             ["100000000000 rows", "use one of 1, 2, 4, 5"],
         ),
     ] {
-        let words = huge(more);
-        refuse(&words.iter().map(String::as_str).collect::<Vec<_>>(), &parts);
+        refused(folder, &model, &[&huge[..], more].concat(), &parts);
     }
     let told = tuned(folder, &model, &["--save", "delta", "--dry-run"]).stderr;
     assert!(told.contains("`blockllm-sgd:0.95` moves all weights"), "{told}");
@@ -201,7 +186,6 @@ fn what_would_only_fail_at_the_end_or_be_killed_is_refused_at_the_beginning() {
     .stderr;
     assert!(!told.contains("moves all weights"), "{told}");
     // What only looks ahead tells it.
-    let words = huge(&["--dry-run"]);
-    let told = succeed(words.iter().map(String::as_str)).stderr;
+    let told = tuned(folder, &model, &[&huge[..], &["--dry-run"]].concat()).stderr;
     assert!(told.contains("there are only"), "{told}");
 }

@@ -96,6 +96,12 @@ pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The words of a command line: `words`, with a space between them, and behind them options with their paths.
+pub fn with_paths<'a>(words: &'a str, paths: &[(&'a str, &'a Path)]) -> Vec<&'a str> {
+    let paths = paths.iter().flat_map(|(option, path)| [*option, text(path)]);
+    words.split(' ').chain(paths).collect()
+}
+
 /// Starts the runner with its stderr in a file.
 pub fn start(arguments: &[&str]) -> (Child, NamedTempFile) {
     let stderr = NamedTempFile::new().unwrap();

@@ -162,11 +162,19 @@ fn wrong_prompts_and_settings_are_told_with_what_to_do() {
         (vec!["--model", own, "--prompt", &long], vec!["128", "shorten it"]),
         (
             vec!["--model", own, "--prompt", "a", "--temperature", "-1"],
-            vec!["'-1'", "--temperature", "use a number of 0 or more"],
+            vec!["--temperature: `temperature` is -1, expected 0 or more"],
         ),
         (
             vec!["--model", own, "--prompt", "a", "--top-p", "2"],
-            vec!["--top-p", "use a share above 0"],
+            vec!["--top-p: `top_p` is 2, expected more than 0, at most 1"],
+        ),
+        (
+            vec!["--model", own, "--prompt", "a", "--min-p", "-0.5"],
+            vec!["--min-p: `min_p` is -0.5, expected at least 0"],
+        ),
+        (
+            vec!["--model", own, "--prompt", "a", "--repetition-penalty", "1e-300"],
+            vec!["--repetition-penalty: `repetition_penalty` is 1e-300, expected more than 0"],
         ),
         (
             vec!["--model", own, "--prompts", text(folder.path())],

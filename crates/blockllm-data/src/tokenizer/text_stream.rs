@@ -11,6 +11,9 @@ const BEFORE: usize = 8;
 /// Tokens that wait for a character to become whole, at most: no character has so many.
 const MOST_PENDING: usize = 12;
 
+/// Tokens that were told and are kept, at most, where those behind them add no text.
+const MOST_TOLD: usize = 32;
+
 /// The text of a growing row of tokens. Special tokens have none.
 #[derive(Debug, Clone, Default)]
 pub struct TextStream {
@@ -49,10 +52,11 @@ impl TextStream {
         let all = text(tokenizer, &self.ids)?;
         let pending = self.ids.len() - self.told;
         if all == before {
-            // Special tokens have no text; no more of them wait than may.
-            if pending > MOST_PENDING {
+            // What adds no text, as special tokens do, waits for nothing: it is told, and of many the last are left out.
+            if self.ids.len() > MOST_TOLD {
                 self.ids.pop();
             }
+            self.told = self.ids.len();
             return Ok(String::new());
         }
         if all.ends_with(NO_CHARACTER) && pending < MOST_PENDING {
@@ -128,6 +132,19 @@ mod tests {
         }
         assert_eq!(text, "a");
         assert_eq!(stream.finish(&tokenizer).unwrap(), "\u{FFFD}");
+    }
+
+    #[test]
+    fn special_tokens_before_a_character_take_none_of_its_time() {
+        let tokenizer = Tokenizer::train_byte_level_bpe(["a".to_owned()], 258).unwrap();
+        let end = tokenizer.eos_id().unwrap();
+        for count in [1, 12, 100] {
+            let mut stream = TextStream::default();
+            let ids = [vec![end; count], tokenizer.encode("世").unwrap()].concat();
+            let pieces = ids.iter().map(|&id| stream.push(&tokenizer, id).unwrap());
+            let pieces: Vec<String> = pieces.filter(|piece| !piece.is_empty()).collect();
+            assert_eq!(pieces, ["世"], "{count}");
+        }
     }
 
     /// A tokenizer of SentencePiece's kind: a space is part of the word behind it, and what no piece has is bytes.

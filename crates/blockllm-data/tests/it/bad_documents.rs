@@ -61,7 +61,7 @@ fn lines() -> (Vec<String>, Vec<String>) {
 }
 
 fn open(folder: &Path, reading: ReadingConfig) -> Corpus {
-    Corpus::from_folder(folder).unwrap().with_reading(reading)
+    Corpus::from_path(folder).unwrap().with_reading(reading)
 }
 
 /// The batches of two epochs, and loaders that were resumed before the first of them and after each.

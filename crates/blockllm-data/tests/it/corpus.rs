@@ -23,7 +23,7 @@ fn a_folder_of_c4_gives_its_train_and_validation_documents_in_order() {
 fn a_corpus_says_what_it_is_validated_on() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str| std::fs::write(folder.path().join(name), "{\"text\":\"a\"}\n").unwrap();
-    let describe = || Corpus::from_folder(folder.path()).unwrap().describe().to_owned();
+    let describe = || Corpus::from_path(folder.path()).unwrap().describe().to_owned();
     write("train.jsonl");
     assert!(describe().ends_with("; one document in 20 is held out by its hash"));
     write("dev.jsonl");
@@ -42,7 +42,7 @@ fn a_folder_without_shards_is_an_error_and_no_silent_default() {
 #[test]
 fn a_manifest_pins_files_counts_and_tokenizer_and_survives_json() {
     let folder = c4_folder();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let tokenizer = tokenizer();
     let manifest = DataManifest::of(&corpus, &tokenizer)
         .unwrap()
@@ -67,7 +67,7 @@ fn a_manifest_pins_files_counts_and_tokenizer_and_survives_json() {
 #[test]
 fn a_manifest_hashes_the_shards_that_were_read_and_no_others() {
     let folder = c4_folder();
-    let open = || Corpus::from_folder(folder.path()).unwrap();
+    let open = || Corpus::from_path(folder.path()).unwrap();
     let memory = folder.path().join("hashes.json");
     let hashed = |corpus: &Corpus| {
         let mut total_bytes = 0;
@@ -147,11 +147,11 @@ fn a_folder_that_is_no_workspace_names_itself_and_what_to_run() {
 #[test]
 fn a_tokenizer_learned_from_a_corpus_reports_a_bad_shard_instead_of_half_a_vocabulary() {
     let folder = c4_folder();
-    let whole = Corpus::from_folder(folder.path()).unwrap();
+    let whole = Corpus::from_path(folder.path()).unwrap();
     assert_eq!(whole.train_tokenizer(280, u64::MAX).unwrap().vocab_size(), 280);
     let shard = folder.path().join("en/c4-train.00001-of-00002.json.gz");
     std::fs::write(&shard, "this is text and no gzip stream").unwrap();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     assert!(matches!(
         corpus.train_tokenizer(280, u64::MAX),
         Err(DataError::CorruptShard { .. })
@@ -161,7 +161,7 @@ fn a_tokenizer_learned_from_a_corpus_reports_a_bad_shard_instead_of_half_a_vocab
 #[test]
 fn the_shared_c4_sample_has_the_documents_that_its_readme_counts() {
     let Some(folder) = shared("c4") else { return };
-    let corpus = Corpus::from_folder(folder.parent().unwrap()).unwrap();
+    let corpus = Corpus::from_path(folder.parent().unwrap()).unwrap();
     let count = |split| {
         corpus
             .documents(split)

@@ -31,7 +31,7 @@ fn a_loader_resumed_at_any_batch_gives_what_a_never_stopped_one_gives() {
     let folder = c4_folder();
     let tokenizer = Arc::new(tokenizer());
     for layout in [Layout::TruncateAndPad, Layout::Packed] {
-        let open = || Corpus::from_folder(folder.path()).unwrap();
+        let open = || Corpus::from_path(folder.path()).unwrap();
         let mut whole = Loader::new(open(), tokenizer.clone(), config(layout)).unwrap();
         let mut cursors = vec![whole.cursor().clone()];
         let mut all = Vec::new();
@@ -63,7 +63,7 @@ fn neither_cache_nor_prefetch_nor_threads_change_a_batch_and_the_seed_does() {
     let folder = c4_folder();
     let tokenizer = Arc::new(tokenizer());
     let run = |config: LoaderConfig| {
-        let corpus = Corpus::from_folder(folder.path()).unwrap();
+        let corpus = Corpus::from_path(folder.path()).unwrap();
         batches(&mut Loader::new(corpus, tokenizer.clone(), config).unwrap(), 60)
     };
     let cached = run(config(Layout::Packed));
@@ -96,7 +96,7 @@ fn neither_cache_nor_prefetch_nor_threads_change_a_batch_and_the_seed_does() {
 #[test]
 fn an_epoch_of_padded_rows_is_every_train_document_once() {
     let folder = c4_folder();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let tokenizer = Arc::new(tokenizer());
     let config = LoaderConfig {
         batch_size: 60,
@@ -139,7 +139,7 @@ fn an_error_of_the_thread_comes_out_of_next_batch_and_then_the_loader_is_stopped
     let shard = folder.path().join("en/c4-train.00001-of-00002.json.gz");
     let bytes = std::fs::read(&shard).unwrap();
     std::fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let mut loader = Loader::new(corpus, Arc::new(tokenizer()), config(Layout::Packed)).unwrap();
     let error = (0..100).find_map(|_| loader.next_batch().err()).unwrap();
     assert!(matches!(error, DataError::TruncatedShard { .. }), "{error}");
@@ -153,7 +153,7 @@ fn an_error_of_the_thread_comes_out_of_next_batch_and_then_the_loader_is_stopped
 fn a_shard_that_vanishes_meanwhile_is_named_and_back_again_the_loader_goes_on_as_if_it_had_stayed() {
     let folder = c4_folder();
     let tokenizer = Arc::new(tokenizer());
-    let open = || Corpus::from_folder(folder.path()).unwrap();
+    let open = || Corpus::from_path(folder.path()).unwrap();
     let config = LoaderConfig {
         prefetch: 1,
         cache_tokens: 0,
@@ -204,7 +204,7 @@ fn a_shard_that_becomes_another_one_meanwhile_is_named_and_never_trained_on() {
             bad_documents,
             ..ReadingConfig::default()
         };
-        let corpus = Corpus::from_folder(folder.path()).unwrap().with_reading(reading);
+        let corpus = Corpus::from_path(folder.path()).unwrap().with_reading(reading);
         let config = LoaderConfig {
             prefetch: 1,
             cache_tokens: 0,
@@ -262,7 +262,7 @@ fn documents_that_give_no_token_end_in_an_error() {
 #[test]
 fn validation_rows_are_the_same_for_every_batch_size_and_stop_at_the_bound() {
     let folder = c4_folder();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let tokenizer = Arc::new(tokenizer());
     let pass = |batch_size, max_tokens| {
         let config = LoaderConfig {

@@ -42,7 +42,7 @@ fn a_resume_needs_no_shard_that_was_read_before_its_block() {
     );
     let tokenizer = Arc::new(tokenizer());
     for layout in [Layout::TruncateAndPad, Layout::Packed] {
-        let corpus = Corpus::from_folder(folder.path()).unwrap();
+        let corpus = Corpus::from_path(folder.path()).unwrap();
         let mut whole = Loader::new(corpus.clone(), tokenizer.clone(), config(layout)).unwrap();
         // Into the fourth shard of the first epoch; what is behind lies in shards that may still be needed.
         while whole.cursor().next.block_start.shard < 3 {
@@ -56,7 +56,7 @@ fn a_resume_needs_no_shard_that_was_read_before_its_block() {
         let read: Vec<_> = corpus.hashes().opened().into_iter().collect();
         let unfinished = cursor.unfinished.iter().map(|one| one.document.shard as usize);
         let oldest: Vec<_> = unfinished.map(|shard| &shards[shard]).collect();
-        let again = Corpus::from_folder(folder.path()).unwrap();
+        let again = Corpus::from_path(folder.path()).unwrap();
         let kept: Vec<_> = shards.iter().map(|shard| fs::read(shard).unwrap()).collect();
         let mut resumed =
             Loader::resume(again.clone(), tokenizer.clone(), config(layout), cursor.clone()).unwrap();
@@ -88,7 +88,7 @@ fn a_resume_needs_no_shard_that_was_read_before_its_block() {
 #[test]
 fn a_loader_reads_nothing_before_it_is_asked_and_tells_how_long_it_was_waited_for() {
     let folder = crate::fixtures::c4_folder();
-    let corpus = Corpus::from_folder(folder.path()).unwrap();
+    let corpus = Corpus::from_path(folder.path()).unwrap();
     let mut loader = Loader::new(corpus.clone(), Arc::new(tokenizer()), config(Layout::Packed)).unwrap();
     assert!(corpus.hashes().opened().is_empty() && loader.waited().is_zero());
     loader.next_batch().unwrap();

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// The JSON header of a safetensors file and the bytes behind it, if it has a header.
 fn parts(file: &[u8]) -> Option<(Value, &[u8])> {
@@ -13,12 +12,7 @@ fn parts(file: &[u8]) -> Option<(Value, &[u8])> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// `file` with the hashes that its entries and its header have now; as it is where it has no header with notes.

@@ -194,6 +194,14 @@ fn every_method_of_ours_is_a_row_and_has_its_multipliers_asked_about() {
 }
 
 #[test]
+fn all_questions_are_as_many_runs_as_help_and_readme_say() {
+    for (stage, runs) in [(Stage::Pretraining, 85), (Stage::FineTuning, 70)] {
+        let distinct: BTreeSet<_> = rows(stage, Scale::Quick).into_iter().collect();
+        assert_eq!(distinct.len(), runs, "{stage:?}");
+    }
+}
+
+#[test]
 fn a_quick_pretraining_is_minutes_and_even_the_longest_patience_can_end() {
     let distinct: BTreeSet<_> = rows(Stage::Pretraining, Scale::Quick).into_iter().collect();
     let settings = pretraining(Scale::Quick);

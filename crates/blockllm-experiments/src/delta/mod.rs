@@ -6,7 +6,7 @@ mod text;
 pub use args::{Args, NAME};
 
 use crate::stdout::say_line;
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use args::{Apply, Diff, Stack, Verb};
 use bar::Bar;
 use blockllm_delta::{DeltaError, DeltaFile, Layer, Overlap};
@@ -18,27 +18,26 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When files cannot be read or written, or do not belong together.
 pub fn run(args: &Args) -> Result<()> {
-    match &args.verb {
-        Verb::Diff(args) => diff(args),
-        Verb::Apply(args) => apply(args),
-        Verb::Stack(args) => stack(args),
+    let (done, out) = match &args.verb {
+        Verb::Diff(args) => (diff(args), &args.out),
+        Verb::Apply(args) => (apply(args), &args.out),
+        Verb::Stack(args) => (stack(args), &args.out),
         Verb::Info(args) => {
             let summary = DeltaFile::open(&args.delta)?.summary();
             if !summary.changes.is_empty() {
                 say_line!("{}", text::table(&summary).to_markdown())?;
             }
-            say_line!("{}", text::totals(&summary))?;
-            Ok(())
+            return say_line!("{}", text::totals(&summary));
         }
-    }
+    };
+    done.map_err(|error| at_out(error, out))
 }
 
 fn diff(args: &Diff) -> Result<()> {
     let mut bar = Bar::new("compared");
     let summary = blockllm_delta::diff(&args.base, &args.tuned, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })
-    .map_err(|error| at_out(error, &args.out))?;
+    })?;
     tell_line!("{}", bar.finish());
     say_line!("{}", text::totals(&summary))?;
     Ok(())
@@ -48,8 +47,7 @@ fn apply(args: &Apply) -> Result<()> {
     let mut bar = Bar::new("read");
     let applied = blockllm_delta::apply(&args.base, &args.deltas, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })
-    .map_err(|error| at_out(error, &args.out))?;
+    })?;
     tell_line!("{}", bar.finish());
     say_line!("{}", text::applied(&args.out, &applied))?;
     Ok(())
@@ -69,28 +67,27 @@ fn stack(args: &Stack) -> Result<()> {
     let mut bar = Bar::new("read");
     let stacked = blockllm_delta::stack(&args.base, &layers, overlap, &args.out, &mut |done, all| {
         bar.show(done, all);
-    })
-    .map_err(|error| at_out(error, &args.out))?;
+    })?;
     tell_line!("{}", bar.finish());
     say_line!("{}", text::stacked(&args.out, &stacked))?;
     Ok(())
 }
 
 /// `error`, with the option and the place where nothing can be made, if that is what it is about.
-fn at_out(error: DeltaError, out: &Path) -> anyhow::Error {
+fn at_out(error: Error, out: &Path) -> Error {
     let parent = out.parent();
     let is_about_it = matches!(
-        &error,
-        DeltaError::Io { path, action: "create", .. } if path.parent() == parent || Some(path.as_path()) == parent
+        error.downcast_ref::<DeltaError>(),
+        Some(DeltaError::Io { path, action: "create", .. })
+            if path.parent() == parent || Some(path.as_path()) == parent
     );
-    let error = anyhow::Error::new(error);
-    if is_about_it {
-        let out = out.display();
-        return error.context(format!(
-            "--out {out} cannot be made; name a place that can be written"
-        ));
+    if !is_about_it {
+        return error;
     }
-    error
+    let out = out.display();
+    error.context(format!(
+        "--out {out} cannot be made; name a place that can be written"
+    ))
 }
 
 /// `FILE=WEIGHT`, or a file alone; what stands behind the last `=` belongs to the name unless it is a number.

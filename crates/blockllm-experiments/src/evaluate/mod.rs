@@ -61,8 +61,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let (results, written) = scored.map_err(|error| args.model.named(error))?;
     let table = text::table(&TaskScores::new(data.task, &results), data.task);
-    say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown())?;
+    // The scores come first, whatever becomes of the file; and the file, whoever reads the scores.
+    let told = say_line!("{}\n{}", text::heading(&data, &called), table.to_markdown());
     written?;
+    told?;
     match &out {
         Some(out) => say_line!("what the model said of every item: {}", out.named().display()),
         None => Ok(()),

@@ -1,6 +1,6 @@
 //! The command line of `finetune`.
 use crate::byte_size::ByteSize;
-use crate::cli::{Keep, Scale};
+use crate::cli::{Keep, Scale, methods_help};
 use crate::instruct::{Request, Save, Settings};
 use crate::{Cli, chat_template, model_path};
 use anyhow::Result;
@@ -26,20 +26,11 @@ Examples:
       blockllm-sgd at sparsity 0.95, one epoch; the model is in out/instruct/RUN/model at the end
   finetune --model SmolLM2-135M-Instruct.Q8_0.gguf --data chats.jsonl=3 books.jsonl=1 --max-length 1024 --epochs 2
       from a GGUF file, three quarters of the examples from one file and one quarter from the other
-  finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --method blockllm:0.95 --weights bf16 --batch 1
+  finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --method blockllm:0.95 --weights bf16 --batch 1 --backward layer-wise
       a 7B model in the least memory, and with small deltas; `--dry-run` tells first what it will need
   finetune --model DIR --data mine.jsonl --method lora:8@2e-4 --stop-after 3 --evaluate-every 50
       another method at a learning rate of its own, stopped when three evaluations bring nothing
 The same line again goes on with what was stopped, and shows what is complete.";
-
-/// What `--help` says of `--method`.
-fn method_help() -> String {
-    format!(
-        "What trains, as `NAME[:NUMBER][+KEY=VALUE]...[@LEARNING_RATE]`: blockllm:0.95 has a sparsity, lora:8@3e-4 a rank and a \
-         learning rate, badam:1 a number of layers; the names are {}",
-        Methods::built_in().names().join(", ")
-    )
-}
 
 /// Tunes a language model on your own text or instructions, in little memory
 #[derive(Parser, Clone, Debug)]
@@ -53,7 +44,12 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub data: Vec<DataFile>,
     /// What trains, as [`Method::parse`] reads it; `--help` lists the names
-    #[arg(long, help = method_help(), default_value = "blockllm-sgd:0.95", value_parser = Method::parse)]
+    #[arg(
+        long,
+        help = methods_help("What trains", &Methods::built_in()),
+        default_value = "blockllm-sgd:0.95",
+        value_parser = Method::parse
+    )]
     pub method: Method,
     /// The folder for the model, its records and the report
     #[arg(long, default_value = "out", value_name = "DIR")]

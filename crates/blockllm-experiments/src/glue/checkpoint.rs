@@ -1,13 +1,13 @@
 //! Where a fine-tuning starts from: a Hugging Face folder of either architecture, or a small encoder from random weights.
 use anyhow::{Context, Result, bail};
 use blockllm_data::glue::{GlueTask, PairEncoder};
-use blockllm_model::Labels;
 use blockllm_model::encoder::{self, EncoderConfig, EncoderForSequenceClassification, EncoderKind};
 use blockllm_model::hf::{
     SaveOptions, WeightDtype, llama_classifier_config, llama_labels, load_llama_classifier_as,
     save_llama_classifier_with,
 };
 use blockllm_model::llama::{LlamaConfig, LlamaFamily, LlamaForSequenceClassification};
+use blockllm_model::{Labels, without_mark};
 use blockllm_train::FineTuning;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::model_place;
@@ -54,10 +54,8 @@ impl Checkpoint {
         model_place::check(dir)?;
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        // Some editors begin a file with a mark, which is no JSON.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let json: serde_json::Value =
-            serde_json::from_str(text).with_context(|| format!("reading {}", path.display()))?;
+        let json: serde_json::Value = serde_json::from_str(without_mark(&text))
+            .with_context(|| format!("reading {}", path.display()))?;
         if json["model_type"].as_str().and_then(LlamaFamily::of).is_some() {
             return Ok(Self::Llama(
                 dir.to_owned(),

@@ -196,11 +196,12 @@ impl Job for InstructJob<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scale;
     use crate::instruct::Request;
-    use blockllm_train::{Methods, ScheduleKind, WeightType};
+    use blockllm_train::{Methods, WeightType};
 
     #[test]
-    fn the_paper_s_scale_plans_the_authors_alpaca_run() {
+    fn the_runs_of_the_paper_s_scale_have_its_settings() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/instruct");
         let data = fixture.join("examples.jsonl");
         let out = tempfile::tempdir().unwrap();
@@ -225,9 +226,7 @@ mod tests {
         let mut methods = plan.methods.iter();
         let blockllm = methods.find(|method| method.label == "blockllm:0.95").unwrap();
         let config = plan.train_config(&cli, blockllm, 0).unwrap();
-        assert_eq!(config.learning_rate.to_bits(), 1e-5_f64.to_bits());
-        assert_eq!(config.schedule.kind, ScheduleKind::Cosine);
-        assert_eq!(config.schedule.warmup.to_bits(), 0.1_f64.to_bits());
+        assert_eq!(config.schedule, Settings::of(Scale::Paper).schedule);
         assert_eq!(config.weights, WeightType::Bf16);
         let method = serde_json::to_string(blockllm).unwrap();
         assert!(method.contains("\"patience\":100"), "{method}");

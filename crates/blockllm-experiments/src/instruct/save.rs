@@ -67,14 +67,40 @@ impl Save {
 
     /// What one should know of a delta of `methods`: where all weights move, it saves nothing.
     pub(super) fn note(self, methods: &[Method]) -> Option<String> {
+        if self != Self::Delta {
+            return None;
+        }
         let moves_all = |method: &&Method| {
-            let blocks = method.algorithm.get::<BlockMethod>();
-            blocks.is_none_or(|blocks| blocks.inactive.is_some()) || method.algorithm.is_full()
+            let algorithm = &method.algorithm;
+            match algorithm.get::<BlockMethod>() {
+                Some(blocks) => blocks.inactive.is_some() || algorithm.is_full(),
+                None => algorithm.get::<LoraMethod>().is_none(),
+            }
         };
-        let method = methods.iter().find(moves_all).filter(|_| self == Self::Delta)?;
+        let method = methods.iter().find(moves_all)?;
         Some(format!(
             "`{}` moves all weights, so that its delta is about as large as the model; that of --method blockllm:0.95 is small",
             method.label
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_of_all_weights_is_told_and_adapters_are_not_all() {
+        let noted = |save: Save, name: &str| save.note(&[Method::parse(name).unwrap()]).is_some();
+        for (name, is_told) in [
+            ("adamw", true),
+            ("galore:8", true),
+            ("blockllm-sgd:0.95", true),
+            ("blockllm:0.95", false),
+            ("lora:8", false),
+        ] {
+            assert_eq!(noted(Save::Delta, name), is_told, "{name}");
+            assert!(!noted(Save::Model, name), "{name}");
+        }
     }
 }

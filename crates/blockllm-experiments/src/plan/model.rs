@@ -5,6 +5,7 @@ use blockllm_model::encoder::EncoderConfig;
 use blockllm_model::gguf::GgufModel;
 use blockllm_model::hf::{llama_classifier_config, llama_labels};
 use blockllm_model::llama::{LlamaConfig, PRESETS};
+use blockllm_model::without_mark;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::model_place;
 use std::fs::File;
@@ -34,7 +35,7 @@ pub fn model_shape(name: &str) -> Result<(String, ModelShape)> {
     if path.is_dir() {
         model_place::check_folder(&path)?;
     }
-    if is_gguf(&path) {
+    if model_place::is_gguf(&path) {
         let config = GgufModel::open(&path)?.config().clone();
         return Ok((called(&path, name), ModelShape::Llama(config)));
     }
@@ -78,24 +79,10 @@ fn called(path: &Path, name: &str) -> String {
         .map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned())
 }
 
-/// Whether it is a GGUF file, by its name or its first bytes.
-fn is_gguf(path: &Path) -> bool {
-    let is_named = path
-        .extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-    let begins = || {
-        let mut bytes = [0; 4];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-        read.is_ok() && bytes == *b"GGUF"
-    };
-    path.is_file() && (is_named || begins())
-}
-
 /// What the config.json `file` of `folder` describes.
 fn of_config(file: &Path, folder: &Path) -> Result<ModelShape> {
     let text = text_of(file)?;
-    // Some editors begin a file with a mark, which is no JSON.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = without_mark(&text);
     let json: serde_json::Value = serde_json::from_str(text)
         .with_context(|| format!("{} is no JSON; name {MODELS}", file.display()))?;
     Ok(match json["model_type"].as_str().unwrap_or("llama") {

@@ -18,7 +18,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--faint); text-align: left; white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--line); white-space: normal; vertical-align: bottom; }
 tbody th { font-weight: normal; }
-caption { text-align: left; white-space: normal; padding-bottom: 0.5rem; }
+caption { text-align: left; white-space: normal; padding-bottom: 0.5rem; max-width: min(70rem, calc(100vw - 2rem)); }
 .number { text-align: right; }
 .quoted { border-left: 4px solid #b58900; background: var(--note); padding: 0.5rem 1rem; margin: 1.5rem 0; }
 figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { color: var(--soft); }

@@ -13,6 +13,7 @@ pub mod quoted;
 pub mod table;
 mod written_page;
 
+use blockllm_data::is_without_room;
 use std::path::PathBuf;
 
 pub use methods::{MEMORY_PARTS, memory_table, method_table};
@@ -53,13 +54,22 @@ pub enum ReportError {
         reason: String,
     },
     /// A file of the report could not be written.
-    #[error("{}: {source}; is the folder there, writable, and is there room on the disk?", path.display())]
+    #[error("{}: {source}{}", path.display(), unwritable(source))]
     Write {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
     },
+}
+
+/// What to look at; nothing where there is no room, which the program that tells the error says.
+fn unwritable(source: &std::io::Error) -> &'static str {
+    if is_without_room(source.kind()) {
+        ""
+    } else {
+        "; is the folder there, and writable?"
+    }
 }
 
 /// One line of a plot.

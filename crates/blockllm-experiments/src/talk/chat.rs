@@ -18,8 +18,7 @@ const MAX_NEW_TOKENS: usize = 512;
 /// When the model cannot be read, the template refuses the conversation, or the input cannot be read.
 pub fn chat(args: &ChatArgs) -> Result<()> {
     let talker = Talker::find(&args.model, &args.conversation)?;
-    talker.tell_missing_template();
-    talker.check_template()?;
+    talker.check_conversation()?;
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let model = talker.load(&args.model)?;
     let is_terminal = std::io::stdin().is_terminal();

@@ -39,8 +39,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let prompts = prompts::all(&args.prompt, args.prompts.as_deref())?;
     let talker = Talker::find(&args.model, &args.conversation)?;
     if args.chat {
-        talker.tell_missing_template();
-        talker.check_template()?;
+        talker.check_conversation()?;
     }
     let config = args.sampling.config(&talker, MAX_NEW_TOKENS)?;
     let questions = questions::all(args, &talker, &prompts, config.max_new_tokens)?;

@@ -1,10 +1,11 @@
 //! The command line of `generate`.
 use super::options::{ConversationOptions, SamplingOptions};
+use crate::chat_template;
 use crate::model_options::ModelOptions;
 use crate::out_file::OutPlace;
 use anyhow::{Result, bail};
 use clap::Parser;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The word that asks for it.
 pub const NAME: &str = "generate";
@@ -71,8 +72,7 @@ impl GenerateArgs {
         let place = OutPlace::new(out)?;
         place.check_apart(self.model.files())?;
         let template = self.conversation.chat_template.as_deref();
-        // That one is no file.
-        let template = template.filter(|name| *name != "alpaca").map(Path::new);
+        let template = template.and_then(chat_template::file);
         let others = [
             ("--prompts", self.prompts.as_deref()),
             ("--chat-template", template),

@@ -6,7 +6,6 @@ mod generate_args;
 mod options;
 mod prompts;
 mod questions;
-mod sampling_numbers;
 mod spoken;
 
 pub use chat::chat;

@@ -1,9 +1,9 @@
 //! What `generate` and `chat` have in common: how a conversation is written, and how tokens are chosen.
-use super::sampling_numbers;
 use crate::chat_template;
 use crate::model_options::ModelOptions;
 use anyhow::{Result, bail};
 use blockllm_data::instruct::{ChatTemplate, InstructEncoder, Message};
+use blockllm_model::ModelError;
 use blockllm_model::hf::GenerationSettings;
 use blockllm_model::llama::{GenerateConfig, LlamaForCausalLM};
 use blockllm_train::PretrainedLm;
@@ -28,19 +28,19 @@ pub struct SamplingOptions {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     pub greedy: bool,
     /// How random: 0 always takes the likeliest token, 1 draws as the model says
-    #[arg(long, value_name = "T", value_parser = sampling_numbers::temperature, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// Draw from so many likeliest tokens only; 0 draws from all
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
     /// Draw from the fewest tokens that hold this share of the probability
-    #[arg(long, value_name = "SHARE", value_parser = sampling_numbers::top_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
     /// Leave out tokens that are less likely than this share of the likeliest one's probability
-    #[arg(long, value_name = "SHARE", value_parser = sampling_numbers::min_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub min_p: Option<f64>,
     /// Make tokens that have come before less likely: above 1
-    #[arg(long, value_name = "X", value_parser = sampling_numbers::penalty, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub repetition_penalty: Option<f64>,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
@@ -99,22 +99,19 @@ impl Talker {
         self.pretrained.config().num_positions()
     }
 
-    /// Tells how conversations are written where nobody has said it.
-    pub fn tell_missing_template(&self) {
+    /// Tells how conversations are written where nobody has said it; and tries the template, and the system prompt in it, on a
+    /// turn: what it refuses is told before any weights are read.
+    ///
+    /// # Errors
+    /// When the template refuses a conversation, or the system prompt in it, or makes nothing of it.
+    pub fn check_conversation(&self) -> Result<()> {
+        const SAID: &str = "Hello";
         if !self.has_template {
             tell_line!(
                 "note: the tokenizer has no chat template: conversations are written in Alpaca's plain form; --chat-template \
                  names another"
             );
         }
-    }
-
-    /// Tries the template, and the system prompt in it, on a turn: what it refuses is told before any weights are read.
-    ///
-    /// # Errors
-    /// When the template refuses a conversation, or the system prompt in it, or makes nothing of it.
-    pub fn check_template(&self) -> Result<()> {
-        const SAID: &str = "Hello";
         let ids = match self.encoder.prompt(&self.conversation(SAID)) {
             Ok(ids) => ids,
             Err(error) => {
@@ -173,12 +170,58 @@ impl SamplingOptions {
             ..of_model
         };
         let config = said.generate_config(max_new_tokens, self.seed);
-        config.validate()?;
+        config.validate().map_err(|error| self.named(error))?;
         Ok(config)
+    }
+
+    /// `error` of a field, by the option's name where the command line gave its value.
+    fn named(&self, mut error: ModelError) -> ModelError {
+        let given = [
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+            ("min_p", self.min_p.is_some()),
+            ("repetition_penalty", self.repetition_penalty.is_some()),
+        ];
+        if let ModelError::Config { origin, field, .. } = &mut error
+            && given.contains(&(field.as_str(), true))
+        {
+            *origin = format!("--{}", field.replace('_', "-"));
+        }
+        error
     }
 
     /// Whether an option asks for draws.
     fn draws(&self) -> bool {
         self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some() || self.min_p.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        sampling: SamplingOptions,
+    }
+
+    /// What is told of a value that no draw can have.
+    fn told(words: &[&str], refused: &GenerateConfig) -> String {
+        let line = Line::try_parse_from([&["generate"], words].concat()).unwrap();
+        line.sampling.named(refused.validate().unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn a_value_of_the_command_line_is_told_by_its_option_and_one_of_the_model_by_its_field() {
+        let refused = GenerateConfig {
+            top_p: f64::NAN,
+            ..GenerateConfig::sampling(1, 1.0, 0)
+        };
+        let given = told(&["--top-p", "nan"], &refused);
+        assert!(given.starts_with("--top-p: `top_p` is NaN, expected"), "{given}");
+        let of_model = told(&["--temperature", "-1"], &refused);
+        assert!(of_model.starts_with("GenerateConfig: `top_p`"), "{of_model}");
     }
 }

@@ -1,6 +1,7 @@
 //! Prompts for `generate`: from the command line, or from a file with one a line.
 use anyhow::{Context, Result, anyhow, bail};
 use blockllm_data::bounded_file::bounded;
+use blockllm_model::without_mark;
 use serde::Deserialize;
 use std::fmt;
 use std::path::Path;
@@ -69,8 +70,7 @@ fn of_file(path: &Path) -> Result<Vec<Prompt<'_>>> {
             Place::Line(path, number)
         )
     })?;
-    // Some editors begin a file with a mark, which is no part of what it says.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = without_mark(&text);
     let is = |name: &str| path.extension().is_some_and(|extension| extension == name);
     if is("json") {
         return entries(path, text);

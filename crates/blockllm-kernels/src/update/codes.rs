@@ -22,9 +22,9 @@ pub const fn code_blocks(len: usize) -> usize {
 /// How an array is coded again after a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Coding {
-    /// Whether it holds no negative number, and its fourth root is coded.
+    /// Whether it holds no negative number.
     pub non_negative: bool,
-    /// Whether some of its entries may be [`EXCLUDED`](super::EXCLUDED); of a signed array only.
+    /// Whether some of its entries may be [`EXCLUDED`](super::EXCLUDED).
     pub excluding: bool,
     /// What is added to a magnitude in codes before its fraction is cut off, in `(0, 1)`; one half rounds to the nearest.
     pub offset: f32,
@@ -58,12 +58,32 @@ impl Coding {
         }
     }
 
-    /// The same for an array some entries of which may be [`EXCLUDED`](super::EXCLUDED). One without negative numbers is then coded
-    /// as others are: only a signed array has a code to spare.
+    /// The same for an array some entries of which may be [`EXCLUDED`](super::EXCLUDED).
     #[must_use]
     pub fn with_excluded(mut self, excluding: bool) -> Self {
-        self.non_negative &= !excluding;
         self.excluding = excluding;
         self
+    }
+
+    /// Whether its fourth root is coded rather than sign and square root. Where entries may be excluded none is: only a signed array
+    /// has a code to spare.
+    pub fn is_of_fourth_roots(self) -> bool {
+        self.non_negative && !self.excluding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_exclude_entries_and_then_may_not_codes_as_before() {
+        for non_negative in [false, true] {
+            let coding = Coding::nearest(non_negative);
+            let excluding = coding.with_excluded(true);
+            assert!(!excluding.is_of_fourth_roots());
+            assert_eq!(excluding.with_excluded(false), coding);
+            assert_eq!(coding.is_of_fourth_roots(), non_negative);
+        }
     }
 }

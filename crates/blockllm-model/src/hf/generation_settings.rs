@@ -11,26 +11,29 @@ use crate::ModelError;
 use crate::config_file::without_mark;
 use crate::llama::{GenerateConfig, LlamaConfig};
 
-/// Keys of a file that would change a text and are not followed, each with the number that changes nothing.
-const UNFOLLOWED: [(&str, f64); 18] = [
-    ("num_beams", 1.0),
-    ("num_beam_groups", 1.0),
-    ("no_repeat_ngram_size", 0.0),
-    ("suppress_tokens", -1.0),
-    ("begin_suppress_tokens", -1.0),
-    ("bad_words_ids", -1.0),
-    ("sequence_bias", -1.0),
-    ("forced_bos_token_id", -1.0),
-    ("forced_eos_token_id", -1.0),
-    ("min_length", 0.0),
-    ("min_new_tokens", 0.0),
-    ("typical_p", 1.0),
-    ("epsilon_cutoff", 0.0),
-    ("eta_cutoff", 0.0),
-    ("penalty_alpha", 0.0),
-    ("guidance_scale", 1.0),
-    ("stop_strings", -1.0),
-    ("exponential_decay_length_penalty", -1.0),
+/// Keys of a file that would change a text and are not followed, each with the number that changes nothing, if one does.
+const UNFOLLOWED: [(&str, Option<f64>); 21] = [
+    ("num_beams", Some(1.0)),
+    ("num_beam_groups", Some(1.0)),
+    ("no_repeat_ngram_size", Some(0.0)),
+    ("encoder_repetition_penalty", Some(1.0)),
+    ("suppress_tokens", None),
+    ("begin_suppress_tokens", None),
+    ("bad_words_ids", None),
+    ("sequence_bias", None),
+    ("forced_bos_token_id", None),
+    ("forced_eos_token_id", None),
+    ("min_length", Some(0.0)),
+    ("min_new_tokens", Some(0.0)),
+    ("typical_p", Some(1.0)),
+    ("epsilon_cutoff", Some(0.0)),
+    ("eta_cutoff", Some(0.0)),
+    ("penalty_alpha", Some(0.0)),
+    ("guidance_scale", Some(1.0)),
+    ("dola_layers", None),
+    ("stop_strings", None),
+    ("token_healing", None),
+    ("exponential_decay_length_penalty", None),
 ];
 
 /// The settings of a model's generation, as far as they are said: what is `None` or empty is not.
@@ -201,12 +204,10 @@ impl Keys<'_> {
     }
 
     /// Whether the value of `key` is another than none and `nothing`.
-    fn says(&self, key: &str, nothing: f64) -> bool {
+    fn says(&self, key: &str, nothing: Option<f64>) -> bool {
         match self.keys.get(key) {
             None | Some(Value::Null | Value::Bool(false)) => false,
-            Some(Value::Number(number)) => number
-                .as_f64()
-                .is_none_or(|number| (number - nothing).abs() > 0.0),
+            Some(Value::Number(number)) => number.as_f64() != nothing,
             Some(Value::Array(values)) => !values.is_empty(),
             Some(_) => true,
         }

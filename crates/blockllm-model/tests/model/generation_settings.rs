@@ -85,8 +85,17 @@ fn what_is_not_followed_is_known_and_what_would_change_nothing_is_not() {
         ]
     );
     let nothing = r#"{"num_beams": 1, "no_repeat_ngram_size": 0, "suppress_tokens": [], "bad_words_ids": null,
-        "typical_p": 1.0, "stop_strings": false, "min_length": 0}"#;
+        "typical_p": 1.0, "stop_strings": false, "min_length": 0, "token_healing": false,
+        "encoder_repetition_penalty": 1.0, "dola_layers": null}"#;
     assert!(unfollowed(nothing).is_empty());
+    for said in [
+        r#""dola_layers": "low""#,
+        r#""token_healing": true"#,
+        r#""encoder_repetition_penalty": 1.2"#,
+    ] {
+        let key = said.split('"').nth(1).unwrap();
+        assert_eq!(unfollowed(&format!("{{{said}}}")), [key]);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl BlockOptimizer {
     /// Hands to the selector all that the policy asks for.
     pub(super) fn measure<M: Module>(&mut self, module: &M) -> Result<(), OptimError> {
+        let mut of_weights = None;
         for signal in self.selector.signals().to_vec() {
             match signal {
                 Signal::GradNorm => self.measure_gradients()?,
@@ -21,13 +22,14 @@ impl BlockOptimizer {
                     });
                 }
                 Signal::WeightNorm => {
-                    let [norms] = grad_norm::read_back([&self.sums_of_weights(module)])?;
+                    let sums = &*of_weights.get_or_insert_with(|| self.sums_of_weights(module));
+                    let [norms] = grad_norm::read_back([sums])?;
                     self.record_weights(signal, &norms);
                 }
                 Signal::WeightNormAverage => {
-                    let sums = self.sums_of_weights(module);
+                    let sums = &*of_weights.get_or_insert_with(|| self.sums_of_weights(module));
                     let decay = self.selector.average_decay();
-                    self.weight_averages.average_in(&sums, sums.measured(), decay);
+                    self.weight_averages.average_in(sums, sums.measured(), decay);
                     let [averages] = grad_norm::read_back([&self.weight_averages])?;
                     self.record_weights(signal, &averages);
                 }

@@ -138,7 +138,9 @@ fn a_ramp_is_refused_where_entries_would_join_state_in_progress() {
         for part in ["`ramp` is 4", with, "mask=none"] {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
-        refused.ramp = 0;
-        BlockOptimizer::new(&model, refused, Prefers("matrix")).unwrap();
+        for none in [0, 1] {
+            refused.ramp = none;
+            BlockOptimizer::new(&model, refused.clone(), Prefers("matrix")).unwrap();
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! `blockllm`, `blockllm-no-visits` and `suboptimal`: by gradient norm, selected again when the loss stalls.
-use super::at_least_one::at_least_one;
+use super::checked::at_least_one;
 use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,23 @@ pub enum NormOrder {
     LargestIgnoringVisits,
     /// `norm`, ascending: the paper's `BlockLLM-SubOPT`.
     SmallestIgnoringVisits,
+}
+
+impl NormOrder {
+    const ALL: [Self; 3] = [
+        Self::LargestPerVisit,
+        Self::LargestIgnoringVisits,
+        Self::SmallestIgnoringVisits,
+    ];
+
+    /// The name of the policy that orders so.
+    const fn policy(self) -> &'static str {
+        match self {
+            Self::LargestPerVisit => "blockllm",
+            Self::LargestIgnoringVisits => "blockllm-no-visits",
+            Self::SmallestIgnoringVisits => "suboptimal",
+        }
+    }
 }
 
 /// The paper's policy.
@@ -42,9 +59,8 @@ impl BlockLlmPolicy {
     /// # Errors
     /// When `patience` is 0.
     pub fn new(patience: usize) -> Result<Self, PolicyError> {
-        at_least_one("patience", patience as u64)?;
         Ok(Self {
-            patience,
+            patience: at_least_one("patience", patience)?,
             ..Self::default()
         })
     }
@@ -71,26 +87,19 @@ impl Settings for BlockLlmSettings {
     }
 
     fn build(&self, name: &str) -> Result<Box<dyn Policy>, PolicyError> {
-        let order = match name {
-            "blockllm-no-visits" => NormOrder::LargestIgnoringVisits,
-            "suboptimal" => NormOrder::SmallestIgnoringVisits,
-            _ => NormOrder::LargestPerVisit,
-        };
+        let mut orders = NormOrder::ALL.into_iter();
+        let order = orders.find(|order| order.policy() == name);
+        let order = order.ok_or_else(|| PolicyError::UnknownPolicy {
+            name: name.to_owned(),
+            known: NormOrder::ALL.map(NormOrder::policy).join(", "),
+        })?;
         Ok(Box::new(BlockLlmPolicy::new(self.patience)?.with_order(order)))
-    }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.patience = patience;
     }
 }
 
 impl Policy for BlockLlmPolicy {
     fn name(&self) -> &'static str {
-        match self.order {
-            NormOrder::LargestPerVisit => "blockllm",
-            NormOrder::LargestIgnoringVisits => "blockllm-no-visits",
-            NormOrder::SmallestIgnoringVisits => "suboptimal",
-        }
+        self.order.policy()
     }
 
     fn settings(&self) -> serde_json::Value {

@@ -1,5 +1,5 @@
 //! `cyclic`: the blocks in turn, every `k` steps (`BAdam`).
-use super::at_least_one::at_least_one;
+use super::checked::at_least_one;
 use super::settings::Settings;
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, every_k_steps,
@@ -41,12 +41,10 @@ impl Cyclic {
     /// # Errors
     /// When a number is 0.
     pub fn new(interval: u64, order: CyclicOrder, blocks: Option<usize>) -> Result<Self, PolicyError> {
-        at_least_one("blocks", blocks.unwrap_or(1) as u64)?;
-        let interval = at_least_one("interval", interval)?;
         Ok(Self {
-            interval,
+            blocks: blocks.map(|blocks| at_least_one("blocks", blocks)).transpose()?,
+            interval: at_least_one("interval", interval)?,
             order,
-            blocks,
             cycle: Vec::new(),
             next: 0,
         })
@@ -62,28 +60,28 @@ impl Cyclic {
         }
     }
 
-    /// The next block of the cycle. A selection that spans two cycles may meet a block of the first one again in
+    /// Where in the cycle the next block is. A selection that spans two cycles may meet a block of the first one again in
     /// the second: that block waits for the next selection, so that each cycle holds every block once.
-    fn next_of_cycle(&mut self, taken: &[BlockId]) -> BlockId {
-        let fresh = self.cycle[self.next..]
-            .iter()
-            .position(|block| !taken.contains(block));
-        let block = self.cycle.remove(self.next + fresh.unwrap_or(0));
-        self.cycle.insert(self.next, block);
-        self.next += 1;
-        block
+    fn place_of_next(&self, taken: &[BlockId]) -> usize {
+        let mut rest = self.cycle[self.next..].iter();
+        self.next + rest.position(|block| !taken.contains(block)).unwrap_or(0)
     }
 
-    fn is_enough(&self, context: &SelectContext<'_>, taken: &[BlockId]) -> bool {
+    /// Passes over the block at `place` of the cycle.
+    fn pass(&mut self, place: usize) {
+        self.cycle[self.next..=place].rotate_right(1);
+        self.next += 1;
+    }
+
+    /// Whether `next` is taken too, after `count` blocks of `held` entries. A block that would cross the budget is: it is masked,
+    /// or else is the first of the next selection, since the cycle must pass over none that is not trained.
+    fn takes(&self, context: &SelectContext<'_>, (count, held): (usize, u64), next: BlockId) -> bool {
         match self.blocks {
-            Some(count) => taken.len() >= count,
-            None => {
-                taken
-                    .iter()
-                    .map(|block| context.blocks[block.0].numel)
-                    .sum::<u64>()
-                    >= context.budget
+            Some(blocks) => count < blocks,
+            None if context.whole_blocks => {
+                count == 0 || held + context.blocks[next.0].numel <= context.budget
             }
+            None => held < context.budget,
         }
     }
 }
@@ -112,10 +110,6 @@ impl Settings for CyclicSettings {
     fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
         Ok(Box::new(Cyclic::new(self.interval, self.order, self.blocks)?))
     }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.interval = patience as u64;
-    }
 }
 
 impl Policy for Cyclic {
@@ -141,20 +135,20 @@ impl Policy for Cyclic {
         rng: &mut PolicyRng,
     ) -> Result<Vec<BlockId>, PolicyError> {
         self.check_restored(context.candidates)?;
-        let mut taken: Vec<BlockId> = Vec::new();
-        while !self.is_enough(context, &taken) && taken.len() < context.candidates.len() {
+        let (mut taken, mut held) = (Vec::new(), 0);
+        while taken.len() < context.candidates.len() {
             if self.next >= self.cycle.len() {
                 self.new_cycle(context.candidates, rng);
             }
-            taken.push(self.next_of_cycle(&taken));
+            let place = self.place_of_next(&taken);
+            let block = self.cycle[place];
+            if !self.takes(context, (taken.len(), held), block) {
+                break;
+            }
+            self.pass(place);
+            held += context.blocks[block.0].numel;
+            taken.push(block);
         }
-        let rest: Vec<_> = context
-            .candidates
-            .iter()
-            .copied()
-            .filter(|block| !taken.contains(block))
-            .collect();
-        taken.extend(rest);
         Ok(taken)
     }
 

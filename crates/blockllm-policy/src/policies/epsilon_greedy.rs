@@ -1,5 +1,5 @@
 //! `epsilon-greedy`: by norm, but now and then at random, ever more rarely.
-use super::at_least_one::at_least_one;
+use super::checked::{at_least_one, checked};
 use super::settings::Settings;
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, loss_patience};
 use rand::{RngExt, seq::SliceRandom};
@@ -25,20 +25,12 @@ impl EpsilonGreedy {
     /// # Errors
     /// When `patience` is 0, or `epsilon` or `decay` is outside `[0, 1]`.
     pub fn new(patience: usize, epsilon: f64, decay: f64) -> Result<Self, PolicyError> {
-        for (field, value) in [("epsilon", epsilon), ("decay", decay)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(PolicyError::Setting {
-                    field,
-                    value: value.to_string(),
-                    mend: "use a number in [0, 1]".into(),
-                });
-            }
-        }
-        at_least_one("patience", patience as u64)?;
+        let is_share = |value: &f64| (0.0..=1.0).contains(value);
+        let share = |field, value| checked(field, value, is_share, "use a number in [0, 1]");
         Ok(Self {
-            patience,
-            epsilon,
-            decay,
+            epsilon: share("epsilon", epsilon)?,
+            decay: share("decay", decay)?,
+            patience: at_least_one("patience", patience)?,
         })
     }
 }
@@ -67,10 +59,6 @@ impl Settings for EpsilonGreedySettings {
     fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
         let policy = EpsilonGreedy::new(self.patience, self.epsilon, self.decay)?;
         Ok(Box::new(policy))
-    }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.patience = patience;
     }
 }
 

@@ -1,5 +1,5 @@
 //! `fixed`: a named set of blocks, never selected again.
-use super::settings::Settings;
+use super::settings::{Settings, told};
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// *Rule:* the named set. *Source:* a control. *Settings:* the names of the blocks. *Use it* to ask what a particular set of blocks is worth.
 #[derive(Clone, Debug)]
 pub struct Fixed {
-    blocks: Vec<String>,
+    settings: FixedSettings,
 }
 
 impl Fixed {
@@ -24,7 +24,9 @@ impl Fixed {
                 mend: "name at least one block".into(),
             });
         }
-        Ok(Self { blocks })
+        Ok(Self {
+            settings: FixedSettings { blocks },
+        })
     }
 }
 
@@ -53,7 +55,7 @@ impl Policy for Fixed {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "blocks": self.blocks })
+        told(&self.settings)
     }
 
     fn signals(&self) -> &[Signal] {
@@ -61,7 +63,7 @@ impl Policy for Fixed {
     }
 
     fn take(&self) -> Take {
-        Take::Blocks(self.blocks.len())
+        Take::Blocks(self.settings.blocks.len())
     }
 
     fn rank(&mut self, context: &SelectContext<'_>, _: &mut PolicyRng) -> Result<Vec<BlockId>, PolicyError> {
@@ -78,7 +80,7 @@ impl Policy for Fixed {
                     mend: format!("no candidate has this name; there are {}", names(context)),
                 })
         };
-        self.blocks.iter().map(find).collect()
+        self.settings.blocks.iter().map(find).collect()
     }
 
     fn is_due(&mut self, _: &Progress<'_>) -> Option<Reason> {

@@ -1,6 +1,6 @@
 //! `importance`: blocks drawn with a probability made of their norms (MISA).
-use super::at_least_one::at_least_one;
-use super::settings::Settings;
+use super::checked::{at_least_one, checked};
+use super::settings::{Settings, told};
 use crate::{BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, every_k_steps};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 /// `blockllm-no-visits`. *Use it* where a greedy choice starves blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Importance {
-    interval: u64,
-    temperature: f64,
+    settings: ImportanceSettings,
 }
 
 impl Importance {
@@ -23,17 +22,13 @@ impl Importance {
     /// # Errors
     /// When `interval` is 0 or `temperature` is not above 0.
     pub fn new(interval: u64, temperature: f64) -> Result<Self, PolicyError> {
-        if !(temperature.is_finite() && temperature > 0.0) {
-            return Err(PolicyError::Setting {
-                field: "temperature",
-                value: temperature.to_string(),
-                mend: "use a number above 0; 1 draws in proportion to the norms".into(),
-            });
-        }
-        Ok(Self {
+        let mend = "use a number above 0; 1 draws in proportion to the norms";
+        let is_right = |value: &f64| value.is_finite() && *value > 0.0;
+        let settings = ImportanceSettings {
+            temperature: checked("temperature", temperature, is_right, mend)?,
             interval: at_least_one("interval", interval)?,
-            temperature,
-        })
+        };
+        Ok(Self { settings })
     }
 }
 
@@ -58,10 +53,6 @@ impl Settings for ImportanceSettings {
     fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
         Ok(Box::new(Importance::new(self.interval, self.temperature)?))
     }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.interval = patience as u64;
-    }
 }
 
 impl Policy for Importance {
@@ -70,7 +61,7 @@ impl Policy for Importance {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "interval": self.interval, "temperature": self.temperature })
+        told(&self.settings)
     }
 
     fn rank(
@@ -81,12 +72,12 @@ impl Policy for Importance {
         context.ranked_by(|block| {
             let norm = context.norm("importance", block)?.max(f64::MIN_POSITIVE);
             let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
-            Ok(norm.ln() / self.temperature - (-uniform.ln()).ln())
+            Ok(norm.ln() / self.settings.temperature - (-uniform.ln()).ln())
         })
     }
 
     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
-        every_k_steps(progress, self.interval)
+        every_k_steps(progress, self.settings.interval)
     }
 
     fn lookback(&self) -> usize {

@@ -1,6 +1,6 @@
 //! `magnitude`: the blocks with the largest weights.
-use super::at_least_one::at_least_one;
-use super::settings::Settings;
+use super::checked::at_least_one;
+use super::settings::{Settings, told};
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
 };
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// magnitude pruning that motivates it). *Settings:* `interval` (100 steps). *Use it* as a baseline that needs no gradient to select.
 #[derive(Clone, Copy, Debug)]
 pub struct Magnitude {
-    interval: u64,
+    settings: MagnitudeSettings,
 }
 
 impl Magnitude {
@@ -21,8 +21,9 @@ impl Magnitude {
     /// # Errors
     /// When `interval` is 0.
     pub fn new(interval: u64) -> Result<Self, PolicyError> {
+        let interval = at_least_one("interval", interval)?;
         Ok(Self {
-            interval: at_least_one("interval", interval)?,
+            settings: MagnitudeSettings { interval },
         })
     }
 }
@@ -43,10 +44,6 @@ impl Settings for MagnitudeSettings {
     fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
         Ok(Box::new(Magnitude::new(self.interval)?))
     }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.interval = patience as u64;
-    }
 }
 
 impl Policy for Magnitude {
@@ -55,7 +52,7 @@ impl Policy for Magnitude {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "interval": self.interval })
+        told(&self.settings)
     }
 
     fn signals(&self) -> &[Signal] {
@@ -67,7 +64,7 @@ impl Policy for Magnitude {
     }
 
     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
-        every_k_steps(progress, self.interval)
+        every_k_steps(progress, self.settings.interval)
     }
 
     fn lookback(&self) -> usize {

@@ -1,6 +1,6 @@
 //! `misa`: modules drawn with a probability made of the moving average of their norms (MISA).
-use super::at_least_one::at_least_one;
-use super::settings::Settings;
+use super::checked::{at_least_one, checked};
+use super::settings::{Settings, told};
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, every_k_steps,
 };
@@ -16,9 +16,7 @@ use serde::{Deserialize, Serialize};
 /// choose by.
 #[derive(Clone, Copy, Debug)]
 pub struct Misa {
-    interval: u64,
-    eta: f64,
-    decay: f64,
+    settings: MisaSettings,
 }
 
 impl Misa {
@@ -27,24 +25,14 @@ impl Misa {
     /// # Errors
     /// When `interval` is 0, `eta` is below 0 or `decay` is outside `[0, 1)`.
     pub fn new(interval: u64, eta: f64, decay: f64) -> Result<Self, PolicyError> {
-        let refuse = |field, value: f64, mend: &str| {
-            Err(PolicyError::Setting {
-                field,
-                value: value.to_string(),
-                mend: mend.into(),
-            })
-        };
-        if !(eta.is_finite() && eta >= 0.0) {
-            return refuse("eta", eta, "use 0 to draw uniformly, more to prefer large norms");
-        }
-        if !(0.0..1.0).contains(&decay) {
-            return refuse("decay", decay, "use a number in [0, 1)");
-        }
-        Ok(Self {
+        let mend = "use 0 to draw uniformly, more to prefer large norms";
+        let is_share = |value: &f64| (0.0..1.0).contains(value);
+        let settings = MisaSettings {
+            eta: checked("eta", eta, |eta| eta.is_finite() && *eta >= 0.0, mend)?,
+            decay: checked("decay", decay, is_share, "use a number in [0, 1)")?,
             interval: at_least_one("interval", interval)?,
-            eta,
-            decay,
-        })
+        };
+        Ok(Self { settings })
     }
 }
 
@@ -72,10 +60,6 @@ impl Settings for MisaSettings {
     fn build(&self, _: &str) -> Result<Box<dyn Policy>, PolicyError> {
         Ok(Box::new(Misa::new(self.interval, self.eta, self.decay)?))
     }
-
-    fn set_patience(&mut self, patience: usize) {
-        self.interval = patience as u64;
-    }
 }
 
 impl Policy for Misa {
@@ -84,7 +68,7 @@ impl Policy for Misa {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "interval": self.interval, "eta": self.eta, "decay": self.decay })
+        told(&self.settings)
     }
 
     fn signals(&self) -> &[Signal] {
@@ -92,7 +76,7 @@ impl Policy for Misa {
     }
 
     fn average_decay(&self) -> f64 {
-        self.decay
+        self.settings.decay
     }
 
     fn rank(
@@ -102,12 +86,12 @@ impl Policy for Misa {
     ) -> Result<Vec<BlockId>, PolicyError> {
         context.ranked_by(|block| {
             let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
-            Ok(self.eta * context.norm("misa", block)? - (-uniform.ln()).ln())
+            Ok(self.settings.eta * context.norm("misa", block)? - (-uniform.ln()).ln())
         })
     }
 
     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
-        every_k_steps(progress, self.interval)
+        every_k_steps(progress, self.settings.interval)
     }
 
     fn lookback(&self) -> usize {

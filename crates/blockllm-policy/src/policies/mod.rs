@@ -1,7 +1,7 @@
 //! The built-in policies, one file each, in the one list that a new one is added to.
 mod all;
-mod at_least_one;
 mod blockllm;
+mod checked;
 mod cyclic;
 mod epsilon_greedy;
 mod fixed;
@@ -55,12 +55,6 @@ macro_rules! built_in_policies {
                     $(Self::$variant(settings) => ($name, settings),)*
                 }
             }
-
-            fn settings_mut(&mut self) -> &mut dyn Settings {
-                match self {
-                    $(Self::$variant(settings) => settings,)*
-                }
-            }
         }
     };
 }
@@ -112,9 +106,12 @@ impl PolicyConfig {
             .collect()
     }
 
-    /// Takes another patience, or interval between selections, where it has one.
+    /// Takes another patience, or else another interval between selections, where it has one.
     pub fn set_patience(&mut self, patience: usize) {
-        self.settings_mut().set_patience(patience);
+        let patience = patience.to_string();
+        let fields = ["patience", "interval"];
+        // A policy that has neither stays as it is.
+        let _ = fields.iter().any(|field| self.set(field, &patience).is_ok());
     }
 
     /// How many of the probes that a method names it asks for at a step.

@@ -1,6 +1,6 @@
 //! `official-compat`: the selection rule of the authors' released code, for comparison with the paper's.
-use super::at_least_one::at_least_one;
-use super::settings::Settings;
+use super::checked::at_least_one;
+use super::settings::{Settings, told};
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, ProbeContext, Progress, Reason, SelectContext, Signal, Take,
 };
@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 /// the differences from the paper are worth: in runs shorter than `interval` it never selects again.
 #[derive(Clone, Copy, Debug)]
 pub struct OfficialCompat {
-    interval: u64,
-    patience: usize,
+    settings: OfficialCompatSettings,
 }
 
 impl OfficialCompat {
@@ -28,11 +27,11 @@ impl OfficialCompat {
     /// # Errors
     /// When a number is 0.
     pub fn new(interval: u64, patience: usize) -> Result<Self, PolicyError> {
-        at_least_one("patience", patience as u64)?;
-        Ok(Self {
+        let settings = OfficialCompatSettings {
+            patience: at_least_one("patience", patience)?,
             interval: at_least_one("interval", interval)?,
-            patience,
-        })
+        };
+        Ok(Self { settings })
     }
 }
 
@@ -58,10 +57,6 @@ impl Settings for OfficialCompatSettings {
         Ok(Box::new(OfficialCompat::new(self.interval, self.patience)?))
     }
 
-    fn set_patience(&mut self, patience: usize) {
-        self.patience = patience;
-    }
-
     fn takes_probes(&self) -> bool {
         false
     }
@@ -73,7 +68,7 @@ impl Policy for OfficialCompat {
     }
 
     fn settings(&self) -> serde_json::Value {
-        serde_json::json!({ "interval": self.interval, "patience": self.patience })
+        told(&self.settings)
     }
 
     fn take(&self) -> Take {
@@ -92,12 +87,13 @@ impl Policy for OfficialCompat {
     }
 
     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
-        if !progress.step.is_multiple_of(self.interval) || progress.history.len() + 1 < self.patience {
+        let OfficialCompatSettings { interval, patience } = self.settings;
+        if !progress.step.is_multiple_of(interval) || progress.history.len() + 1 < patience {
             return None;
         }
         let losses: Vec<f64> = progress.history.iter().copied().chain([progress.loss]).collect();
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        let recent = &losses[losses.len() - self.patience..];
+        let recent = &losses[losses.len() - patience..];
         (mean(&losses) <= mean(recent)).then_some(Reason::LossStalled)
     }
 

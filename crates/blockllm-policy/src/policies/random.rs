@@ -1,6 +1,6 @@
 //! `random`: uniformly drawn blocks every `k` steps (LISA).
-use super::at_least_one::at_least_one;
-use super::settings::Settings;
+use super::checked::at_least_one;
+use super::settings::{Settings, told};
 use crate::{
     BlockId, Policy, PolicyError, PolicyRng, Progress, Reason, SelectContext, Signal, Take, Terms,
     every_k_steps,
@@ -18,9 +18,7 @@ use serde::{Deserialize, Serialize};
 /// oftener but fill it sooner). *Use it* as the baseline that asks whether choosing by norm is worth anything.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomBlocks {
-    interval: u64,
-    blocks: Option<usize>,
-    unbiased: bool,
+    settings: RandomSettings,
 }
 
 impl RandomBlocks {
@@ -29,27 +27,28 @@ impl RandomBlocks {
     /// # Errors
     /// When a number is 0.
     pub fn new(interval: u64, blocks: Option<usize>) -> Result<Self, PolicyError> {
-        at_least_one("blocks", blocks.unwrap_or(1) as u64)?;
-        Ok(Self {
+        let settings = RandomSettings {
+            blocks: blocks.map(|blocks| at_least_one("blocks", blocks)).transpose()?,
             interval: at_least_one("interval", interval)?,
-            blocks,
             unbiased: false,
-        })
+        };
+        Ok(Self { settings })
     }
 
     /// Stepping each drawn block at the learning rate over its probability.
     ///
     /// # Errors
     /// When no number of blocks is set: their probabilities are not known then.
-    pub fn unbiased(self, unbiased: bool) -> Result<Self, PolicyError> {
-        if unbiased && self.blocks.is_none() {
+    pub fn unbiased(mut self, unbiased: bool) -> Result<Self, PolicyError> {
+        if unbiased && self.settings.blocks.is_none() {
             return Err(PolicyError::Setting {
                 field: "unbiased",
                 value: "true".into(),
                 mend: "set `blocks` too: how many are drawn, whatever the budget".into(),
             });
         }
-        Ok(Self { unbiased, ..self })
+        self.settings.unbiased = unbiased;
+        Ok(self)
     }
 }
 
@@ -80,10 +79,6 @@ impl Settings for RandomSettings {
         Ok(Box::new(policy.unbiased(self.unbiased)?))
     }
 
-    fn set_patience(&mut self, patience: usize) {
-        self.interval = patience as u64;
-    }
-
     fn unwritten_when_false(&self) -> &'static [&'static str] {
         &["unbiased"]
     }
@@ -95,11 +90,7 @@ impl Policy for RandomBlocks {
     }
 
     fn settings(&self) -> serde_json::Value {
-        let mut settings = serde_json::json!({ "interval": self.interval, "blocks": self.blocks });
-        if self.unbiased {
-            settings["unbiased"] = true.into();
-        }
-        settings
+        told(&self.settings)
     }
 
     fn signals(&self) -> &[Signal] {
@@ -107,7 +98,7 @@ impl Policy for RandomBlocks {
     }
 
     fn take(&self) -> Take {
-        self.blocks.map_or(Take::Budget, Take::Blocks)
+        self.settings.blocks.map_or(Take::Budget, Take::Blocks)
     }
 
     fn rank(
@@ -126,7 +117,7 @@ impl Policy for RandomBlocks {
         selected: &[BlockId],
         _: &mut PolicyRng,
     ) -> Result<Vec<Terms>, PolicyError> {
-        if !self.unbiased {
+        if !self.settings.unbiased {
             return Ok(Vec::new());
         }
         let inverse = context.candidates.len() as f64 / selected.len() as f64;
@@ -134,7 +125,7 @@ impl Policy for RandomBlocks {
     }
 
     fn is_due(&mut self, progress: &Progress<'_>) -> Option<Reason> {
-        every_k_steps(progress, self.interval)
+        every_k_steps(progress, self.settings.interval)
     }
 
     fn lookback(&self) -> usize {

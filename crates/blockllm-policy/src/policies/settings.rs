@@ -1,5 +1,6 @@
 //! What the file of a built-in policy says of the policy's settings.
 use crate::{Policy, PolicyError};
+use serde::Serialize;
 
 /// The settings of a built-in policy, as run records, configuration files and the command line give them.
 pub(super) trait Settings {
@@ -14,11 +15,6 @@ pub(super) trait Settings {
     /// When a setting is out of its range.
     fn build(&self, name: &str) -> Result<Box<dyn Policy>, PolicyError>;
 
-    /// Takes another patience, or interval between selections, where it has one.
-    fn set_patience(&mut self, patience: usize) {
-        let _ = patience;
-    }
-
     /// Whether it asks for the probes that a method names.
     fn takes_probes(&self) -> bool {
         true
@@ -28,4 +24,9 @@ pub(super) trait Settings {
     fn unwritten_when_false(&self) -> &'static [&'static str] {
         &[]
     }
+}
+
+/// The settings that a policy holds, as it tells them.
+pub(super) fn told(settings: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(settings).expect("a policy's settings have only string keys")
 }

@@ -225,11 +225,13 @@ impl Selector {
             visits: &self.visits,
             selected: &self.selected,
             budget,
+            whole_blocks: self.config.whole_blocks,
             step: self.step,
         };
         let ranking = self.policy.rank(&context, &mut self.rng)?;
         self.check_known(&ranking)?;
-        let mut taken = self.take(&ranking, budget)?;
+        let take = self.policy.take().of_whole(self.config.whole_blocks);
+        let mut taken = self.take(take, &ranking, budget)?;
         taken.sort_unstable();
         let terms = self.policy.terms(&context, &taken, &mut self.rng)?;
         terms::check(self.policy.name(), &terms, &taken, &self.blocks, budget)?;
@@ -241,10 +243,10 @@ impl Selector {
         }
         let block_entries = taken.iter().map(|block| self.blocks[block.0].numel).sum();
         let own: Option<u64> = terms.iter().map(|terms| terms.entries).sum();
-        let trained_entries = match (own, self.policy.take()) {
+        let trained_entries = match (own, take) {
             (Some(entries), _) if !terms.is_empty() => entries,
-            (_, Take::Budget) if !self.config.whole_blocks => budget,
-            (_, Take::Budget | Take::BelowBudget | Take::Blocks(_) | Take::Nothing) => block_entries,
+            (_, Take::Budget) => budget,
+            (_, Take::Fitting | Take::BelowBudget | Take::Blocks(_) | Take::Nothing) => block_entries,
         };
         (self.budget, self.sparsity, self.terms) = (in_force, sparsity, terms);
         self.visits.record(&taken);
@@ -319,9 +321,9 @@ impl Selector {
 
     /// The front of the ranking that meets the budget, the crossing block included; or what else the policy takes;
     /// empty only where it takes nothing.
-    fn take(&self, ranking: &[BlockId], budget: u64) -> Result<Vec<BlockId>, PolicyError> {
+    fn take(&self, take: Take, ranking: &[BlockId], budget: u64) -> Result<Vec<BlockId>, PolicyError> {
         let mut ranked = 0;
-        match self.policy.take() {
+        match take {
             Take::Blocks(count) if !ranking.is_empty() => {
                 return Ok(ranking.iter().copied().take(count.max(1)).collect());
             }
@@ -334,10 +336,8 @@ impl Selector {
                 return Ok(ranking[..within.max(1)].to_vec());
             }
             Take::Nothing => return Ok(Vec::new()),
-            Take::Budget if self.config.whole_blocks && !ranking.is_empty() => {
-                return Ok(self.whole_blocks(ranking, budget));
-            }
-            Take::Budget | Take::BelowBudget | Take::Blocks(_) => {}
+            Take::Fitting if !ranking.is_empty() => return Ok(self.fitting(ranking, budget)),
+            Take::Budget | Take::Fitting | Take::BelowBudget | Take::Blocks(_) => {}
         }
         for (position, block) in ranking.iter().enumerate() {
             ranked += self.blocks[block.0].numel;
@@ -352,8 +352,8 @@ impl Selector {
         })
     }
 
-    /// The first of the ranking in any case, or a block larger than the budget would never be trained; then each that still fits.
-    fn whole_blocks(&self, ranking: &[BlockId], budget: u64) -> Vec<BlockId> {
+    /// The first of the ranking, and each that still fits.
+    fn fitting(&self, ranking: &[BlockId], budget: u64) -> Vec<BlockId> {
         let mut held = 0;
         let mut taken = Vec::new();
         for &block in ranking {

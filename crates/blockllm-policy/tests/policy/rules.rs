@@ -1,9 +1,9 @@
 //! Each policy's rule by an example.
-use crate::common::{boxed, indices, measure, select, selector};
+use crate::common::{blocks, boxed, indices, measure, select, selector};
 use blockllm_policy::{
     All, BlockId, BlockLlmPolicy, Cyclic, CyclicOrder, EpsilonGreedy, Fixed, Importance, Magnitude,
-    NormOrder, OfficialCompat, PolicyConfig, ProbeContext, RandomBlocks, Reason, Selector, Signal,
-    least_recently_measured,
+    NormOrder, OfficialCompat, PolicyConfig, ProbeContext, RandomBlocks, Reason, Selector, SelectorConfig,
+    Signal, least_recently_measured,
 };
 use std::collections::BTreeSet;
 
@@ -139,6 +139,40 @@ fn cyclic_takes_every_block_once_per_cycle_in_each_order() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn without_masks_a_cycle_passes_over_no_block_that_is_not_trained() {
+    // Alone above the budget are 40 and 30; two of the others fit together at times.
+    let sizes = [10, 40, 5, 30, 8, 7];
+    for order in [
+        CyclicOrder::Ascending,
+        CyclicOrder::Descending,
+        CyclicOrder::Random,
+    ] {
+        let config = SelectorConfig {
+            sparsity: 0.8,
+            whole_blocks: true,
+            ..SelectorConfig::default()
+        };
+        let policy = Box::new(Cyclic::new(1, order, None).unwrap());
+        let mut selector = Selector::new(blocks(&sizes), config, policy).unwrap();
+        let budget = selector.budget().selected_entries();
+        let mut counts = [0; 6];
+        for turn in 1..=60 {
+            let selection = selector.select().unwrap();
+            assert!(selection.block_entries <= budget || selection.blocks.len() == 1);
+            for block in selection.blocks {
+                counts[block.0] += 1;
+            }
+            let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            assert!(*least >= turn / 6 && *most <= *least + 1, "{order:?}: {counts:?}");
+        }
+        assert!(
+            counts.iter().sum::<usize>() > 60,
+            "{order:?}: some are taken together"
+        );
     }
 }
 

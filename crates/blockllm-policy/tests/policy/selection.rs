@@ -1,7 +1,8 @@
 //! What holds for every selection of every policy.
 use crate::common::{Recorded, blocks, built_in, drive};
 use blockllm_policy::{
-    BlockId, BlockLlmPolicy, Budget, Policy, PolicyError, PolicyRng, Role, Selector, SelectorConfig, Take,
+    BlockId, BlockLlmPolicy, Budget, Policy, PolicyConfig, PolicyError, PolicyRng, Role, Selection, Selector,
+    SelectorConfig, Take,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -9,6 +10,83 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn entries(selector: &Selector, ids: &[BlockId]) -> u64 {
     ids.iter().map(|id| selector.block(*id).numel).sum()
+}
+
+/// Drives `policy` for some steps, and checks each of its selections against the ranking that led to it.
+fn check(
+    policy: &PolicyConfig,
+    sizes: &[u64],
+    percent: u32,
+    seed: u64,
+    whole_blocks: bool,
+) -> Result<(), TestCaseError> {
+    let (policy, rankings) = Recorded::new(policy.build().unwrap());
+    let take = policy.take().of_whole(whole_blocks);
+    let config = SelectorConfig {
+        sparsity: f64::from(percent) / 100.0,
+        seed,
+        whole_blocks,
+        ..SelectorConfig::default()
+    };
+    let mut selector = Selector::new(blocks(sizes), config, Box::new(policy)).unwrap();
+    let turns = drive(&mut selector, 12, &mut PolicyRng::seed_from_u64(seed));
+    let selections: Vec<_> = turns
+        .iter()
+        .filter_map(|(_, selection)| selection.as_ref())
+        .collect();
+    let rankings = rankings.lock().unwrap();
+    prop_assert_eq!(rankings.len(), selections.len());
+    for (selection, ranking) in selections.into_iter().zip(rankings.iter()) {
+        prop_assert!(!selection.blocks.is_empty());
+        prop_assert!(selection.blocks.is_sorted());
+        prop_assert_eq!(entries(&selector, &selection.blocks), selection.block_entries);
+        if take != Take::Fitting {
+            let front = &ranking[..selection.blocks.len()];
+            prop_assert_eq!(
+                front.iter().collect::<BTreeSet<_>>(),
+                selection.blocks.iter().collect()
+            );
+        }
+        check_taken(&selector, take, selection, ranking)?;
+    }
+    Ok(())
+}
+
+/// Checks how much of `ranking` is taken.
+fn check_taken(
+    selector: &Selector,
+    take: Take,
+    selection: &Selection,
+    ranking: &[BlockId],
+) -> Result<(), TestCaseError> {
+    let budget = selector.budget().selected_entries();
+    let numel = |block: BlockId| selector.block(block).numel;
+    let (count, held) = (selection.blocks.len(), selection.block_entries);
+    let trained = if take == Take::Budget { budget } else { held };
+    prop_assert_eq!(selection.trained_entries, trained);
+    match take {
+        Take::Nothing => unreachable!("it is none of those tried"),
+        Take::Blocks(wanted) => prop_assert_eq!(count, wanted.min(selector.candidates().len())),
+        Take::BelowBudget => {
+            let next = ranking.get(count).map_or(u64::MAX, |block| numel(*block));
+            prop_assert!(held <= budget || count == 1, "only a first block may cross");
+            prop_assert!(held.saturating_add(next) > budget, "and the next one would");
+        }
+        Take::Budget => {
+            prop_assert!(held >= budget, "the crossing block is included");
+            prop_assert!(held - numel(ranking[count - 1]) < budget, "and nothing after it");
+        }
+        Take::Fitting => {
+            prop_assert!(held <= budget || count == 1, "only a block alone may exceed it");
+            let mut before = 0;
+            for block in ranking {
+                let is_taken = selection.blocks.contains(block);
+                prop_assert_eq!(is_taken, before == 0 || before + numel(*block) <= budget);
+                before += if is_taken { numel(*block) } else { 0 };
+            }
+        }
+    }
+    Ok(())
 }
 
 proptest! {
@@ -21,41 +99,7 @@ proptest! {
         seed in 0u64..1000,
     ) {
         for policy in built_in() {
-            let (policy, rankings) = Recorded::new(policy.build().unwrap());
-            let take = policy.take();
-            let config = SelectorConfig { sparsity: f64::from(percent) / 100.0, seed, ..SelectorConfig::default() };
-            let mut selector = Selector::new(blocks(&sizes), config, Box::new(policy)).unwrap();
-            let turns = drive(&mut selector, 12, &mut PolicyRng::seed_from_u64(seed));
-            let selections: Vec<_> = turns.iter().filter_map(|(_, selection)| selection.as_ref()).collect();
-            let rankings = rankings.lock().unwrap();
-            prop_assert_eq!(rankings.len(), selections.len());
-            let budget = selector.budget().selected_entries();
-            for (selection, ranking) in selections.iter().zip(rankings.iter()) {
-                prop_assert!(!selection.blocks.is_empty());
-                prop_assert!(selection.blocks.is_sorted());
-                let (front, last) = (&ranking[..selection.blocks.len()], ranking[selection.blocks.len() - 1]);
-                prop_assert_eq!(front.iter().collect::<BTreeSet<_>>(), selection.blocks.iter().collect());
-                let held = entries(&selector, front);
-                prop_assert_eq!(held, selection.block_entries);
-                match take {
-                    Take::Nothing => unreachable!("it is none of those tried"),
-                    Take::Blocks(count) => {
-                        prop_assert_eq!(selection.blocks.len(), count.min(sizes.len()));
-                        prop_assert_eq!(selection.trained_entries, held);
-                    }
-                    Take::BelowBudget => {
-                        let next = ranking.get(front.len()).map_or(u64::MAX, |block| selector.block(*block).numel);
-                        prop_assert!(held <= budget || front.len() == 1, "only a first block may cross");
-                        prop_assert!(held.saturating_add(next) > budget, "and the next one would");
-                        prop_assert_eq!(selection.trained_entries, held);
-                    }
-                    Take::Budget => {
-                        prop_assert!(held >= budget, "the crossing block is included");
-                        prop_assert!(held - selector.block(last).numel < budget, "and nothing after it");
-                        prop_assert_eq!(selection.trained_entries, budget);
-                    }
-                }
-            }
+            check(&policy, &sizes, percent, seed, false)?;
         }
     }
 
@@ -66,35 +110,7 @@ proptest! {
         seed in 0u64..1000,
     ) {
         for policy in built_in() {
-            let (policy, rankings) = Recorded::new(policy.build().unwrap());
-            let take = policy.take();
-            let config = SelectorConfig {
-                sparsity: f64::from(percent) / 100.0,
-                seed,
-                whole_blocks: true,
-                ..SelectorConfig::default()
-            };
-            let mut selector = Selector::new(blocks(&sizes), config, Box::new(policy)).unwrap();
-            let turns = drive(&mut selector, 12, &mut PolicyRng::seed_from_u64(seed));
-            let selections: Vec<_> = turns.iter().filter_map(|(_, selection)| selection.as_ref()).collect();
-            let rankings = rankings.lock().unwrap();
-            let budget = selector.budget().selected_entries();
-            for (selection, ranking) in selections.iter().zip(rankings.iter()) {
-                let all = entries(&selector, &selection.blocks);
-                prop_assert_eq!((selection.block_entries, selection.trained_entries), (all, all));
-                // Who takes a number of blocks, or what stays below the budget, takes them whole under a mask too.
-                if take != Take::Budget {
-                    continue;
-                }
-                prop_assert!(all <= budget || selection.blocks.len() == 1, "only a block alone may exceed it");
-                let mut held = 0;
-                for block in ranking {
-                    let numel = selector.block(*block).numel;
-                    let is_taken = selection.blocks.contains(block);
-                    prop_assert_eq!(is_taken, held == 0 || held + numel <= budget);
-                    held += if is_taken { numel } else { 0 };
-                }
-            }
+            check(&policy, &sizes, percent, seed, true)?;
         }
     }
 

@@ -46,7 +46,8 @@ pub struct MemoryReport {
     pub gradients_bytes: u64,
     /// Optimizer state, at its largest.
     pub optimizer_state_bytes: StateBytes,
-    /// What remains of the peak: activations, and temporaries of forward, backward and update.
+    /// What remains of the peak: activations, and temporaries of forward, backward and update. None where the most of the other
+    /// parts was not there at once, as a sweep's gradients before there is any state: they are then more than the peak.
     pub activations_bytes: u64,
     /// How often the pool was looked at; 0 where the allocator keeps the peak by itself.
     #[serde(default)]
@@ -204,18 +205,21 @@ impl MemoryMeter {
         peak.saturating_sub(self.baseline).max(self.earlier_peak)
     }
 
-    /// The peak with its parts; they add up to it.
+    /// The peak with its parts; they add up to it where the most of each was there at once.
     pub fn report(&self, weights_bytes: u64, gradients_bytes: u64, state: StateBytes) -> MemoryReport {
         let counted = weights_bytes + gradients_bytes + state.measured;
-        // A pool may serve a run from pages that were reserved before it: what was counted was there all the same.
-        let peak_bytes = self.peak_bytes().max(counted);
+        let peak_bytes = match self.source {
+            MemorySource::CountingAllocator => self.peak_bytes(),
+            // A pool may serve a run from pages that were reserved before it: what was counted was there all the same.
+            MemorySource::DevicePool | MemorySource::Unmeasured => self.peak_bytes().max(counted),
+        };
         MemoryReport {
             source: self.source,
             peak_bytes,
             weights_bytes,
             gradients_bytes,
             optimizer_state_bytes: state,
-            activations_bytes: peak_bytes - counted,
+            activations_bytes: peak_bytes.saturating_sub(counted),
             samples: self.samples,
             in_use_bytes: match self.source {
                 MemorySource::DevicePool => self.in_use_peak.saturating_sub(self.in_use_baseline),

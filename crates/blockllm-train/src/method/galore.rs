@@ -128,6 +128,7 @@ impl TrainingMethod for GaLoreMethod {
         module: &M,
         config: &TrainConfig,
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
+        group_settings::check_decay(&self.groups, self.weight_decay.or(Some(config.weight_decay)))?;
         Ok(Box::new(LowRankOptimizer::new(module, self.config(config))?))
     }
 

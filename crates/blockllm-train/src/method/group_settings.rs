@@ -1,6 +1,7 @@
 //! The settings that every method has: learning-rate multipliers by groups of parameters, weight decay, and which weights decay.
 use super::Setting;
-use blockllm_optim::Groups;
+use crate::TrainError;
+use blockllm_optim::{Decay, Groups};
 
 /// A method with groups of parameters and a weight decay.
 pub(super) trait Grouped {
@@ -51,25 +52,31 @@ pub(super) fn table<T: Grouped>() -> Vec<Setting<T>> {
         Setting::new(
             "decay",
             "matrices|all",
-            "where weight-decay=RATE, which stands before it, acts: on all but norms and biases, or on all",
-            |method, given| {
-                let decays = method.weight_decay().is_some_and(|rate| rate > 0.0);
-                if !decays {
-                    return Err(format!(
-                        "decay={} says where weight-decay= acts, and there is none: set weight-decay=RATE before it, such as \
-                         weight-decay=0.1",
-                        given.value
-                    ));
-                }
-                given.name_into(&mut method.groups().decay)
-            },
+            "where the weight decay acts: on all but norms and biases, or on all",
+            |method, given| given.name_into(&mut method.groups().decay),
         ),
     ]
 }
 
+/// Refuses to let all weights decay where none does: where the `rate`, the method's own or else the run's, is known to be 0.
+pub(super) fn check_decay(groups: &Groups, rate: Option<f32>) -> Result<(), TrainError> {
+    if groups.decay != Decay::All || rate.is_none_or(|rate| rate > 0.0) {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        field: "decay",
+        value: "all".into(),
+        mend: "it says where the weight decay acts, and there is none: leave it out, or set weight-decay=RATE too, such as \
+               weight-decay=0.1"
+            .into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::check_decay;
     use crate::{Method, Methods};
+    use blockllm_optim::Groups;
     use serde_json::{Value, json};
 
     /// The method's own settings, as records have them.
@@ -96,7 +103,29 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_decay_that_is_none_is_told_and_so_is_a_place_for_it_where_there_is_none() {
+    fn a_place_for_a_weight_decay_is_read_in_any_order_and_refused_where_there_is_known_to_be_none() {
+        for name in Methods::built_in().names() {
+            let [before, behind] = ["decay=all+weight-decay=0.1", "weight-decay=0.1+decay=all"]
+                .map(|settings| written(&format!("{name}+{settings}")));
+            assert_eq!(before, behind, "{name}");
+            assert_eq!(
+                written(&format!("{name}+decay=all"))["groups"]["decay"],
+                json!("all")
+            );
+        }
+        let all = Groups::ungrouped();
+        for rate in [None, Some(0.1)] {
+            assert!(check_decay(&all, rate).is_ok(), "{rate:?}");
+        }
+        assert!(check_decay(&Groups::default(), Some(0.0)).is_ok());
+        let refused = check_decay(&all, Some(0.0)).unwrap_err().to_string();
+        for part in ["`decay` is all", "leave it out", "weight-decay=RATE"] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_weight_decay_that_is_none_is_told_and_so_is_a_place_that_is_none() {
         for (setting, told) in [
             (
                 "weight-decay=-0.1",
@@ -106,8 +135,6 @@ mod tests {
             ("weight-decay=inf", "use a finite number"),
             ("weight-decay=1e39", "use a finite number"),
             ("weight-decay=much", "weight-decay=much: invalid float"),
-            ("decay=all", "set weight-decay=RATE before it"),
-            ("weight-decay=0+decay=all", "set weight-decay=RATE before it"),
             ("weight-decay=0.1+decay=some", "expected `matrices` or `all`"),
         ] {
             for name in ["adamw", "lora:8", "galore:8", "apollo-mini", "scale"] {

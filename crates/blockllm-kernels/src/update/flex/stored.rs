@@ -104,7 +104,7 @@ fn decode(words: &[i32], scale: f32, coding: Coding, values: &mut [f32; CODE_BLO
         for (value, word) in values.iter_mut().zip(words) {
             let code = ((*word as u32) >> (8 * quarter)) & 255;
             let code = code as f32;
-            *value = if coding.non_negative {
+            *value = if coding.is_of_fourth_roots() {
                 let root = code / 255.0;
                 let square = root * root;
                 square * square * scale
@@ -130,7 +130,7 @@ fn encode(values: &[f32; CODE_BLOCK], coding: Coding, words: &mut [i32]) -> f32 
     let mut codes = [0_u32; CODE_BLOCK];
     for (code, value) in codes.iter_mut().zip(values) {
         let unit = if is_out(*value) { 0.0 } else { *value } / scale;
-        *code = if coding.non_negative {
+        *code = if coding.is_of_fourth_roots() {
             let cut = (unit.sqrt().sqrt() * 255.0 + coding.offset).floor();
             let least = if unit > 0.0 { 1.0 } else { 0.0 };
             (if cut > least { cut } else { least }) as u32

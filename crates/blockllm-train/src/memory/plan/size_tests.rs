@@ -44,11 +44,13 @@ fn what_is_counted_and_not_gone_through_changes_no_figure() {
     // Chosen for time: what goes differently through a step, with both kinds of head.
     let chosen = [
         "adamw",
+        "blockllm:0.5",
         "blockllm:0.8",
         "blockllm:0.9+state=int8",
         "lora:4",
         "badam:1",
         "lisa:1",
+        "lisa:2",
     ];
     let plain = LlamaConfig::new(3000, 32, 40, 3, 4);
     let tied = ModelShape::Llama(plain.clone().with_tie_word_embeddings(true));

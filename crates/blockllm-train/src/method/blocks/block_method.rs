@@ -1,12 +1,11 @@
 //! The settings of a method that trains blocks, and the block optimizer's that they give.
 use super::policy::PolicySettings;
 use crate::TrainError;
-use crate::method::group_settings::Grouped;
+use crate::method::group_settings::{self, Grouped};
 use crate::method::preset_paths;
 use blockllm_optim::{
-    BlockOptimizerConfig, CarriedMoments, Decay, Groups, HalfWeights, InactiveRule, MaskRefresh, MaskScope,
-    MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, ParameterGroup, Recovery,
-    SweepMode, Update,
+    BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh, MaskScope,
+    MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, Recovery, SweepMode, Update,
 };
 use blockllm_policy::{ParamInfo, Partition, PolicyConfig, Role, Roles, Take, VisitSmoothing, path_matches};
 use serde::{Deserialize, Serialize};
@@ -132,16 +131,19 @@ impl<P> BlockMethod<P> {
 }
 
 impl<P: PolicySettings> BlockMethod<P> {
-    /// The block optimizer's settings in a model with parameters at `paths`, but for those that are the run's.
+    /// The block optimizer's settings in a model with these `parameters`, but for those that are the run's; its weight decay where
+    /// it is known.
     pub(super) fn config(
         &self,
-        paths: &[&str],
-        weight_decay: f32,
+        parameters: &[&ParamInfo],
+        weight_decay: Option<f32>,
     ) -> Result<BlockOptimizerConfig, TrainError> {
-        let weight_decay = self.weight_decay.unwrap_or(weight_decay);
+        let paths: Vec<_> = parameters.iter().map(|info| info.path.as_str()).collect();
+        let weight_decay = self.weight_decay.or(weight_decay);
+        let rate = weight_decay.unwrap_or_default();
         let config = BlockOptimizerConfig {
             partition: Partition::from_name(&self.partition)?,
-            roles: self.roles(paths),
+            roles: self.roles(&paths),
             norm: self.norm,
             probes: self.probes,
             measured: self.measured,
@@ -159,32 +161,27 @@ impl<P: PolicySettings> BlockMethod<P> {
             recovery: self.recovery,
             ramp: self.ramp,
             groups: self.groups,
-            update: Arc::new(self.update.with_weight_decay(weight_decay)),
+            update: Arc::new(self.update.with_weight_decay(rate)),
             ..BlockOptimizerConfig::new(self.sparsity)
         };
-        Ok(self.policy.configure(config))
+        let config = self.policy.configure(config);
+        self.check_decay(rate, parameters, &config)?;
+        group_settings::check_decay(&config.groups, weight_decay)?;
+        Ok(config)
     }
 
-    /// Refuses a weight decay of its own that would act on none of `parameters`: under SCALE no matrix is trained by the update
+    /// Refuses a weight decay of `rate` that would act on none of `parameters`: under SCALE no matrix is trained by the update
     /// rule.
-    pub(super) fn check_decay<'a>(
+    fn check_decay(
         &self,
-        parameters: impl IntoIterator<Item = &'a ParamInfo>,
+        rate: f32,
+        parameters: &[&ParamInfo],
+        config: &BlockOptimizerConfig,
     ) -> Result<(), TrainError> {
-        let Some(rate) = self.weight_decay.filter(|rate| *rate > 0.0) else {
-            return Ok(());
-        };
-        if self.groups.decay == Decay::All || self.policy.build()?.take() != Take::Nothing {
-            return Ok(());
-        }
-        let parameters: Vec<_> = parameters.into_iter().collect();
-        let paths: Vec<_> = parameters.iter().map(|info| info.path.as_str()).collect();
-        let roles = self.roles(&paths);
         let decays = |info: &&ParamInfo| {
-            let group = ParameterGroup::of(&info.path, &info.shape);
-            roles.role(&info.path) == Role::Always && group != ParameterGroup::Vectors
+            config.roles.role(&info.path) == Role::Always && config.groups.decays_at(&info.path, &info.shape)
         };
-        if parameters.iter().any(decays) {
+        if rate <= 0.0 || self.policy.build()?.take() != Take::Nothing || parameters.iter().any(decays) {
             return Ok(());
         }
         Err(TrainError::Setting {

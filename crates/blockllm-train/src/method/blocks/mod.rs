@@ -73,15 +73,11 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         config: &TrainConfig,
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
         let parameters = parameters(module);
-        let paths: Vec<_> = parameters
-            .iter()
-            .map(|parameter| parameter.info.path.as_str())
-            .collect();
-        self.check_decay(parameters.iter().map(|parameter| &parameter.info))?;
+        let infos: Vec<_> = parameters.iter().map(|parameter| &parameter.info).collect();
         let settings = BlockOptimizerConfig {
             max_grad_norm: config.max_grad_norm,
             seed: config.seed,
-            ..self.config(&paths, config.weight_decay)?
+            ..self.config(&infos, Some(config.weight_decay))?
         };
         let policy = self.policy.build()?;
         Ok(Box::new(BlockOptimizer::with_boxed_policy(

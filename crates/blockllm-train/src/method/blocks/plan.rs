@@ -16,16 +16,10 @@ pub(super) fn scheme<P: PolicySettings>(
     let free: Vec<usize> = (0..parameters.len()).filter(|p| parameters[*p].free).collect();
     let info = |p: &usize| ParamInfo::shaped(parameters[*p].path.clone(), parameters[*p].shape.clone());
     let infos: Vec<_> = free.iter().map(info).collect();
-    let paths: Vec<_> = infos.iter().map(|info| info.path.as_str()).collect();
-    method.check_decay(&infos)?;
-    let config = method.config(&paths, 0.0)?;
+    let config = method.config(&infos.iter().collect::<Vec<_>>(), None)?;
     let blocks = config.partition.blocks(&infos, &config.roles)?;
     let policy = method.policy.build()?;
-    let take = match (policy.take(), method.mask) {
-        // Without a mask blocks are whole.
-        (Take::Budget, MaskScope::None) => Take::BelowBudget,
-        (take, _) => take,
-    };
+    let take = policy.take().of_whole(method.mask == MaskScope::None);
     let measures_gradients = policy.signals().iter().any(|signal| signal.is_of_gradients());
     let budget = match take {
         Take::Blocks(_) | Take::Nothing => u64::MAX,
@@ -151,7 +145,7 @@ fn chosen(blocks: &[Block], candidates: &[usize], take: Take, budget: u64, assum
     let mut chosen = match (take, assumed) {
         // Over a cycle every block is met, and the peak is at the largest.
         (Take::Blocks(count), _) => by_size.into_iter().take(count.max(1)).collect(),
-        (Take::BelowBudget, _) => whole(&by_size, blocks, budget, assumed),
+        (Take::BelowBudget | Take::Fitting, _) => whole(&by_size, blocks, budget, assumed),
         (Take::Nothing, _) => Vec::new(),
         (Take::Budget, Assumed::Worst) => {
             // The largest comes last, when all but one entry of the budget is taken by others.
