@@ -6,7 +6,7 @@ use crate::{
     AdamW, EntryScore, Groups, InactiveRule, MaskScore, MaskUnit, MomentPrecision, OptimError, Recovery,
     UpdateRule,
 };
-use blockllm_policy::{Partition, Roles, SelectorConfig, VisitSmoothing};
+use blockllm_policy::{Partition, Roles, SelectorConfig, Signal, VisitSmoothing};
 use std::sync::Arc;
 
 /// Settings of a [`BlockOptimizer`](crate::BlockOptimizer).
@@ -162,7 +162,18 @@ impl BlockOptimizerConfig {
         self
     }
 
-    pub(crate) fn validate(&self) -> Result<(), OptimError> {
+    /// Checks the settings that need no module to be wrong, under a policy that asks for these `signals`.
+    ///
+    /// # Errors
+    /// When one is out of its range, or does not go with another or with a signal.
+    pub fn validate(&self, signals: &[Signal]) -> Result<(), OptimError> {
+        if self.norm == NormKind::Processed && signals.contains(&Signal::GradNormAverage) {
+            return Err(OptimError::Setting {
+                field: "norm",
+                value: "processed".into(),
+                mend: "moving averages are of raw gradients: use rms or grad",
+            });
+        }
         if self.sweep == SweepMode::Grouped(0) {
             return Err(OptimError::Setting {
                 field: "sweep",

@@ -180,7 +180,11 @@ impl Roles {
         }
     }
 
-    fn check(&self, params: &[ParamInfo]) -> Result<(), PolicyError> {
+    /// Checks that every pattern matches one of `params`, of which there is one at least.
+    ///
+    /// # Errors
+    /// Names the first pattern that does not: it is a typo.
+    pub fn check(&self, params: &[ParamInfo]) -> Result<(), PolicyError> {
         for pattern in self.always.iter().chain(&self.never) {
             if !params.iter().any(|param| path_matches(pattern, &param.path)) {
                 return Err(PolicyError::UnmatchedRole {

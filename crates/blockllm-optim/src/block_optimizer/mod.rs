@@ -14,10 +14,10 @@ use crate::recovery::RecoveredNorms;
 use crate::states::States;
 use crate::sweep::sweep;
 use crate::{
-    BlockOptimizerConfig, CarriedMoments, HalfWeights, Measured, NormKind, OptimError, Parameter, Reach,
+    BlockOptimizerConfig, CarriedMoments, HalfWeights, Measured, OptimError, Parameter, Reach,
     SelectionEvent, SweepMode, TakeGradients, set_trainable,
 };
-use blockllm_policy::{BlockId, Policy, Reason, Role, Selector, Signal};
+use blockllm_policy::{BlockId, Policy, Reason, Role, Selector};
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
@@ -82,7 +82,7 @@ impl BlockOptimizer {
         config: BlockOptimizerConfig,
         policy: Box<dyn Policy>,
     ) -> Result<Self, OptimError> {
-        config.validate()?;
+        config.validate(policy.signals())?;
         let parameters = distinct_parameters(module)?;
         for (device, parameter) in module
             .devices()
@@ -91,7 +91,7 @@ impl BlockOptimizer {
         {
             check_dtype(device, parameter.dtype)?;
         }
-        check_choices(&config, &parameters, policy.signals())?;
+        check_recovery(&config, &parameters)?;
         let blocks = trainable_blocks(module, &parameters, &config)?;
         let selector = Selector::new(blocks, config.selector(), policy)?;
         let always = selector
@@ -343,20 +343,14 @@ impl BlockOptimizer {
     }
 }
 
-/// Refuses choices that do not go with the policy or with the weights.
-fn check_choices(
-    config: &BlockOptimizerConfig,
-    parameters: &[Parameter],
-    signals: &[Signal],
-) -> Result<(), OptimError> {
-    let refuse = |field, value: String, mend| Err(OptimError::Setting { field, value, mend });
-    if config.norm == NormKind::Processed && signals.contains(&Signal::GradNormAverage) {
-        let mend = "moving averages are of raw gradients: use rms or grad";
-        return refuse("norm", "processed".into(), mend);
-    }
+/// Refuses recovery scaling of weights in half precision.
+fn check_recovery(config: &BlockOptimizerConfig, parameters: &[Parameter]) -> Result<(), OptimError> {
     if config.recovery.is_some() && parameters.iter().any(|parameter| parameter.dtype != DType::F32) {
-        let mend = "use f32 weights: changes of rounded ones do not tell how far they were to go";
-        return refuse("recovery", "set for weights in half precision".into(), mend);
+        return Err(OptimError::Setting {
+            field: "recovery",
+            value: "set for weights in half precision".into(),
+            mend: "use f32 weights: changes of rounded ones do not tell how far they were to go",
+        });
     }
     Ok(())
 }

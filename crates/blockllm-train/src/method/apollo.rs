@@ -151,3 +151,141 @@ impl TrainingMethod for ApolloMethod {
         low_rank::planned_state(parameter, &self.targets, self.rank, 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::plan::Part;
+    use crate::method::Method;
+    use crate::method::testing::{
+        FULL, assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
+        planned, planned_state, rates, state_bytes, with_patience,
+    };
+
+    #[test]
+    fn the_number_is_the_rank_and_1_without_one() {
+        let pretraining = ApolloMethod {
+            rank: 1,
+            update_proj_gap: 200,
+            scale: 128.0,
+            norm_growth: 1.01,
+            targets: vec!["self_attn".into(), "mlp".into()],
+            groups: Groups::default(),
+            weight_decay: None,
+        };
+        assert_eq!(named::<ApolloMethod>("apollo-mini"), pretraining);
+        let of_rank_2 = ApolloMethod {
+            rank: 2,
+            ..pretraining
+        };
+        assert_eq!(named::<ApolloMethod>("apollo-mini:2"), of_rank_2);
+        assert_counts("apollo-mini", "rank");
+    }
+
+    #[test]
+    fn its_settings_are_read_and_a_wrong_one_is_told() {
+        let expected = ApolloMethod {
+            update_proj_gap: 50,
+            scale: 64.0,
+            norm_growth: 1.5,
+            ..ApolloMethod::mini(1)
+        };
+        let found = named::<ApolloMethod>("apollo-mini+gap=50+scale=64+norm-growth=1.5");
+        assert_eq!(found, expected);
+        for (setting, told) in [
+            ("gap=often", "gap=often: invalid digit found in string"),
+            ("scale=large", "scale=large: invalid float literal"),
+            ("norm-growth=none", "norm-growth=none: invalid float literal"),
+        ] {
+            assert_refused(&format!("apollo-mini+{setting}"), told);
+        }
+    }
+
+    #[test]
+    fn fine_tuning_it_projects_the_model_s_matrices_and_changes_nothing_else() {
+        let parts = FineTuning::encoder(Vec::new());
+        let expected = ApolloMethod {
+            targets: vec!["layer".into()],
+            ..ApolloMethod::mini(1)
+        };
+        assert_eq!(fine_tuned::<ApolloMethod>("apollo-mini", &parts), expected);
+        let of_the_name = ApolloMethod {
+            scale: 64.0,
+            ..expected
+        };
+        let found = fine_tuned::<ApolloMethod>("apollo-mini+scale=64", &parts);
+        assert_eq!(found, of_the_name);
+    }
+
+    #[test]
+    fn its_gap_is_what_it_has_for_a_patience_and_no_run_s_replaces_it() {
+        assert_eq!(heeded("apollo-mini"), [""; 0]);
+        assert_eq!(for_run::<ApolloMethod>("apollo-mini"), ApolloMethod::mini(1));
+        let asked = ApolloMethod {
+            update_proj_gap: 40,
+            ..ApolloMethod::mini(1)
+        };
+        assert_eq!(with_patience::<ApolloMethod>("apollo-mini"), asked);
+    }
+
+    #[test]
+    fn its_learning_rate_is_higher_in_pretraining_alone() {
+        let expected = LearningRates {
+            pretraining: 1e-2,
+            ..rates("adamw")
+        };
+        assert_eq!(rates("apollo-mini"), expected);
+    }
+
+    #[test]
+    fn its_plan_has_a_projection_moments_in_its_subspace_and_a_norm_for_its_matrices() {
+        let scheme = planned("apollo-mini");
+        assert_eq!(scheme.selected, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!((scheme.kept_entries(), scheme.state_with_update), (164, true));
+        let state = |text: &str| planned_state(text, &scheme.parameters[1], 24, FULL);
+        // Of a matrix of 4 x 6: one number for each of 4 rows, two for each of 6 columns, the norm.
+        let of_rank = |rank: u64| {
+            let kept = 4 * rank + 2 * 6 * rank + 1;
+            let state = ParameterState::default().with(Part::Moments, 4 * kept);
+            state.with_update(4 * 24)
+        };
+        assert_eq!(state("apollo-mini"), of_rank(1));
+        assert_eq!(state("apollo-mini:2"), of_rank(2));
+        let matrices = 4 * (4 + 2 * 6 + 1) + 4 * (4 + 2 * 8 + 1);
+        let rest = 8 * (48 + 4 + 4 + 4 + 48);
+        assert_eq!(state_bytes("apollo-mini", &scheme), matrices + rest);
+    }
+
+    #[test]
+    fn no_step_waits_for_all_gradients() {
+        let method = Method::parse("apollo-mini").unwrap().algorithm;
+        let scheme = planned("apollo-mini");
+        let waits = [true, false].map(|is_first| method.waits_for_all(&scheme, is_first));
+        assert_eq!(waits, [false, false]);
+    }
+
+    #[test]
+    fn its_optimizer_trains_all_and_projects_the_matrices_of_attention_and_mlp() {
+        let made = optimizer(&Method::parse("apollo-mini").unwrap()).unwrap();
+        let found: &LowRankOptimizer = made.get().unwrap();
+        assert_eq!(found.trainable_parameters().len(), 21);
+        let projected = found.projected_parameters();
+        assert_eq!(projected.len(), 14);
+        let is_meant = |path: &&str| path.contains(".self_attn.") || path.contains(".mlp.");
+        assert!(projected.iter().all(is_meant), "{projected:?}");
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_refused_by_plan_and_optimizer() {
+        for (setting, told) in [
+            ("gap=0", "`update_proj_gap` is 0: refresh after at least 1 step"),
+            ("scale=-1", "`scale` is -1: use a number of 0 or more"),
+            (
+                "norm-growth=0.9",
+                "`norm_growth` is 0.9: use a number of 1 or more",
+            ),
+        ] {
+            assert_not_made(&format!("apollo-mini+{setting}"), told);
+        }
+    }
+}

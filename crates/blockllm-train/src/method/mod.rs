@@ -26,6 +26,7 @@ mod room;
 mod run_settings;
 mod scale;
 mod setting;
+mod testing;
 mod training_method;
 
 pub use algorithm::Algorithm;

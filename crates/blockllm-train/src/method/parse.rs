@@ -84,7 +84,6 @@ fn refuse(text: &str, why: &str) -> TrainError {
 mod tests {
     use super::*;
     use crate::{BlockMethod, GaLoreMethod};
-    use blockllm_optim::{InactiveRule, Lion, MaskThreshold, NormKind, Update};
     use blockllm_policy::{BlockLlmSettings, PolicyConfig};
 
     #[test]
@@ -99,29 +98,6 @@ mod tests {
             Method::parse("galore:32").unwrap().algorithm.get(),
             Some(&GaLoreMethod::new(32))
         );
-    }
-
-    #[test]
-    fn settings_follow_the_name() {
-        let text =
-            "blockllm:0.9+norm=grad+partition=module+patience=7+rule=lion+inactive=0.5+threshold=4096@1e-4";
-        let method = Method::parse(text).unwrap();
-        let blocks = method.algorithm.get::<BlockMethod>().unwrap();
-        assert_eq!(
-            (blocks.norm, blocks.partition.as_str()),
-            (NormKind::Grad, "module")
-        );
-        let patience = BlockLlmSettings { patience: 7 };
-        assert_eq!(blocks.policy, PolicyConfig::BlockLlm(patience));
-        assert_eq!(blocks.update, Update::from(Lion::default()));
-        assert_eq!(
-            blocks.inactive,
-            Some(InactiveRule {
-                scale: 0.5,
-                ..InactiveRule::default()
-            })
-        );
-        assert_eq!(blocks.threshold, MaskThreshold::Sampled(4096));
     }
 
     #[test]
@@ -162,9 +138,7 @@ mod tests {
                 "blokllm",
                 "there are adamw, lora, galore, apollo-mini, badam, lisa, scale, blockllm-sgd, blockllm-whitened, blockllm",
             ),
-            ("blockllm:1.0", "outside [0, 1)"),
             ("blockllm:half", "`half` is not a number"),
-            ("adamw:0.5", "takes no number"),
             ("adamw@-1", "not positive"),
             ("blockllm+norm=l3", "expected one of `grad`, `rms`, `processed`"),
             (
@@ -173,7 +147,6 @@ mod tests {
             ),
             ("blockllm+norm", "`+norm` is not a setting"),
             ("lora:4+gap=7", "it has alpha"),
-            ("lora:0", "`0` is not a whole number of 1 or more"),
         ] {
             let error = Method::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(text), "{error}");

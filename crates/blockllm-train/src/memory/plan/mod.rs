@@ -115,15 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_above_a_matrix_and_a_setting_out_of_its_range_are_refused_as_the_optimizer_does() {
+    fn a_rank_above_a_matrix_is_refused_as_the_optimizer_does() {
         let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4).with_num_key_value_heads(2));
         for (method, parts) in [
             ("lora:17", ["rank 17", "k_proj", "at most 16"]),
             ("lora:99999", ["rank 99999", "q_proj", "at most 32"]),
             ("galore:33", ["rank 33", "q_proj", "at most 32"]),
             ("apollo-mini:33", ["rank 33", "q_proj", "at most 32"]),
-            ("lora:8+alpha=0", ["alpha", "0", "positive"]),
-            ("galore:8+gap=0", ["update_proj_gap", "0", "at least 1"]),
         ] {
             let method = Method::parse(method).unwrap();
             let error = MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap_err();
@@ -134,38 +132,5 @@ mod tests {
             let method = Method::parse(method).unwrap();
             MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap();
         }
-    }
-
-    #[test]
-    fn without_a_mask_blocks_are_planned_whole_within_the_budget_or_one_alone() {
-        // Two tables of 3,072 entries, eight matrices of 1,024 and six of 1,280, five vectors of 32: 22,176.
-        let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4));
-        let trained = |name: &str, selection: Assumed| {
-            let method = Method::parse(name).unwrap();
-            let plan = MemoryPlan::estimate(&Workload {
-                selection,
-                ..Workload::new(&model, &method, 1, 8)
-            });
-            let plan = plan.unwrap();
-            let [moments, indices] = [Part::Moments, Part::Indices].map(|part| plan.most.of(part));
-            assert_eq!((moments, indices), (8 * plan.trained_entries, 0), "{name}");
-            plan.trained_entries
-        };
-        for (name, typical, worst) in [
-            ("blockllm:0.9+mask=none", 1280 + 5 * 32, 3072),
-            ("official-compat:0.9", 1280 + 5 * 32, 3072),
-            ("blockllm:0.5+mask=none", 11_072, 11_072),
-        ] {
-            assert_eq!(trained(name, Assumed::Typical), typical, "{name}");
-            assert_eq!(trained(name, Assumed::Worst), worst, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_plan_says_what_does_not_fit_the_model() {
-        let model = ModelShape::Llama(LlamaConfig::new(96, 32, 40, 2, 4).with_tie_word_embeddings(true));
-        let method = Method::parse("blockllm:0.9+always=lm_head").unwrap();
-        let error = MemoryPlan::estimate(&Workload::new(&model, &method, 1, 8)).unwrap_err();
-        assert!(error.to_string().contains("lm_head"), "{error}");
     }
 }

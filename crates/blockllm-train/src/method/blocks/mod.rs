@@ -231,3 +231,5 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         higher.map(Change::Sparsity).collect()
     }
 }
+
+mod tests;

@@ -17,14 +17,19 @@ pub(super) fn scheme<P: PolicySettings>(
     let info = |p: &usize| ParamInfo::shaped(parameters[*p].path.clone(), parameters[*p].shape.clone());
     let infos: Vec<_> = free.iter().map(info).collect();
     let config = method.config(&infos.iter().collect::<Vec<_>>(), None)?;
-    let blocks = config.partition.blocks(&infos, &config.roles)?;
     let policy = method.policy.build()?;
+    config.validate(policy.signals())?;
+    let blocks = config.partition.blocks(&infos, &config.roles)?;
+    let of_method = Budget::new(&blocks, config.sparsity)?;
     let take = policy.take().of_whole(method.mask == MaskScope::None);
     let measures_gradients = policy.signals().iter().any(|signal| signal.is_of_gradients());
     let budget = match take {
         Take::Blocks(_) | Take::Nothing => u64::MAX,
         // Where it changes over time, of the first selection.
-        _ => Budget::new(&blocks, policy.sparsity(0).unwrap_or(method.sparsity))?.selected_entries(),
+        _ => match policy.sparsity(0) {
+            Some(sparsity) => Budget::new(&blocks, sparsity)?.selected_entries(),
+            None => of_method.selected_entries(),
+        },
     };
     let candidates: Vec<usize> = (0..blocks.len())
         .filter(|block| blocks[*block].role == Role::Candidate)
@@ -45,7 +50,7 @@ pub(super) fn scheme<P: PolicySettings>(
         params.map(|param| free[*param]).collect()
     };
     let group = match method.sweep {
-        SweepMode::Grouped(size) => size.max(1),
+        SweepMode::Grouped(size) => size,
         SweepMode::Full => candidates.len(),
     };
     let sweep = if measures_gradients {

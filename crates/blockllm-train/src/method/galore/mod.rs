@@ -164,3 +164,5 @@ impl TrainingMethod for GaLoreMethod {
         is_first && self.svd == SvdMethod::Exact
     }
 }
+
+mod tests;

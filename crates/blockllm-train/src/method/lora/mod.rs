@@ -1,12 +1,12 @@
 //! LoRA (arXiv 2106.09685): frozen matrices with low-rank adapters, trained by `AdamW`.
 use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
-use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, adamw, count};
+use super::{BlockMethod, FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, adamw, count};
 use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_model::ParameterKind;
 use blockllm_optim::{Groups, LoraConfig, MomentPrecision, parameters, set_trainable};
-use blockllm_policy::path_matches;
+use blockllm_policy::{ParamInfo, Roles, path_matches};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -53,6 +53,23 @@ impl LoraMethod {
         LoraConfig::new(self.rank)
             .with_alpha(self.alpha)
             .with_targets(self.targets.clone())
+    }
+
+    /// Refuses a pattern of `always` that matches none of `parameters`.
+    fn check_always(&self, parameters: &[ParamInfo]) -> Result<(), TrainError> {
+        let roles = Roles {
+            always: self.always.clone(),
+            never: Vec::new(),
+        };
+        Ok(roles.check(parameters)?)
+    }
+
+    /// `AdamW` of the factors and of what is trained beside them.
+    fn dense(&self) -> BlockMethod {
+        let mut dense = adamw::dense();
+        dense.groups = self.groups;
+        dense.weight_decay = self.weight_decay;
+        dense
     }
 
     /// Whether what is at `path`, and not adapted, is trained.
@@ -118,6 +135,8 @@ impl TrainingMethod for LoraMethod {
     }
 
     fn adapt<M: Module + 'static>(&self, module: M, config: &TrainConfig) -> Result<M, TrainError> {
+        let infos = parameters(&module).into_iter().map(|parameter| parameter.info);
+        self.check_always(&infos.collect::<Vec<_>>())?;
         let module = self.config().with_seed(config.seed).apply(module)?;
         let parameters = parameters(&module);
         let paths: BTreeSet<_> = parameters
@@ -144,10 +163,7 @@ impl TrainingMethod for LoraMethod {
         module: &M,
         config: &TrainConfig,
     ) -> Result<Box<dyn TrainingOptimizer<M>>, TrainError> {
-        let mut dense = adamw::dense();
-        dense.groups = self.groups;
-        dense.weight_decay = self.weight_decay;
-        dense.optimizer(module, config)
+        self.dense().optimizer(module, config)
     }
 
     /// Factors and head alone, with `alpha = 2 rank`.
@@ -177,6 +193,9 @@ impl TrainingMethod for LoraMethod {
     fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
         let config = self.config();
         config.validate()?;
+        let info =
+            |parameter: &PlannedParameter| ParamInfo::shaped(parameter.path.clone(), parameter.shape.clone());
+        self.check_always(&parameters.iter().map(info).collect::<Vec<_>>())?;
         let mut list = Vec::new();
         for mut parameter in parameters {
             let is_adapted =
@@ -202,10 +221,12 @@ impl TrainingMethod for LoraMethod {
             list.push(parameter);
             list.extend(factors.into_iter().flatten());
         }
-        adamw::dense().plan(list, step)
+        self.dense().plan(list, step)
     }
 
     fn planned_state(&self, parameter: &PlannedParameter, kept: u64, place: StatePlace) -> ParameterState {
         ParameterState::sparse(parameter, kept, 2, MomentPrecision::F32, true, place)
     }
 }
+
+mod tests;
