@@ -2,7 +2,7 @@
 use crate::TrainError;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What may be named.
 const MODELS: &str =
@@ -51,11 +51,27 @@ pub fn check_folder(path: &Path) -> Result<(), TrainError> {
     }
     let mend = if is_there("adapter_config.json") {
         "this folder holds LoRA adapters: name the model that they belong to, and them by --adapter"
+            .to_owned()
+    } else if let Some(file) = gguf_in(path) {
+        format!(
+            "this folder has no config.json but a GGUF file; name that: {}",
+            file.display()
+        )
     } else {
         "this folder has no config.json; that of a model has config.json, model.safetensors (or shards and their index) and \
          tokenizer.json, as transformers' `save_pretrained` writes them"
+            .to_owned()
     };
-    Err(refused(path, mend.to_owned()))
+    Err(refused(path, mend))
+}
+
+/// The first by name of a folder's GGUF files.
+fn gguf_in(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let files = entries.map(|entry| entry.path());
+    files
+        .filter(|path| path.is_file() && is_called(path, "gguf"))
+        .min()
 }
 
 /// Refuses a single file of a model's folder; what else is no GGUF file is told by who reads it.
@@ -133,6 +149,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         assert!(told(path).contains("has no config.json"), "{}", told(path));
+        let gguf = path.join("model.Q8_0.gguf");
+        std::fs::write(&gguf, "GGUF").unwrap();
+        let named = format!("name that: {}", gguf.display());
+        assert!(told(path).contains(&named), "{}", told(path));
         std::fs::write(path.join("adapter_config.json"), "{}").unwrap();
         assert!(told(path).contains("--adapter"), "{}", told(path));
         std::fs::write(path.join("config.json"), "{}").unwrap();
