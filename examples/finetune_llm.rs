@@ -61,7 +61,7 @@ fn tune(words: &[String]) -> Result<(), Box<dyn Error>> {
         objective: &LanguageModeling::default(),
         method: &Method::parse("blockllm:0.95+patience=5")?,
         config: &config,
-        validation: &instruct_validation_batches(&validation, &rows),
+        validation: &instruct_validation_batches(&validation, &rows, None),
         device: &device,
     };
     let model = pretrained.load(WeightType::F32, &device)?;

@@ -69,8 +69,8 @@ pub trait Experiment: Sized {
     fn describe(&self) -> String;
 
     /// What a user should know before it begins.
-    fn notes(&self) -> &[String] {
-        &[]
+    fn notes(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// What all runs share, by name: what `--dry-run` shows.

@@ -45,6 +45,22 @@ fn rows_that_keep_their_order_are_trained_on_in_the_order_of_the_file() {
     assert!(apart(&kept) > 4.0 * apart(&shuffled), "{kept:?} {shuffled:?}");
 }
 
+#[test]
+fn random_weights_before_real_rows_are_told_and_before_the_stand_in_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    mrpc(&data, &"1\t1\t2\tA b\tC d\n0\t1\t2\tA e\tC f\n".repeat(40));
+    for words in ["glue", "ablations --on fine-tuning"] {
+        let told = |given: &[&str]| {
+            let out = ["--dry-run", "--out", text(dir.path())];
+            let ended = succeed(words.split(' ').chain(out).chain(given.iter().copied()));
+            ended.stderr.contains("guess the more frequent class")
+        };
+        assert!(told(&["--data", text(&data)]), "{words}");
+        assert!(!told(&[]), "{words}");
+    }
+}
+
 /// MNLI's five files and the diagnostic set.
 fn mnli(dir: &Path) {
     let labels = ["entailment", "neutral", "contradiction"];

@@ -212,15 +212,22 @@ impl InstructBatches {
     }
 }
 
-/// All examples of `data` once, in batches of the same rows each time, for validation; the last one may be smaller.
-pub fn instruct_validation_batches(data: &EncodedData, config: &InstructBatchConfig) -> Vec<LmBatch> {
+/// All examples of `data` once, in batches of the same rows each time, for validation; the last one may be smaller. With
+/// `most_rows` only so many of the rows, evenly spaced over all of them.
+pub fn instruct_validation_batches(
+    data: &EncodedData,
+    config: &InstructBatchConfig,
+    most_rows: Option<usize>,
+) -> Vec<LmBatch> {
     let examples: Vec<&EncodedInstruction> =
         data.sources.iter().flat_map(|source| &source.examples).collect();
     let lengths: Vec<usize> = examples.iter().map(|example| example.input_ids.len()).collect();
     let seq_len = data.config.max_tokens;
-    let rows: Vec<Row> = best_fit(&lengths, seq_len, config.layout)
-        .into_iter()
-        .map(|places| row(places.into_iter().map(|at| examples[at]), seq_len, data.pad_id))
+    let all = best_fit(&lengths, seq_len, config.layout);
+    let taken = most_rows.unwrap_or(all.len()).min(all.len());
+    let rows: Vec<Row> = (0..taken)
+        .map(|at| &all[at * all.len() / taken])
+        .map(|places| row(places.iter().map(|&at| examples[at]), seq_len, data.pad_id))
         .collect();
     rows.chunks(config.batch_size.max(1))
         .map(|rows| LmBatch::from_rows(rows.to_vec(), seq_len))

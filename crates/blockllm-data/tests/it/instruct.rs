@@ -115,17 +115,20 @@ fn batches_learn_answers_within_segments_and_continue_from_every_place() {
         );
     }
     let validation = EncodedData::new(&data, FileRole::Validation, &ENCODER, encoding(160)).unwrap();
-    let batches = instruct_validation_batches(&validation, &InstructBatchConfig::default());
-    assert_eq!(
-        batches,
-        instruct_validation_batches(
-            &validation,
-            &InstructBatchConfig {
-                seed: 9,
-                ..InstructBatchConfig::default()
-            }
-        )
-    );
+    let config = InstructBatchConfig::default();
+    let batches = instruct_validation_batches(&validation, &config, None);
+    let reseeded = InstructBatchConfig { seed: 9, ..config };
+    assert_eq!(batches, instruct_validation_batches(&validation, &reseeded, None));
+    let single = InstructBatchConfig {
+        batch_size: 1,
+        ..config
+    };
+    let rows = |most| instruct_validation_batches(&validation, &single, most);
+    let all = rows(None);
+    assert!(all.len() > 3, "the rows: {}", all.len());
+    // Evenly spaced, the first among them; more than there are is all.
+    assert_eq!(rows(Some(2)), [all[0].clone(), all[all.len() / 2].clone()]);
+    assert_eq!(rows(Some(all.len() + 1)), all);
     assert_eq!(validation.counts.used, 10);
 }
 

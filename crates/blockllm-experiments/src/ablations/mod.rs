@@ -49,8 +49,10 @@ impl Experiment for Ablations {
         format!("ablations: {}", all.join("; and "))
     }
 
-    fn notes(&self) -> &[String] {
-        self.pretraining.as_ref().map_or(&[], |asked| &asked.plan.notes)
+    fn notes(&self) -> Vec<&str> {
+        let pretraining = self.pretraining.iter().flat_map(|asked| asked.plan.notes());
+        let fine_tuning = self.fine_tuning.iter().flat_map(|asked| asked.plan.notes());
+        pretraining.chain(fine_tuning).collect()
     }
 
     fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {

@@ -101,6 +101,9 @@ pub struct Args {
     /// Steps between evaluations, a tenth of the run without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub evaluate_every: Option<u64>,
+    /// Validation rows that are evaluated, evenly spaced over all; all of them without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub validation_rows: Option<u64>,
     /// Evaluations without a better one after which it stops; 0 never stops it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub stop_after: u64,
@@ -228,6 +231,7 @@ impl Args {
             epochs: self.epochs,
             steps: self.steps,
             evaluate_every: self.evaluate_every,
+            validation_rows: self.validation_rows.map(|rows| rows as usize),
             patience: self.patience as usize,
             schedule: Schedule {
                 kind: match self.schedule {

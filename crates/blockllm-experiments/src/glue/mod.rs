@@ -19,6 +19,11 @@ use crate::experiment::{Experiment, NotTaken, PlannedRun, Runs};
 use crate::report::Page;
 use anyhow::Result;
 use blockllm_data::glue::GlueTask;
+use checkpoint::Checkpoint;
+
+/// Seen on MRPC and CoLA at a sparsity of 0.95 and any rate (docs/experiment-log.md, 2026-12-01).
+const RANDOM_ON_REAL: &str = "a classifier from random weights learns little of GLUE's own rows, and one that trains a few per cent at a time \
+     may do no more than guess the more frequent class: its rows rank nothing then. Give a pretrained folder by --model-dir";
 
 impl Experiment for Plan {
     const NAME: &'static str = "glue";
@@ -44,6 +49,12 @@ impl Experiment for Plan {
 
     fn describe(&self) -> String {
         self.describe()
+    }
+
+    fn notes(&self) -> Vec<&str> {
+        let is_from_random_weights = matches!(self.checkpoint, Checkpoint::Scratch(_));
+        let is_hard = is_from_random_weights && self.source != Source::Generated;
+        is_hard.then_some(RANDOM_ON_REAL).into_iter().collect()
     }
 
     fn runs<'a>(&'a self, cli: &'a Cli) -> Result<Vec<PlannedRun<'a, GlueTask>>> {

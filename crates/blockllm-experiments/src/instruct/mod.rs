@@ -48,8 +48,8 @@ impl Experiment for Plan {
         self.describe()
     }
 
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn notes(&self) -> Vec<&str> {
+        self.notes.iter().map(String::as_str).collect()
     }
 
     fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {

@@ -163,7 +163,7 @@ impl Plan {
                 .cloned()
                 .collect(),
             validation: CountingAllocator::apart(|| {
-                instruct_validation_batches(&validation, &settings.batches(0))
+                instruct_validation_batches(&validation, &settings.batches(0), settings.validation_rows)
             }),
             validation_identity: validation.identity,
             train: Arc::new(train),
@@ -227,6 +227,14 @@ impl Plan {
         )
     }
 
+    /// That only some of the validation rows are evaluated, in words; nothing where all are.
+    fn rows_told(&self) -> String {
+        match self.settings.validation_rows {
+            Some(most) => format!(", in at most {most} rows, evenly spaced over all"),
+            None => String::new(),
+        }
+    }
+
     /// All that the runs share, by name.
     pub fn table(&self, cli: &Cli) -> Vec<(&'static str, String)> {
         let Settings {
@@ -259,7 +267,7 @@ impl Plan {
             ),
             ("weights", format!("{:?}", self.weights).to_lowercase()),
             ("device", cli.device.name().to_owned()),
-            ("validation", format!("{labels} tokens of answers")),
+            ("validation", format!("{labels} tokens of answers{}", self.rows_told())),
         ]
     }
 }
