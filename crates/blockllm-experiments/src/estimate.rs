@@ -4,6 +4,7 @@ use crate::report::{Align, MemoryParts, Section, Table};
 use crate::summary::measured_parts;
 use blockllm_train::memory::{Assumed, BackwardMode, MemoryPlan, MemorySource, ModelShape, Part, Workload};
 use blockllm_train::{Backward, Record, RunResult};
+use std::collections::BTreeSet;
 
 /// A run's figures, measured and estimated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Compared {
 }
 
 /// The plan of the run that gave `result`: the method that it used, on micro-batches of `rows` rows of `tokens` tokens,
-/// with the largest selection of its records.
+/// with that selection of its records which needs most: of two as large, that nearer to the embedding keeps more activations.
 pub fn plan_of(
     result: &RunResult,
     records: &[Record],
@@ -29,11 +30,11 @@ pub fn plan_of(
     [rows, tokens]: [usize; 2],
 ) -> Option<MemoryPlan> {
     let config = &result.train_config;
-    let selections = records.iter().filter_map(|record| match record {
-        Record::Selection(event) => Some(event),
+    let selected = |record: &Record| match record {
+        Record::Selection(event) => Some(event.blocks.clone()),
         _ => None,
-    });
-    let largest = selections.max_by_key(|event| event.block_entries);
+    };
+    let selections = records.iter().filter_map(selected).collect();
     let workload = Workload {
         weights: config.weights,
         grad_accum_steps: config.grad_accum_steps as u64,
@@ -43,10 +44,25 @@ pub fn plan_of(
             Backward::Auto | Backward::Whole => BackwardMode::Whole,
         },
         on_host: result.device == "flex",
-        selection: largest.map_or(Assumed::Typical, |event| Assumed::Blocks(event.blocks.clone())),
         ..Workload::new(model, &result.method_config, rows as u64, tokens as u64)
     };
-    MemoryPlan::estimate(&workload).ok()
+    heaviest(&workload, selections)
+}
+
+/// The plan of `workload` with that of `selections` which needs most; as it is where there are none.
+fn heaviest(workload: &Workload<'_>, selections: BTreeSet<Vec<String>>) -> Option<MemoryPlan> {
+    if selections.is_empty() {
+        return MemoryPlan::estimate(workload).ok();
+    }
+    let plans = selections.into_iter().filter_map(|blocks| {
+        let selection = Assumed::Blocks(blocks);
+        let workload = Workload {
+            selection,
+            ..workload.clone()
+        };
+        MemoryPlan::estimate(&workload).ok()
+    });
+    plans.max_by_key(MemoryPlan::peak_bytes)
 }
 
 /// The parts of a plan as a measurement has them: each at its largest, and the rest of the peak.
@@ -120,7 +136,7 @@ pub fn section(runs: &[Compared], mark: &str) -> Section {
     Section::Table {
         caption: format!(
             "Peak memory, estimated before the run (`cargo xtask plan`) beside measured{mark}, of the first seed. The \
-             estimate replays a step on paper with the largest selection of the run; `at` is when its peak is. A device's \
+             estimate replays a step on paper with each selection of the run, and the one that needs most is shown; `at` is when its peak is. A device's \
              pool reserves whole pages, which the estimate does not."
         ),
         table: table(runs),
@@ -130,6 +146,21 @@ pub fn section(runs: &[Compared], mark: &str) -> Section {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blockllm_model::llama::LlamaConfig;
+    use blockllm_train::Method;
+
+    #[test]
+    fn of_selections_as_large_the_one_counts_that_keeps_more_activations() {
+        let model = ModelShape::Llama(LlamaConfig::new(512, 64, 160, 4, 4));
+        let method = Method::parse("badam:1").unwrap();
+        let workload = Workload::new(&model, &method, 2, 64);
+        let of = |layers: &[usize]| {
+            let blocks = layers.iter().map(|layer| vec![format!("model.layers.{layer}")]);
+            heaviest(&workload, blocks.collect()).unwrap().peak_bytes()
+        };
+        assert!(of(&[0]) > of(&[3]));
+        assert_eq!(of(&[3, 0, 2]), of(&[0]));
+    }
 
     #[test]
     fn measured_and_estimated_stand_below_each_other_with_their_ratio() {

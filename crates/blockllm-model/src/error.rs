@@ -112,7 +112,7 @@ pub enum ModelError {
     },
     /// A sequence does not fit into the model's positions.
     #[error(
-        "the sequence needs {found} positions, the model has {expected} (`max_position_embeddings`, or `sliding_window` where that is less); shorten the prompt or `max_new_tokens`"
+        "the sequence needs {found} positions, the model has {expected} (`max_position_embeddings`); shorten the prompt or `max_new_tokens`"
     )]
     TooLong {
         /// Positions there are.

@@ -80,3 +80,27 @@ fn the_experiment_tunes_a_folder_of_llama2c() {
     let [after, before]: [f64; 2] = [4, 5].map(|place| cells[place].parse().unwrap());
     assert!(after < before, "{row}");
 }
+
+#[test]
+fn fewer_validation_rows_are_evaluated_where_they_are_asked_for() {
+    let (model, out) = (fixture(), tempfile::tempdir().unwrap());
+    let command = ["finetune", "--model", text(&model)];
+    let shown =
+        |more: &str| on_fixture(&command, out.path(), &format!("--dry-run --rows padded {more}")).stdout;
+    let answers = |shown: &str| -> usize {
+        let line = shown
+            .lines()
+            .find(|line| line.starts_with("validation "))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let (all, one) = (
+        shown("--max-length 64"),
+        shown("--max-length 64 --validation-rows 1"),
+    );
+    assert!(
+        one.contains("in at most 1 rows, evenly spaced") && !all.contains("evenly spaced"),
+        "{one}{all}"
+    );
+    assert!(0 < answers(&one) && answers(&one) < answers(&all), "{one}{all}");
+}

@@ -267,7 +267,10 @@ impl Plan {
             ),
             ("weights", format!("{:?}", self.weights).to_lowercase()),
             ("device", cli.device.name().to_owned()),
-            ("validation", format!("{labels} tokens of answers{}", self.rows_told())),
+            (
+                "validation",
+                format!("{labels} tokens of answers{}", self.rows_told()),
+            ),
         ]
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::ModelError;
 use crate::llama::LlamaConfig;
 
-/// Architectures that are read. A Mistral is a `llama` here.
+/// Architectures that are read. A Mistral is a `llama` here, without a window: llama.cpp keeps none for these two, and heeds none.
 const ARCHITECTURES: [&str; 2] = ["llama", "qwen2"];
 
 /// Factors of rotary frequencies, which llama.cpp keeps in place of Llama 3's four numbers.

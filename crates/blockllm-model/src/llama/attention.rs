@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::kv_cache::LayerCache;
 use super::rope::RotarySlice;
+use super::sliding_window::Window;
 
 /// Attention of `H` query heads over `K` key and value heads, its projections with biases where the configuration says so.
 #[derive(Module, Debug)]
@@ -25,10 +26,14 @@ pub struct LlamaAttention {
     pub num_key_value_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
+    /// How many tokens a token sees, itself among them: `W`. All before it where there is none.
+    pub sliding_window: Option<usize>,
 }
 
 impl LlamaAttention {
-    /// Lets every token gather from those before it that `visibility` lets it see.
+    /// Lets every token gather from those before it that `visibility` and the window let it see.
+    ///
+    /// Without a cache a token's place in the window is its place in the row, so that documents of a row are each in one piece.
     ///
     /// # Shapes
     ///
@@ -49,9 +54,12 @@ impl LlamaAttention {
         );
         let values = self.split(linear_layer(&self.v_proj, hidden), self.num_key_value_heads);
         let (queries, keys) = (rotary.rotate(queries), rotary.rotate(keys));
-        let (keys, values, past) = match cache {
-            Some(cache) => cache.append(keys, values),
-            None => (keys, values, 0),
+        let (keys, values, past, window) = match cache {
+            Some(cache) => {
+                let (keys, values, past) = cache.append(keys, values);
+                (keys, values, past, cache.window())
+            }
+            None => (keys, values, 0, Window::of_rows(self.sliding_window, length)),
         };
         let options = AttentionOptions {
             scale: (self.head_dim as f32).powf(-0.5),
@@ -60,7 +68,11 @@ impl LlamaAttention {
             past,
             dropout: None,
         };
-        let gathered = attention(queries, keys, values, visibility, options); // [B, T, H, head_dim]
+        // [B, T, H, head_dim]
+        let gathered = match window {
+            Some(window) => window.attention(queries, keys, values, visibility, options),
+            None => attention(queries, keys, values, visibility, options),
+        };
         let gathered = gathered.reshape([batch, length, self.num_heads * self.head_dim]);
         linear_layer(&self.o_proj, gathered)
     }

@@ -1,6 +1,7 @@
 //! `LlamaConfig`: the shape of a Llama model under Hugging Face's names, validated in one place.
 
 use super::family::LlamaFamily;
+use super::layer_types::LayerType;
 use super::rope_scaling::RopeScaling;
 use crate::ModelError;
 
@@ -28,9 +29,13 @@ pub struct LlamaConfig {
     pub head_dim: usize,
     /// Longest sequence the model was made for.
     pub max_position_embeddings: usize,
-    /// How many tokens a token sees, itself among them; all where there is none. A Mistral alone has it, and longer texts are
-    /// refused: up to there attention is the same.
+    /// How many tokens a token sees, itself among them, in the layers that have a window; all where there is none. A Llama has
+    /// none, a Mistral one for all its layers, and a Qwen2 one for some of them.
     pub sliding_window: Option<usize>,
+    /// The first layer that has the window in a Qwen2 without `layer_types`: 28 where it is not said.
+    pub max_window_layers: Option<usize>,
+    /// Which layers of a Qwen2 have the window; it goes before `max_window_layers`.
+    pub layer_types: Option<Vec<LayerType>>,
     /// Whether the projections of attention have biases: those of queries, keys and values, and in a Llama that of the output
     /// too. A Qwen2 always has them, a Mistral never.
     pub attention_bias: bool,
@@ -75,6 +80,8 @@ impl LlamaConfig {
             head_dim: hidden_size / num_attention_heads.max(1),
             max_position_embeddings: 1024,
             sliding_window: None,
+            max_window_layers: None,
+            layer_types: None,
             attention_bias: false,
             mlp_bias: false,
             rms_norm_eps: 1e-6,
@@ -124,15 +131,13 @@ impl LlamaConfig {
         self
     }
 
-    /// The longest text: `max_position_embeddings`, or more where a dynamic `rope_scaling` stretches them, or the sliding
-    /// window where that is less.
+    /// The longest text: `max_position_embeddings`, or more where a dynamic `rope_scaling` stretches them.
     pub fn num_positions(&self) -> usize {
         let stretch = match self.rope_scaling {
             RopeScaling::Dynamic { factor } => factor,
             _ => 1.0,
         };
-        let positions = (self.max_position_embeddings as f64 * stretch) as usize;
-        positions.min(self.sliding_window.unwrap_or(usize::MAX))
+        (self.max_position_embeddings as f64 * stretch) as usize
     }
 
     /// Whether the projection of what attention gathers has a bias.
@@ -224,13 +229,7 @@ impl LlamaConfig {
                 mend,
             ))
         };
-        match self.sliding_window {
-            Some(0) => return refuse("sliding_window", "more than zero", &0),
-            Some(window) if self.family != LlamaFamily::Mistral => {
-                return refuse("sliding_window", "none", &window);
-            }
-            _ => {}
-        }
+        self.validate_windows(origin)?;
         if self.attention_bias != is_qwen2 && !is_llama {
             return refuse("attention_bias", &is_qwen2.to_string(), &self.attention_bias);
         }
@@ -314,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn a_window_bounds_the_positions_and_a_dynamic_scaling_stretches_them() {
+    fn a_dynamic_scaling_stretches_the_positions_and_a_window_leaves_them() {
         let window = LlamaConfig {
             family: LlamaFamily::Mistral,
             sliding_window: Some(100),
             ..config()
         };
-        assert_eq!(window.num_positions(), 100);
+        assert_eq!(window.num_positions(), 1024);
         let dynamic = config().with_rope(10_000.0, RopeScaling::Dynamic { factor: 2.5 });
         assert_eq!(dynamic.num_positions(), 2560);
         assert_eq!(config().num_positions(), 1024);

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::config::LlamaConfig;
 use super::family::{LlamaFamily, known};
+use super::layer_types::LayerType;
 use super::rope_json::{Lengths, RopeJson};
 use super::rope_scaling::RopeScaling;
 use crate::{ModelError, config_file};
@@ -58,6 +59,10 @@ pub(super) struct LlamaConfigJson {
     sliding_window: Window,
     #[serde(skip_serializing_if = "Option::is_none")]
     use_sliding_window: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_window_layers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer_types: Option<Vec<String>>,
     bos_token_id: Option<i64>,
     eos_token_id: Option<OneOrMany>,
     pad_token_id: Option<i64>,
@@ -159,7 +164,7 @@ impl LlamaConfigJson {
     /// Parses the raw keys into a valid configuration.
     fn into_config(self, origin: &str, heads: &[&str]) -> Result<LlamaConfig, ModelError> {
         let family = self.family(origin, heads)?;
-        self.refuse_other_arithmetic(origin, family)?;
+        self.refuse_other_arithmetic(origin)?;
         let need = |field: &str, value: Option<usize>| {
             let mend = format!("add `{field}` to the file");
             value.ok_or_else(|| ModelError::config(origin, field, "a number", "missing", mend))
@@ -196,13 +201,9 @@ impl LlamaConfigJson {
             num_key_value_heads: self.num_key_value_heads.unwrap_or(key_value_heads),
             head_dim: self.head_dim.unwrap_or_else(|| hidden_size / heads),
             max_position_embeddings,
-            sliding_window: match family {
-                LlamaFamily::Mistral => match self.sliding_window {
-                    Window::Unsaid => Some(4096),
-                    Window::Said(window) => window,
-                },
-                _ => None,
-            },
+            sliding_window: self.window(family),
+            max_window_layers: self.max_window_layers.filter(|_| family == LlamaFamily::Qwen2),
+            layer_types: self.layer_types(origin, family)?,
             attention_bias: (is_llama && self.attention_bias == Some(true)) || family == LlamaFamily::Qwen2,
             mlp_bias: is_llama && self.mlp_bias == Some(true),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
@@ -242,7 +243,7 @@ impl LlamaConfigJson {
     }
 
     /// Refuses what this implementation would silently compute otherwise than transformers.
-    fn refuse_other_arithmetic(&self, origin: &str, family: LlamaFamily) -> Result<(), ModelError> {
+    fn refuse_other_arithmetic(&self, origin: &str) -> Result<(), ModelError> {
         let refuse = |field: &str, expected: &str, found: &dyn ToString, mend: &str| {
             let found = found.to_string();
             Err(ModelError::config(origin, field, expected, found, mend))
@@ -263,11 +264,36 @@ impl LlamaConfigJson {
             let mend = "use a model whose heads are rotated whole";
             return refuse("partial_rotary_factor", "1", &part, mend);
         }
-        if family == LlamaFamily::Qwen2 && self.use_sliding_window == Some(true) {
-            let mend = "set it to false, and `max_position_embeddings` to the window";
-            return refuse("use_sliding_window", "false", &true, mend);
-        }
         Ok(())
+    }
+
+    /// The window of a model of that family: a Mistral has one unless its file says otherwise, a Qwen2 where its file says so.
+    fn window(&self, family: LlamaFamily) -> Option<usize> {
+        let is_used = match family {
+            LlamaFamily::Llama => false,
+            LlamaFamily::Mistral => true,
+            LlamaFamily::Qwen2 => self.use_sliding_window == Some(true),
+        };
+        let window = match self.sliding_window {
+            Window::Unsaid => Some(4096),
+            Window::Said(window) => window,
+        };
+        window.filter(|_| is_used)
+    }
+
+    /// What layers see in a Qwen2 whose file lists it; in others transformers does not look at the list.
+    fn layer_types(&self, origin: &str, family: LlamaFamily) -> Result<Option<Vec<LayerType>>, ModelError> {
+        let Some(names) = self.layer_types.as_ref().filter(|_| family == LlamaFamily::Qwen2) else {
+            return Ok(None);
+        };
+        let kind = |(index, name): (usize, &String)| {
+            LayerType::of(name).ok_or_else(|| {
+                let expected = LayerType::ALL.map(LayerType::name).join(" or ");
+                ModelError::config(origin, &format!("layer_types[{index}]"), expected, name, OTHERS)
+            })
+        };
+        let types: Result<Vec<LayerType>, ModelError> = names.iter().enumerate().map(kind).collect();
+        types.map(Some)
     }
 
     /// The rotary base, from where either version keeps it.
@@ -324,11 +350,18 @@ impl From<LlamaConfig> for LlamaConfigJson {
             attention_bias: is_llama.then_some(config.attention_bias),
             attention_dropout: None,
             mlp_bias: is_llama.then_some(config.mlp_bias),
-            sliding_window: match config.family {
-                LlamaFamily::Mistral => Window::Said(config.sliding_window),
-                _ => Window::Unsaid,
+            // A Mistral without a window has to say so.
+            sliding_window: if config.family == LlamaFamily::Mistral || config.sliding_window.is_some() {
+                Window::Said(config.sliding_window)
+            } else {
+                Window::Unsaid
             },
-            use_sliding_window: (config.family == LlamaFamily::Qwen2).then_some(false),
+            use_sliding_window: (config.family == LlamaFamily::Qwen2)
+                .then_some(config.sliding_window.is_some()),
+            max_window_layers: config.max_window_layers,
+            layer_types: config
+                .layer_types
+                .map(|types| types.into_iter().map(|kind| kind.name().to_owned()).collect()),
             bos_token_id: config.bos_token_id.map(i64::from),
             eos_token_id: match ends.len() {
                 0 => None,

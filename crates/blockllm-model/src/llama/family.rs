@@ -7,9 +7,9 @@ pub enum LlamaFamily {
     /// Llama 2 and 3, `SmolLM2`, `TinyLlama`, Yi and many more.
     #[default]
     Llama,
-    /// Mistral: no biases, and tokens that may see only the last `sliding_window` ones.
+    /// Mistral: no biases, and in every layer tokens that may see only the last `sliding_window` ones.
     Mistral,
-    /// Qwen 2 and 2.5: biases on queries, keys and values.
+    /// Qwen 2 and 2.5: biases on queries, keys and values, and a window in those layers that say so.
     Qwen2,
 }
 

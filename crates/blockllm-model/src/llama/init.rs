@@ -75,15 +75,15 @@ impl LlamaConfig {
         LlamaModel {
             embed_tokens: fresh.embedding(self.vocab_size, self.hidden_size),
             layers: (0..self.num_hidden_layers)
-                .map(|_| self.init_layer(fresh))
+                .map(|index| self.init_layer(index, fresh))
                 .collect(),
             norm: self.init_norm(fresh),
             rotary_emb: RotaryEmbedding::new(self),
         }
     }
 
-    /// One layer.
-    fn init_layer(&self, fresh: &mut Fresh) -> LlamaDecoderLayer {
+    /// The layer of that index, lowest first.
+    fn init_layer(&self, index: usize, fresh: &mut Fresh) -> LlamaDecoderLayer {
         let width = self.hidden_size;
         let queries = self.num_attention_heads * self.head_dim;
         let keys = self.num_key_value_heads * self.head_dim;
@@ -97,6 +97,7 @@ impl LlamaConfig {
                 num_heads: self.num_attention_heads,
                 num_key_value_heads: self.num_key_value_heads,
                 head_dim: self.head_dim,
+                sliding_window: self.window_of(index),
             },
             mlp: LlamaMlp {
                 gate_proj: fresh.linear_with(width, self.intermediate_size, mlp_bias),

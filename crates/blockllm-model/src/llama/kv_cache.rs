@@ -2,10 +2,13 @@
 //!
 //! Tokens of all rows of a batch come in slots: new tokens of every row end in the same slot, and a row with fewer of them has
 //! padding before them, which nothing sees and which has no position. A slot is written once, in a buffer of the cache's own;
-//! attention reads that buffer as it is, so that no token costs a copy of what came before.
+//! attention reads that buffer as it is, so that no token costs a copy of what came before. A sliding window hides slots; it drops
+//! none, as a text may be shortened again.
 
 use blockllm_kernels::Visibility;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::sliding_window::{Band, Window};
 
 /// Slots that a buffer has at least.
 const LEAST: usize = 64;
@@ -36,6 +39,8 @@ pub struct LayerCache {
     buffers: Option<(Tensor<4>, Tensor<4>)>,
     capacity: usize,
     length: usize,
+    /// What this layer's window hides from the slots that came last.
+    window: Option<Window>,
 }
 
 impl KvCache {
@@ -131,6 +136,48 @@ impl KvCache {
         Visibility::Keys(mask)
     }
 
+    /// Tells every layer what its window, of those `sizes`, hides from the `length` slots that came last: nothing while no text is
+    /// longer than it.
+    pub(super) fn look_back(&mut self, sizes: &[Option<usize>], length: usize, device: &Device) {
+        let longest = self.rows.iter().map(|row| row.length).max().unwrap_or(0);
+        let mut made: Option<(usize, Window)> = None;
+        for (index, size) in sizes.iter().enumerate() {
+            let window = size.filter(|size| longest > *size).map(|size| {
+                let known = made.take().filter(|(of, _)| *of == size);
+                let (_, window) = known.unwrap_or_else(|| (size, self.window(size, length, device)));
+                made = Some((size, window.clone()));
+                window
+            });
+            self.layers[index].window = window;
+        }
+    }
+
+    /// What a window of `size` tokens hides from the `length` slots that came last.
+    fn window(&self, size: usize, length: usize, device: &Device) -> Window {
+        if length == 1 {
+            return Window::Keys(self.make_window_mask(size, device));
+        }
+        let gaps = self.rows.iter().map(Row::gaps).max().unwrap_or(0);
+        let padded = self.rows.iter().any(|row| !row.padding.is_empty());
+        let places = padded.then(|| {
+            let places = self.rows.iter().flat_map(|row| row.places(self.slots));
+            let places: Vec<i32> = places.map(|place| place.unwrap_or(0) as i32).collect();
+            Tensor::from_data(TensorData::new(places, [self.rows.len(), self.slots]), device)
+        });
+        Window::Band(Band { size, places, gaps })
+    }
+
+    /// Ones for the last `size` tokens of every row, zeros for those before them and for padding: `[B, capacity]`.
+    fn make_window_mask(&self, size: usize, device: &Device) -> Tensor<2, Int> {
+        let mut mask = vec![0_i32; self.rows.len() * self.capacity];
+        for (row, seen) in self.rows.iter().zip(mask.chunks_exact_mut(self.capacity)) {
+            for (seen, place) in seen.iter_mut().zip(row.places(self.slots)) {
+                *seen = i32::from(place.is_some_and(|place| place + size >= row.length));
+            }
+        }
+        Tensor::from_data(TensorData::new(mask, [self.rows.len(), self.capacity]), device)
+    }
+
     /// The cache of layer `index`.
     pub(super) fn layer(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]
@@ -148,7 +195,37 @@ impl KvCache {
     }
 }
 
+impl Row {
+    /// The place in the text of every one of `slots` slots, none of padding.
+    fn places(&self, slots: usize) -> impl Iterator<Item = Option<usize>> + '_ {
+        let mut padding = self.padding.iter().copied().peekable();
+        let mut length = 0;
+        (0..slots).map(move |slot| {
+            if padding.next_if_eq(&slot).is_some() {
+                return None;
+            }
+            length += 1;
+            Some(length - 1)
+        })
+    }
+
+    /// Slots of padding behind the first token.
+    fn gaps(&self) -> usize {
+        let before = self
+            .padding
+            .iter()
+            .enumerate()
+            .take_while(|(index, slot)| index == *slot);
+        self.padding.len() - before.count()
+    }
+}
+
 impl LayerCache {
+    /// What this layer's window hides from the slots that came last; nothing where it hides nothing.
+    pub(super) fn window(&self) -> Option<Window> {
+        self.window.clone()
+    }
+
     /// Adds the keys and values of `T` new slots; returns the buffers of all, in which only the slots before and these count, and
     /// the number of slots before.
     ///

@@ -2,7 +2,7 @@
 //! classification.
 //!
 //! Shape legend: `B` batch, `T` sequence, `S` keys attended to, `D` hidden, `I` intermediate, `H` query heads,
-//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary.
+//! `K` key and value heads, `N` tokens (`B * T`), `V` vocabulary, `W` tokens of a sliding window.
 
 mod attention;
 mod causal_lm;
@@ -16,6 +16,8 @@ mod generate_config;
 mod generator;
 mod init;
 mod kv_cache;
+mod layer_types;
+mod layer_windows;
 mod mlp;
 mod model;
 mod presets;
@@ -28,6 +30,7 @@ mod rope_scaling;
 mod rope_yarn;
 mod sampling;
 mod sequence_classification;
+mod sliding_window;
 mod token_scores;
 
 pub use attention::LlamaAttention;
@@ -39,6 +42,7 @@ pub use generate::BatchStream;
 pub use generate_config::GenerateConfig;
 pub use generator::{Generator, TokenStream};
 pub use kv_cache::{KvCache, LayerCache};
+pub use layer_types::LayerType;
 pub use mlp::LlamaMlp;
 pub use model::LlamaModel;
 pub use presets::PRESETS;

@@ -30,7 +30,8 @@ impl LlamaModel {
     ///
     /// - `input_ids`: `[B, T]`
     /// - `segment_ids`: `[B, T]`: tokens attend only within their own segment, so that documents packed into one row do
-    ///   not see each other; as rotary embeddings are relative, positions need not start anew
+    ///   not see each other; as rotary embeddings are relative, positions need not start anew. The tokens of a segment are in one
+    ///   piece, so that a sliding window counts them as in the document alone
     /// - output: `[B, T, D]`
     ///
     /// # Panics
@@ -72,6 +73,12 @@ impl LlamaModel {
         let device = hidden.device();
         let rotary = self.rotary_emb.at(&positions, &device);
         let visibility = cache.visibility(&device);
+        let windows: Vec<Option<usize>> = self
+            .layers
+            .iter()
+            .map(|layer| layer.self_attn.sliding_window)
+            .collect();
+        cache.look_back(&windows, length, &device);
         for (index, layer) in self.layers.iter().enumerate() {
             hidden = layer.forward(hidden, &rotary, &visibility, Some(cache.layer(index)));
         }

@@ -60,7 +60,7 @@ impl RotaryEmbedding {
         let (end, positions) = (start + length, self.num_positions());
         assert!(
             end <= positions,
-            "{end} positions asked for, the model has {positions} (`max_position_embeddings`, `sliding_window`)"
+            "{end} positions asked for, the model has {positions} (`max_position_embeddings`)"
         );
         let decides = deciding_length(&tables.config, end);
         // Tables are constants, which mix with activations of any checkpointing strategy.

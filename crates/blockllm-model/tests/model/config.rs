@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use blockllm_model::llama::{LlamaConfig, LlamaFamily, LongRope, RopeScaling, Yarn};
+use blockllm_model::llama::{LayerType, LlamaConfig, LlamaFamily, LongRope, RopeScaling, Yarn};
 
 use crate::common::{fixture, small_config};
 
@@ -85,7 +85,7 @@ fn a_mistral_has_a_window_unless_it_says_that_it_has_none() {
     assert_eq!(read("").sliding_window, Some(4096));
     assert_eq!(
         (read("").num_positions(), read("").num_key_value_heads),
-        (4096, 8)
+        (131_072, 8)
     );
     assert_eq!(read(r#", "sliding_window": null"#).sliding_window, None);
     assert_eq!(read(r#", "sliding_window": 9"#).sliding_window, Some(9));
@@ -102,6 +102,75 @@ fn a_mistral_has_a_window_unless_it_says_that_it_has_none() {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<LlamaConfig>(&text).unwrap(), config);
+    }
+}
+
+#[test]
+fn a_qwen2_has_windows_where_its_file_uses_them_and_keeps_all_that_is_said_of_them() {
+    const TYPES: &str = r#", "layer_types": ["sliding_attention", "full_attention"]"#;
+    let read = |keys: &str| {
+        let text = format!(
+            r#"{{"model_type": "qwen2", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 20,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2{keys}}}"#
+        );
+        let config: LlamaConfig = serde_json::from_str(&text).unwrap();
+        let json = config.to_json();
+        assert_eq!(serde_json::from_str::<LlamaConfig>(&json).unwrap(), config);
+        let windows = [0, 1].map(|layer| config.window_of(layer));
+        (windows, serde_json::from_str::<serde_json::Value>(&json).unwrap())
+    };
+    // As Qwen2.5's folders say it: a window that is not used.
+    let keys = r#", "sliding_window": 9, "max_window_layers": 1"#;
+    let unused = format!(r#"{keys}, "use_sliding_window": false"#);
+    for keys in ["", keys, &unused] {
+        let (windows, json) = read(keys);
+        assert_eq!(windows, [None, None], "{keys}");
+        assert_eq!(json["use_sliding_window"], false);
+        assert!(json.get("sliding_window").is_none() && json.get("layer_types").is_none());
+    }
+    assert_eq!(read(&unused).1["max_window_layers"], 1);
+    let used = |keys: &str| read(&format!(r#"{keys}, "use_sliding_window": true"#));
+    let (windows, json) = used(keys);
+    assert_eq!(windows, [None, Some(9)]);
+    assert!(json["use_sliding_window"] == true && json["sliding_window"] == 9);
+    assert!(json["max_window_layers"] == 1 && json.get("layer_types").is_none());
+    let (windows, json) = used(&format!("{keys}{TYPES}"));
+    assert_eq!(windows, [Some(9), None]);
+    assert_eq!(
+        json["layer_types"],
+        serde_json::json!(["sliding_attention", "full_attention"])
+    );
+    assert_eq!(json["max_window_layers"], 1);
+    // What transformers takes for keys that are not there.
+    assert_eq!(used(r#", "max_window_layers": 0"#).0, [Some(4096); 2]);
+    assert_eq!(used(r#", "sliding_window": 9"#).0, [None; 2]);
+    assert_eq!(
+        used(r#", "sliding_window": null, "max_window_layers": 0"#).0,
+        [None; 2]
+    );
+}
+
+#[test]
+fn the_windows_of_the_fixtures_are_those_of_transformers() {
+    let (mistral, qwen2) = (read("mistral"), read("qwen2_windows"));
+    assert_eq!([0, 1].map(|layer| mistral.window_of(layer)), [Some(8); 2]);
+    assert_eq!([0, 1].map(|layer| qwen2.window_of(layer)), [None, Some(8)]);
+    let types = [LayerType::FullAttention, LayerType::SlidingAttention];
+    assert_eq!(qwen2.layer_types.as_deref(), Some(&types[..]));
+    assert_eq!((qwen2.max_window_layers, qwen2.num_positions()), (Some(1), 128));
+    for name in ["mistral", "qwen2_windows", "qwen2"] {
+        let file = fs::read_to_string(fixture(name).join("config.json")).unwrap();
+        let [file, ours]: [serde_json::Value; 2] =
+            [file, read(name).to_json()].map(|text| serde_json::from_str(&text).unwrap());
+        for key in [
+            "use_sliding_window",
+            "max_window_layers",
+            "layer_types",
+            "sliding_window",
+        ] {
+            // A key that is not there says what a null does, but for a Mistral, whose key is there.
+            assert_eq!(ours[key], file[key], "{key} of {name}");
+        }
     }
 }
 
@@ -147,15 +216,25 @@ fn what_is_no_llama_is_refused_by_field() {
     }
     let message = refused(|json| json["model_type"] = "gemma2".into());
     assert!(message.contains("one of llama, mistral, qwen2"), "{message}");
-    // The other's class, and layers of which some see only a window.
+    // The other's class, and layers of a type that it does not have.
     let message = refused(|json| json["model_type"] = "qwen2".into());
     assert!(message.contains("Qwen2ForCausalLM"), "{message}");
     let message = refused(|json| {
         json["model_type"] = "qwen2".into();
         json["architectures"] = serde_json::json!(["Qwen2ForCausalLM"]);
-        json["use_sliding_window"] = true.into();
+        json["layer_types"] = serde_json::json!(["full_attention", "chunked_attention"]);
     });
-    assert!(message.contains("`use_sliding_window`"), "{message}");
+    let expected = "`layer_types[1]` is chunked_attention, expected full_attention or sliding_attention";
+    assert!(message.contains(expected), "{message}");
+    // A Llama's list is looked at by nobody.
+    let unread = format!(
+        r#"{{"layer_types": ["chunked_attention"], {}"#,
+        &small_config().to_json()[1..]
+    );
+    assert_eq!(
+        serde_json::from_str::<LlamaConfig>(&unread).unwrap(),
+        small_config()
+    );
     let message = refused(|json| json["rope_parameters"]["rope_type"] = "mrope".into());
     assert!(
         message.contains("`rope_parameters.rope_type` is mrope"),

@@ -45,7 +45,7 @@ proptest! {
 
     #[test]
     fn a_configuration_with_anything_in_place_of_a_value_is_refused_or_read(
-        name in prop::sample::select(vec!["grouped", "llama3", "longrope", "yarn", "mistral", "bert", "roberta", "llama_classifier"]),
+        name in prop::sample::select(vec!["grouped", "llama3", "longrope", "yarn", "mistral", "qwen2_windows", "bert", "roberta", "llama_classifier"]),
         at: Index,
         odd in odd_value(),
     ) {

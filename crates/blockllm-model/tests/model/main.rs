@@ -17,3 +17,4 @@ mod peft_classifiers;
 mod sentence_piece;
 mod stories;
 mod transformers;
+mod windows;

@@ -107,9 +107,15 @@ fn a_llama_with_as_many_keys_as_queries_equals_transformers() {
 }
 
 #[test]
-fn a_mistral_in_its_window_equals_transformers() {
+fn a_mistral_beyond_its_window_equals_transformers() {
     assert_logits_match("mistral");
     assert_loss_and_gradients_match("mistral", None);
+}
+
+#[test]
+fn a_qwen2_beyond_the_window_of_its_upper_layer_equals_transformers() {
+    assert_logits_match("qwen2_windows");
+    assert_loss_and_gradients_match("qwen2_windows", None);
 }
 
 #[test]
