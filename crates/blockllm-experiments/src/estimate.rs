@@ -77,6 +77,7 @@ pub fn parts_of(plan: &MemoryPlan) -> MemoryParts {
         gradients_bytes: gradients,
         optimizer_state_bytes: state,
         activations_bytes: plan.peak_bytes().saturating_sub(weights + gradients + state),
+        peak_bytes: plan.peak_bytes(),
     }
 }
 
@@ -109,7 +110,7 @@ pub fn table(runs: &[Compared]) -> Table {
     for run in runs {
         let cells = |parts: &MemoryParts| {
             let mut cells: Vec<String> = parts.named().iter().map(|(_, part)| bytes(*part)).collect();
-            cells.push(bytes(parts.total_bytes()));
+            cells.push(bytes(parts.peak_bytes));
             cells
         };
         let measured = [run.method.clone(), "measured".to_owned()];
@@ -122,7 +123,7 @@ pub fn table(runs: &[Compared]) -> Table {
         match &run.estimated {
             None => table.push_row(estimated.chain([UNKNOWN.to_owned()])),
             Some(parts) => {
-                let ratio = parts.total_bytes() as f64 / run.measured.total_bytes().max(1) as f64;
+                let ratio = parts.peak_bytes as f64 / run.measured.peak_bytes.max(1) as f64;
                 let tail = [format!("{ratio:.3}"), run.moment.to_owned()];
                 table.push_row(estimated.chain(cells(parts)).chain(tail));
             }
@@ -164,9 +165,11 @@ mod tests {
 
     #[test]
     fn measured_and_estimated_stand_below_each_other_with_their_ratio() {
+        // The weights and the gradients were never there at once.
         let parts = |peak: u64| MemoryParts {
-            weights_bytes: 1024,
-            activations_bytes: peak - 1024,
+            weights_bytes: peak - 1024,
+            gradients_bytes: peak - 1024,
+            peak_bytes: peak,
             ..MemoryParts::default()
         };
         let run = Compared {

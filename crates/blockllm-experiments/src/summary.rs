@@ -51,6 +51,7 @@ pub fn measured_parts(result: &RunResult) -> MemoryParts {
         gradients_bytes: result.memory.gradients_bytes,
         optimizer_state_bytes: result.memory.optimizer_state_bytes.measured,
         activations_bytes: result.memory.activations_bytes,
+        peak_bytes: result.memory.peak_bytes,
     }
 }
 

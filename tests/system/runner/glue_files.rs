@@ -228,6 +228,12 @@ fn bad_glue_input_is_refused_with_file_and_line() {
         &[&arguments[..], &["--model-dir", text(&model)]].concat(),
         &["config.json", "t5"],
     );
+    let file = dir.path().join("m.gguf");
+    fs::write(&file, "GGUF").unwrap();
+    refuse(
+        &[&arguments[..], &["--model-dir", text(&file)]].concat(),
+        &["m.gguf", "Hugging Face folder"],
+    );
     for (more, parts) in [
         (["--methods", "adamw,adamw"], ["`adamw` twice", "seeds"]),
         (["--tasks", "MRPC,mrpc"], ["MRPC twice", "--tasks"]),

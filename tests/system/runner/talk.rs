@@ -162,7 +162,7 @@ fn wrong_prompts_and_settings_are_told_with_what_to_do() {
         (vec!["--model", own, "--prompt", &long], vec!["128", "shorten it"]),
         (
             vec!["--model", own, "--prompt", "a", "--temperature", "-1"],
-            vec!["--temperature: `temperature` is -1, expected 0 or more"],
+            vec!["--temperature: `temperature` is -1, expected a finite number of 0 or more"],
         ),
         (
             vec!["--model", own, "--prompt", "a", "--top-p", "2"],
@@ -174,7 +174,7 @@ fn wrong_prompts_and_settings_are_told_with_what_to_do() {
         ),
         (
             vec!["--model", own, "--prompt", "a", "--repetition-penalty", "1e-300"],
-            vec!["--repetition-penalty: `repetition_penalty` is 1e-300, expected more than 0"],
+            vec!["--repetition-penalty: `repetition_penalty` is 1e-300, expected more than 0, in f32 too"],
         ),
         (
             vec!["--model", own, "--prompts", text(folder.path())],

@@ -27,7 +27,7 @@ Examples:
   finetune --model SmolLM2-135M-Instruct.Q8_0.gguf --data chats.jsonl=3 books.jsonl=1 --max-length 1024 --epochs 2
       from a GGUF file, three quarters of the examples from one file and one quarter from the other
   finetune --model ~/models/Llama-2-7b-hf --data alpaca.json --method blockllm:0.95 --weights bf16 --batch 1 --backward layer-wise
-      a 7B model in the least memory, and with small deltas; `--dry-run` tells first what it will need
+      a 7B model in little memory, and with small deltas; `--dry-run` tells first what it will need
   finetune --model DIR --data mine.jsonl --method lora:8@2e-4 --stop-after 3 --evaluate-every 50
       another method at a learning rate of its own, stopped when three evaluations bring nothing
 The same line again goes on with what was stopped, and shows what is complete.";

@@ -51,6 +51,16 @@ impl Checkpoint {
             let config = EncoderConfig::new(EncoderKind::Bert, vocab_size, 64, 128, 2, 4);
             return Ok(Self::Scratch(Box::new(config)));
         };
+        if dir
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+        {
+            bail!(
+                "{}: GLUE fine-tunes a Hugging Face folder, with config.json, model.safetensors and tokenizer.json; `finetune` and \
+                 `instruct` read GGUF files",
+                dir.display()
+            );
+        }
         model_place::check(dir)?;
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;

@@ -21,7 +21,7 @@ use anyhow::Result;
 use blockllm_data::glue::GlueTask;
 use checkpoint::Checkpoint;
 
-/// Seen on MRPC and CoLA at a sparsity of 0.95 and any rate (docs/experiment-log.md, 2026-12-01).
+/// Seen on MRPC and `CoLA` at a sparsity of 0.95 and any rate (docs/experiment-log.md, 2026-12-01).
 const RANDOM_ON_REAL: &str = "a classifier from random weights learns little of GLUE's own rows, and one that trains a few per cent at a time \
      may do no more than guess the more frequent class: its rows rank nothing then. Give a pretrained folder by --model-dir";
 

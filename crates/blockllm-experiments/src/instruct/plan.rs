@@ -1,5 +1,6 @@
 //! What instruction tuning will run: model, data as tokens, template, methods and settings.
 use super::{Checkpoint, Save, Settings};
+use crate::byte_size::gigabytes;
 use crate::{Cli, Scale, backward_choice, options, workspace_dir};
 use anyhow::{Context, Result, bail};
 use blockllm_data::hashing::sha256_hex;
@@ -8,6 +9,7 @@ use blockllm_data::instruct::{
     instruct_validation_batches,
 };
 use blockllm_data::{FileRole, LmBatch, ReadingConfig};
+use blockllm_model::llama::LlamaConfig;
 use blockllm_train::memory::ModelShape;
 use blockllm_train::{CountingAllocator, FineTuning, Method, PretrainedLm, TrainConfig, WeightType};
 use std::path::{Path, PathBuf};
@@ -137,6 +139,7 @@ impl Plan {
             ),
         };
         check_length(&checkpoint, length)?;
+        notes.extend(beyond_window(checkpoint.config(), settings.micro_batch()));
         let methods = methods(cli, &settings)?;
         request.save.check(&checkpoint, &methods)?;
         notes.extend(request.save.note(&methods));
@@ -309,6 +312,23 @@ fn check_length(checkpoint: &Checkpoint, length: usize) -> Result<()> {
     Ok(())
 }
 
+/// What a plan of memory does not count where rows are longer than a sliding window.
+fn beyond_window(config: &LlamaConfig, [rows, tokens]: [usize; 2]) -> Option<String> {
+    let windows: Vec<usize> = (0..config.num_hidden_layers)
+        .filter_map(|layer| config.window_of(layer))
+        .filter(|window| tokens > *window)
+        .collect();
+    let window = *windows.first()?;
+    // Scores and their softmax, in f32.
+    let bytes = 8 * rows * config.num_attention_heads * (tokens - window) * window;
+    Some(format!(
+        "rows of {tokens} tokens are longer than the window of {window}: for a whole backward pass each of {} layers keeps about {} \
+         that no plan of memory counts; --backward layer-wise has one layer at work, --max-length {window} needs none of it",
+        windows.len(),
+        gigabytes(bytes as u64)
+    ))
+}
+
 /// What was cut or left out, if anything was.
 fn told(data: &EncodedData, part: &str) -> Vec<String> {
     let counts = data.counts;
@@ -378,4 +398,28 @@ fn methods(cli: &Cli, settings: &Settings) -> Result<Vec<Method>> {
         .into_iter()
         .map(|method| method.fine_tuning(&parts))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blockllm_model::llama::LlamaFamily;
+
+    #[test]
+    fn rows_beyond_a_window_are_told_with_what_they_keep() {
+        let config = LlamaConfig {
+            family: LlamaFamily::Mistral,
+            sliding_window: Some(4096),
+            ..LlamaConfig::new(96, 64, 64, 3, 32)
+        };
+        let told = beyond_window(&config, [1, 8192]).unwrap();
+        for part in ["8192 tokens", "window of 4096", "3 layers", "4.29 GB"] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert_eq!(beyond_window(&config, [1, 4096]), None);
+        assert_eq!(
+            beyond_window(&LlamaConfig::new(96, 64, 64, 3, 32), [1, 8192]),
+            None
+        );
+    }
 }

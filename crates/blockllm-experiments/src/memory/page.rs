@@ -95,13 +95,13 @@ fn peaks(settings: &Settings, by_size: &[Vec<Compared>]) -> Table {
             };
             let estimated = run
                 .estimated
-                .map_or(UNKNOWN.to_owned(), |parts| bytes(parts.total_bytes()));
-            let peak = run.measured.total_bytes();
+                .map_or(UNKNOWN.to_owned(), |parts| bytes(parts.peak_bytes));
+            let peak = run.measured.peak_bytes;
             let first = rows
                 .first()
                 .filter(|first| first.method == settings.methods[0].label);
             let share = first.map_or(UNKNOWN.to_owned(), |first| {
-                let share = peak as f64 / first.measured.total_bytes().max(1) as f64;
+                let share = peak as f64 / first.measured.peak_bytes.max(1) as f64;
                 format!("{:.0} %", share * 100.0)
             });
             format!("{} (estimated {estimated}), {share}", bytes(peak))

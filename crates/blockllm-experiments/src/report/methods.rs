@@ -93,6 +93,7 @@ mod tests {
             gradients_bytes: gradients * mib,
             optimizer_state_bytes: state * mib,
             activations_bytes: 50 * mib,
+            peak_bytes: (70 + gradients + state) * mib,
         };
         let row = |method: &str, perplexity: Vec<f64>, trained_share, gradients, state| MethodRow {
             method: method.to_owned(),
@@ -104,7 +105,7 @@ mod tests {
             wait_share: vec![0.02; perplexity.len()],
             validation_perplexity: perplexity,
             trained_share,
-            peak_bytes: memory(gradients, state).total_bytes(),
+            peak_bytes: memory(gradients, state).peak_bytes,
             memory: memory(gradients, state),
             estimated_optimizer_state_bytes: state * mib,
         };

@@ -83,7 +83,8 @@ pub struct Curve {
     pub band: Vec<(f64, f64, f64)>,
 }
 
-/// Bytes of each kind that were live at a run's peak.
+/// The most bytes of each kind that a run had, and the most of all kinds at once: less than the sum of the parts where these were not
+/// there at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryParts {
     /// The parameters.
@@ -92,8 +93,10 @@ pub struct MemoryParts {
     pub gradients_bytes: u64,
     /// Moments, masks, probes: all that the optimizer keeps between steps.
     pub optimizer_state_bytes: u64,
-    /// Everything else: activations, inputs, temporaries.
+    /// Everything else at the peak: activations, inputs, temporaries.
     pub activations_bytes: u64,
+    /// The peak.
+    pub peak_bytes: u64,
 }
 
 impl MemoryParts {
@@ -107,8 +110,8 @@ impl MemoryParts {
         ]
     }
 
-    /// The sum of all parts.
-    pub fn total_bytes(&self) -> u64 {
+    /// The sum of all parts: how long a bar of them is.
+    pub fn sum_bytes(&self) -> u64 {
         self.named().iter().map(|(_, bytes)| bytes).sum()
     }
 }
@@ -136,7 +139,7 @@ pub struct MethodRow {
     pub trained_share: f64,
     /// Measured peak of live memory, the largest of all seeds.
     pub peak_bytes: u64,
-    /// What was live at that peak.
+    /// The parts of it.
     pub memory: MemoryParts,
     /// The optimizer state that was computed beforehand, to stand beside the measured one.
     pub estimated_optimizer_state_bytes: u64,

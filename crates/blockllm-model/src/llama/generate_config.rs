@@ -76,11 +76,17 @@ impl GenerateConfig {
     /// [`validate`](Self::validate), naming `origin` (a file) in the error.
     pub(crate) fn validate_as(&self, origin: &str) -> Result<(), ModelError> {
         let refuse = |field: &str, expected: &str, found: f64| {
-            let mend = "correct the value";
+            let mend = match field {
+                "temperature" => "0 takes the likeliest token, 0.7 is usual",
+                "top_p" => "1 leaves nothing out, 0.9 is usual",
+                "top_k" => "leave it out to take all tokens, 50 is usual",
+                "min_p" => "0 leaves nothing out, 0.05 is usual",
+                _ => "1 penalizes nothing, 1.1 is usual",
+            };
             Err(ModelError::config(origin, field, expected, shown(found), mend))
         };
         if !self.temperature.is_finite() || self.temperature < 0.0 {
-            return refuse("temperature", "0 or more", self.temperature);
+            return refuse("temperature", "a finite number of 0 or more", self.temperature);
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return refuse("top_p", "more than 0, at most 1", self.top_p);
@@ -94,7 +100,11 @@ impl GenerateConfig {
         // In f32, which logits are in, it must still be a number above 0.
         let penalty = self.repetition_penalty as f32;
         if !(penalty.is_normal() && penalty > 0.0) {
-            return refuse("repetition_penalty", "more than 0", self.repetition_penalty);
+            return refuse(
+                "repetition_penalty",
+                "more than 0, in f32 too",
+                self.repetition_penalty,
+            );
         }
         Ok(())
     }

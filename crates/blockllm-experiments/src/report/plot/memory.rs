@@ -58,7 +58,7 @@ impl Scale {
         let left = MARGIN + labels.clamp(40, WIDTH / 3) + 10;
         let largest = bars
             .iter()
-            .map(|bar| bar.parts.total_bytes())
+            .map(|bar| bar.parts.sum_bytes())
             .max()
             .unwrap_or(0)
             .max(1) as f64;
@@ -71,7 +71,7 @@ impl Scale {
             .into_iter()
             .find(|(_, size)| largest >= *size)
             .unwrap_or(("bytes", 1.0));
-        // The total stands to the right of its bar.
+        // The peak stands to the right of its bar.
         let width = f64::from(WIDTH - left - MARGIN - text_width("1023.99 MiB", TEXT_SIZE));
         Self {
             left,
@@ -153,7 +153,7 @@ fn draw_bar(area: &Area<'_>, scale: &Scale, bar: &MemoryBar, top: i32) -> Result
     }
     let end = (scale.x_of_bytes(sum) + 6, middle);
     area.draw_text(
-        &format::bytes(sum),
+        &format::bytes(bar.parts.peak_bytes),
         &text(TEXT_SIZE, HPos::Left, VPos::Center),
         end,
     )?;
@@ -170,6 +170,7 @@ mod tests {
             gradients_bytes: 20 << 20,
             optimizer_state_bytes: state << 20,
             activations_bytes: 50 << 20,
+            peak_bytes: (90 + state) << 20,
         };
         MemoryBar {
             label: label.to_owned(),
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_tell_their_method_and_their_total() {
+    fn bars_tell_their_method_and_their_peak() {
         let svg =
             memory_bars_svg("Memory at the peak", &[bar("adamw", 40), bar("blockllm:0.5", 20)]).unwrap();
         let expected = [
