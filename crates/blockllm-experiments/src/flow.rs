@@ -28,13 +28,16 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
     }
     if cli.dry_run {
         let runs = plan.runs(cli)?;
+        check_places(cli, E::NAME, &runs)?;
         let lines = runs.iter().map(|run| (run.settings.as_str(), &run.place));
         dry_run::show(&plan.table(cli), lines)?;
         return Ok(Runs::default());
     }
     plan.prepare(cli)?;
     // All places first: those of `--fresh` are then there for the next call, wherever this one is stopped.
-    let runs = make_all(cli, plan.runs(cli)?)?;
+    let runs = plan.runs(cli)?;
+    check_places(cli, E::NAME, &runs)?;
+    let runs = make_all(cli, runs)?;
     plan.conclude(cli);
     if cli.alone.is_some() {
         return Ok(runs);
@@ -53,6 +56,18 @@ pub fn run_plan<E: Experiment>(plan: &mut E, cli: &Cli) -> Result<Runs<E::Part>>
         check_diverged(&runs.diverged, runs.complete.len())?;
     }
     told.map(|()| runs)
+}
+
+/// Refuses places that cannot be written, before the first run is made: the folders of runs that are not over, and that of the
+/// reports of the experiment `name`.
+fn check_places<P>(cli: &Cli, name: &str, runs: &[PlannedRun<'_, P>]) -> Result<()> {
+    let to_make = runs
+        .iter()
+        .filter(|run| !run.place.is_over() && alone::is_wanted(cli, &run.place));
+    for run in to_make {
+        report_folder::check_place(&cli.out, &run.place.path)?;
+    }
+    report_folder::check_place(&cli.out, &cli.out.join(name))
 }
 
 /// `error` of a report, with where that is which it would have told of, and which runs have diverged.
@@ -213,6 +228,27 @@ mod tests {
         assert_eq!((PREPARED.get(), TRAINED.get()), (1, 2));
         assert!(error.contains("2 of the runs diverged"), "{error}");
         assert!(error.contains("run 0: ") && error.contains("run 1: "), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_below_out_that_cannot_be_written_is_told_before_anything_is_trained_by_a_dry_run_too() {
+        let out = tempfile::tempdir().unwrap();
+        let run_folder = Hopeless.runs(&cli(out.path(), &[])).unwrap()[1]
+            .place
+            .path
+            .clone();
+        for folder in [run_folder, out.path().join(Hopeless::NAME)] {
+            // Where nobody can write, whoever runs this.
+            std::os::unix::fs::symlink("/proc", &folder).unwrap();
+            for more in [&["--dry-run"][..], &[]] {
+                let error = run::<Hopeless>(&cli(out.path(), more)).unwrap_err().to_string();
+                let told = format!("nothing can be written in {}", folder.display());
+                assert!(error.contains(&told), "{more:?}: {error}");
+            }
+            std::fs::remove_file(&folder).unwrap();
+        }
+        assert_eq!(TRAINED.get(), 0);
     }
 
     #[test]

@@ -27,15 +27,23 @@ struct About {
 /// # Errors
 /// When it is a file, or lies below one; or when nothing can be written there.
 pub fn check(out: &Path) -> Result<()> {
+    check_place(out, out)
+}
+
+/// The same of a `place` below `out`, such as the folder of a run, in which nothing may be written though in `out` it may.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_place(out: &Path, place: &Path) -> Result<()> {
     let is_file = |path: &&Path| path.exists() && !path.is_dir();
-    if let Some(file) = out.ancestors().find(is_file) {
+    if let Some(file) = place.ancestors().find(is_file) {
         bail!(
             "--out {}: {} is no folder; name one for records and reports, which is made where it is not there",
             out.display(),
             file.display()
         );
     }
-    let there = out
+    let there = place
         .ancestors()
         .find(|path| path.is_dir())
         .unwrap_or(Path::new("."));

@@ -27,6 +27,13 @@ pub struct RunPlace {
 }
 
 impl RunPlace {
+    /// Whether it is complete, or has diverged: no step of it is left to be made.
+    pub fn is_over(&self) -> bool {
+        ["result.json", "diverged.json"]
+            .iter()
+            .any(|name| self.path.join(name).exists())
+    }
+
     /// Whether it goes on from a run that had other learning rates or evaluations.
     pub fn is_extended(&self) -> bool {
         !self.config[EXTENDED].is_null()

@@ -1,5 +1,5 @@
 //! What can go wrong when a module is optimized block by block.
-use blockllm_policy::PolicyError;
+use blockllm_policy::{PolicyError, path_matches};
 use thiserror::Error;
 
 /// An error of the optimizer.
@@ -134,6 +134,19 @@ pub enum OptimError {
 }
 
 impl OptimError {
+    /// Refuses a pattern of `targets` that is in no path of `matrices`.
+    pub(crate) fn check_targets(targets: &[String], matrices: &[&str]) -> Result<(), Self> {
+        let is_there = |pattern: &str| matrices.iter().any(|path| path_matches(pattern, path));
+        match targets.iter().find(|pattern| !is_there(pattern)) {
+            None => Ok(()),
+            Some(pattern) => Err(Self::UnmatchedTarget {
+                pattern: pattern.clone(),
+                matrices: matrices.len(),
+                first: (*matrices.first().unwrap_or(&"none")).to_owned(),
+            }),
+        }
+    }
+
     /// Refuses a `rank` above the smallest side of the parameter at `path`.
     pub(crate) fn check_rank(path: &str, rank: usize, shape: &[usize]) -> Result<(), Self> {
         let limit = shape.iter().copied().min().unwrap_or(0);

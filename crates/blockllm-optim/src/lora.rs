@@ -106,25 +106,28 @@ impl LoraConfig {
             .zip(parameters)
             .filter(|(_, parameter)| linear.contains(&parameter.id))
             .collect();
+        let paths: Vec<_> = matrices
+            .iter()
+            .map(|(_, matrix)| matrix.info.path.as_str())
+            .collect();
+        self.check_targets(&paths)?;
         let mut streams = BTreeMap::new();
-        for pattern in &self.targets {
-            let before = streams.len();
-            for (position, matrix) in &matrices {
-                if path_matches(pattern, &matrix.info.path) {
-                    self.check_rank(&matrix.info.path, &matrix.info.shape)?;
-                    streams.insert(matrix.id, *position);
-                }
-            }
-            if streams.len() == before && !matrices.iter().any(|(_, m)| path_matches(pattern, &m.info.path)) {
-                let first = matrices.first().map(|(_, matrix)| matrix.info.path.clone());
-                return Err(OptimError::UnmatchedTarget {
-                    pattern: pattern.clone(),
-                    matrices: matrices.len(),
-                    first: first.unwrap_or_else(|| "none".to_owned()),
-                });
+        for (position, matrix) in matrices {
+            let path = &matrix.info.path;
+            if self.targets.iter().any(|pattern| path_matches(pattern, path)) {
+                self.check_rank(path, &matrix.info.shape)?;
+                streams.insert(matrix.id, position);
             }
         }
         Ok(streams)
+    }
+
+    /// Checks that each of the targets is in a path of `matrices`, which are those of all linear layers.
+    ///
+    /// # Errors
+    /// Names the first target that is in none.
+    pub fn check_targets(&self, matrices: &[&str]) -> Result<(), OptimError> {
+        OptimError::check_targets(&self.targets, matrices)
     }
 
     /// Checks that the matrix at `path`, of this shape, can have factors of the rank.

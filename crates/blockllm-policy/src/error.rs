@@ -40,7 +40,9 @@ pub enum PolicyError {
     )]
     EmptyPartition,
     /// A role pattern matches nothing, so it is a typo.
-    #[error("the role pattern `{pattern}` matches none of the {params} parameters; the first is `{first}`")]
+    #[error(
+        "the role pattern `{pattern}` matches none of the {params} parameters; the first is `{first}`, and modules are called {modules}"
+    )]
     UnmatchedRole {
         /// The pattern.
         pattern: String,
@@ -48,6 +50,8 @@ pub enum PolicyError {
         params: usize,
         /// One that exists, to show what paths look like.
         first: String,
+        /// What modules that have parameters are called.
+        modules: String,
     },
     /// A policy returned a block that is not a candidate.
     #[error("policy `{policy}` returned block {block}, which is not one of the {candidates} candidates")]

@@ -3,6 +3,9 @@ use crate::{Block, ParamInfo, PolicyError, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Names of modules that an error shows: all of a Llama's or a BERT's.
+const SHOWN_MODULES: usize = 16;
+
 /// A rule from parameter path to block name.
 #[derive(Clone, Default)]
 pub enum Partition {
@@ -191,10 +194,29 @@ impl Roles {
                     pattern: pattern.clone(),
                     params: params.len(),
                     first: params[0].path.clone(),
+                    modules: modules(params),
                 });
             }
         }
         Ok(())
+    }
+}
+
+/// What the modules of `params` are called, each once: the last part of their paths, which a pattern may be.
+fn modules(params: &[ParamInfo]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for param in params {
+        let module = parent(&param.path);
+        let name = module.rsplit_once('.').map_or(module, |(_, name)| name);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let rest = names.len().saturating_sub(SHOWN_MODULES);
+    names.truncate(SHOWN_MODULES);
+    match rest {
+        0 => names.join(", "),
+        rest => format!("{} and {rest} more", names.join(", ")),
     }
 }
 
@@ -291,10 +313,18 @@ mod tests {
             .blocks(&params(), &roles)
             .unwrap_err()
             .to_string();
-        assert!(
-            error.contains("classifer") && error.contains("embed.weight"),
-            "{error}"
-        );
+        for part in [
+            "`classifer`",
+            "the first is `embed.weight`",
+            "called embed, q, head",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let many: Vec<_> = (0..20)
+            .map(|number| ParamInfo::new(format!("m{number}.weight"), 1))
+            .collect();
+        let error = roles.check(&many).unwrap_err().to_string();
+        assert!(error.ends_with("m14, m15 and 4 more"), "{error}");
     }
 
     #[test]

@@ -108,6 +108,43 @@ fn an_out_folder_that_cannot_be_written_is_named_with_the_mend() {
     refuse(&arguments, &[out, "nothing can be written in /proc"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_below_out_that_cannot_be_written_is_named_before_a_run_and_by_a_dry_run() {
+    let (data, out) = (c4_folder(), tempfile::tempdir().unwrap());
+    let folder = out.path().join("c4");
+    std::os::unix::fs::symlink("/proc", &folder).unwrap();
+    let words = [
+        "c4",
+        "--device",
+        "flex",
+        "--steps",
+        "2",
+        "--data",
+        text(data.path()),
+    ];
+    let words = [&words[..], &["--out", text(out.path())]].concat();
+    for more in [&["--dry-run"][..], &[]] {
+        let parts = [text(&folder), "nothing can be written in"];
+        refuse(&[&words[..], more].concat(), &parts);
+    }
+}
+
+#[test]
+fn a_value_that_no_model_could_make_right_is_refused_before_the_data_is_read() {
+    for (method, told) in [
+        (
+            "blockllm:0.9+partition=layers",
+            "partition=layers: use tensor, module or decoder-layer",
+        ),
+        ("badam:1+patience=0", "patience=0: use 1 or more"),
+        ("galore:8+gap=0", "gap=0: refresh after at least 1 step"),
+        ("lora:8+alpha=0", "alpha=0: use a positive number"),
+    ] {
+        assert_refused(&["--methods", method], &["--methods", method, told]);
+    }
+}
+
 #[test]
 fn options_that_would_be_ignored_are_refused_with_what_to_use() {
     assert_refused(

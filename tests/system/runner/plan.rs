@@ -63,7 +63,10 @@ fn a_rank_that_a_run_would_refuse_is_refused_by_the_plan_and_the_dry_run() {
             "galore:33",
             ["rank 33", "`model.layers.0.self_attn", "at most 32"],
         ),
-        ("lora:8+alpha=0", ["`alpha`", "0", "positive number"]),
+        (
+            "lora:8+alpha=0",
+            ["--method", "alpha=0: use a positive number", "such as"],
+        ),
     ] {
         refuse(&["plan", "--model", text(&model), "--method", method], &parts);
     }

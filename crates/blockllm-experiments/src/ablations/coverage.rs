@@ -4,12 +4,14 @@ use super::cost::Length;
 use super::plan::{patience, pretraining};
 use super::question::sparsity;
 use super::questions::{QUESTIONS, find};
-use crate::Scale;
 use crate::cli::Stage;
+use crate::{Cli, Scale};
 use blockllm_policy::PolicyConfig;
 use blockllm_train::method::RunSettings;
 use blockllm_train::{FineTuning, Method, Methods};
+use clap::CommandFactory;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 const STAGES: [Stage; 2] = [Stage::Pretraining, Stage::FineTuning];
 
@@ -195,9 +197,37 @@ fn every_method_of_ours_is_a_row_and_has_its_multipliers_asked_about() {
 
 #[test]
 fn all_questions_are_as_many_runs_as_help_and_readme_say() {
-    for (stage, runs) in [(Stage::Pretraining, 85), (Stage::FineTuning, 70)] {
-        let distinct: BTreeSet<_> = rows(stage, Scale::Quick).into_iter().collect();
-        assert_eq!(distinct.len(), runs, "{stage:?}");
+    let distinct = |stage| {
+        rows(stage, Scale::Quick)
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    let [pretrainings, fine_tunings] = STAGES.map(distinct);
+    let questions = all(Stage::Pretraining, Scale::Quick).len();
+    let command = Cli::command();
+    let mut options = command.get_arguments();
+    let option = options.find(|option| option.get_id() == "ablations").unwrap();
+    let help = option.get_help().unwrap().to_string();
+    let read = |path: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        std::fs::read_to_string(root.join(path)).unwrap()
+    };
+    for (place, text, told) in [
+        ("--ablations", &help, format!("{pretrainings} pretrainings")),
+        ("--ablations", &help, format!("{fine_tunings} fine-tunings")),
+        (
+            "README.md",
+            &read("README.md"),
+            format!("{questions} such tables with a plot each: {pretrainings} short runs"),
+        ),
+        (
+            "cargo xtask reproduce-paper --help",
+            &read("xtask/src/reproduce_paper.rs"),
+            format!("{pretrainings} pretrainings"),
+        ),
+    ] {
+        assert!(text.contains(&told), "{place} does not say `{told}`");
     }
 }
 

@@ -69,7 +69,7 @@ impl Comparison {
 
 /// Compares every method with the first that is full fine-tuning; empty when there is none, or nothing beside it.
 pub(super) fn compare(methods: &[Method], runs: &[Scored<'_>]) -> Vec<Comparison> {
-    let Some(full) = methods.iter().find(|method| method.algorithm.is_full()) else {
+    let Some(full) = methods.iter().find(|method| method.algorithm.is_baseline()) else {
         return Vec::new();
     };
     let others = methods.iter().filter(|method| method.label != full.label);

@@ -71,11 +71,8 @@ impl Save {
             return None;
         }
         let moves_all = |method: &&Method| {
-            let algorithm = &method.algorithm;
-            match algorithm.get::<BlockMethod>() {
-                Some(blocks) => blocks.inactive.is_some() || algorithm.is_full(),
-                None => algorithm.get::<LoraMethod>().is_none(),
-            }
+            let blocks = method.algorithm.get::<BlockMethod>();
+            method.algorithm.trains_all() || blocks.is_some_and(|blocks| blocks.inactive.is_some())
         };
         let method = methods.iter().find(moves_all)?;
         Some(format!(

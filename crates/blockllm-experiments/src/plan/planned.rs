@@ -75,7 +75,7 @@ pub(super) fn with_sparsity(mut method: Method, sparsity: Option<f64>) -> Result
     let Some(sparsity) = sparsity else {
         return Ok(method);
     };
-    if method.algorithm.sparsity().is_none() || method.algorithm.is_full() {
+    if method.algorithm.sparsity().is_none() || method.algorithm.trains_all() {
         bail!(
             "`{}` has no sparsity; leave --sparsity out, or take --method blockllm:{sparsity}",
             method.label

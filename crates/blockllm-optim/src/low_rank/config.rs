@@ -58,6 +58,14 @@ impl LowRankConfig {
         OptimError::check_rank(path, self.rank, &sides)
     }
 
+    /// Checks that each of the targets is in a path of `matrices`, which are those of all parameters with two dimensions.
+    ///
+    /// # Errors
+    /// Names the first target that is in none.
+    pub fn check_targets(&self, matrices: &[&str]) -> Result<(), OptimError> {
+        OptimError::check_targets(&self.targets, matrices)
+    }
+
     /// Checks the settings that need no module to be wrong.
     ///
     /// # Errors

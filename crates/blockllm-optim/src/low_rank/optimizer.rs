@@ -59,9 +59,11 @@ impl LowRankOptimizer {
         config.validate()?;
         let parameters = distinct_parameters(module)?;
         let layouts = Layouts::of(module);
-        for pattern in &config.targets {
-            check_target(pattern, &parameters)?;
-        }
+        let matrices = parameters
+            .iter()
+            .filter(|parameter| parameter.info.shape.len() == 2);
+        let paths: Vec<_> = matrices.map(|matrix| matrix.info.path.as_str()).collect();
+        config.check_targets(&paths)?;
         let mut states = BTreeMap::new();
         for (position, parameter) in parameters.iter().enumerate() {
             if layouts.frozen.contains(&parameter.id) {
@@ -322,24 +324,6 @@ fn check_trains(
         });
     }
     Ok(())
-}
-
-fn check_target(pattern: &str, parameters: &[Parameter]) -> Result<(), OptimError> {
-    let matrices = || {
-        parameters
-            .iter()
-            .filter(|parameter| parameter.info.shape.len() == 2)
-    };
-    if matrices().any(|matrix| path_matches(pattern, &matrix.info.path)) {
-        return Ok(());
-    }
-    Err(OptimError::UnmatchedTarget {
-        pattern: pattern.to_owned(),
-        matrices: matrices().count(),
-        first: matrices()
-            .next()
-            .map_or_else(|| "none".to_owned(), |matrix| matrix.info.path.clone()),
-    })
 }
 
 fn projected_state(

@@ -40,7 +40,8 @@ mod tests {
     fn it_takes_every_block_at_sparsity_0_and_no_number() {
         let dense = BlockMethod::new(PolicyConfig::All(All), 0.0);
         assert_eq!(named::<BlockMethod>("adamw"), dense);
-        assert!(Method::adamw().algorithm.is_full());
+        let method = Method::adamw().algorithm;
+        assert!(method.trains_all() && method.is_baseline());
         assert_refused("adamw:0.5", "`adamw` trains everything and takes no number");
     }
 

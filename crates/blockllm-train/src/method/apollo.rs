@@ -4,10 +4,10 @@
 use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
 use super::low_rank;
-use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
+use super::{FineTuning, Given, LearningRates, NamedMethod, Setting, TrainingMethod, count};
 use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
-use blockllm_optim::{ApolloConfig, Groups, LowRankOptimizer};
+use blockllm_optim::{ApolloConfig, Groups, LowRankConfig, LowRankOptimizer};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -98,19 +98,32 @@ impl TrainingMethod for ApolloMethod {
     fn settings() -> Vec<Setting<Self>> {
         let own: Vec<Setting<Self>> = vec![
             Setting::new("gap", "N", "steps between new projections", |apollo, given| {
-                given.number_into(&mut apollo.update_proj_gap)
+                let gap = given.number()?;
+                check(given, |config| config.update_proj_gap = gap)?;
+                apollo.update_proj_gap = gap;
+                Ok(())
             }),
             Setting::new(
                 "scale",
                 "X",
                 "its square root is the factor of the matrices' updates",
-                |apollo, given| given.number_into(&mut apollo.scale),
+                |apollo, given| {
+                    let scale = given.number()?;
+                    check(given, |config| config.scale = scale)?;
+                    apollo.scale = scale;
+                    Ok(())
+                },
             ),
             Setting::new(
                 "norm-growth",
-                "X",
+                "GROWTH",
                 "the most that the norm of a matrix's update grows by in a step, 1 or more",
-                |apollo, given| given.number_into(&mut apollo.norm_growth),
+                |apollo, given| {
+                    let growth = given.number()?;
+                    check(given, |config| config.norm_growth = growth)?;
+                    apollo.norm_growth = growth;
+                    Ok(())
+                },
             ),
         ];
         [own, group_settings::table()].concat()
@@ -152,14 +165,21 @@ impl TrainingMethod for ApolloMethod {
     }
 }
 
+/// Refuses a value that the optimizer refuses in settings that are else its own.
+fn check(given: Given<'_>, change: impl FnOnce(&mut ApolloConfig)) -> Result<(), String> {
+    let mut config = ApolloConfig::default();
+    change(&mut config);
+    given.checked(LowRankConfig::from(config).validate())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::plan::Part;
     use crate::method::Method;
     use crate::method::testing::{
-        FULL, assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
-        planned, planned_state, rates, state_bytes, with_patience,
+        FULL, assert_counts, assert_method_not_made, assert_refused, assert_refused_alike, fine_tuned,
+        for_run, heeded, named, optimizer, planned, planned_state, rates, state_bytes, with_patience,
     };
 
     #[test]
@@ -196,6 +216,9 @@ mod tests {
             ("gap=often", "gap=often: invalid digit found in string"),
             ("scale=large", "scale=large: invalid float literal"),
             ("norm-growth=none", "norm-growth=none: invalid float literal"),
+            ("gap=0", "gap=0: refresh after at least 1 step"),
+            ("scale=-1", "scale=-1: use a number of 0 or more"),
+            ("norm-growth=0.9", "norm-growth=0.9: use a number of 1 or more"),
         ] {
             assert_refused(&format!("apollo-mini+{setting}"), told);
         }
@@ -277,15 +300,34 @@ mod tests {
 
     #[test]
     fn a_setting_out_of_its_range_is_refused_by_plan_and_optimizer() {
-        for (setting, told) in [
-            ("gap=0", "`update_proj_gap` is 0: refresh after at least 1 step"),
-            ("scale=-1", "`scale` is -1: use a number of 0 or more"),
+        type Edit = fn(&mut ApolloMethod);
+        let edits: [(Edit, &str); 3] = [
             (
-                "norm-growth=0.9",
+                |apollo| apollo.update_proj_gap = 0,
+                "`update_proj_gap` is 0: refresh after at least 1 step",
+            ),
+            (
+                |apollo| apollo.scale = -1.0,
+                "`scale` is -1: use a number of 0 or more",
+            ),
+            (
+                |apollo| apollo.norm_growth = 0.9,
                 "`norm_growth` is 0.9: use a number of 1 or more",
             ),
-        ] {
-            assert_not_made(&format!("apollo-mini+{setting}"), told);
+        ];
+        for (edit, told) in edits {
+            let mut apollo = ApolloMethod::mini(1);
+            edit(&mut apollo);
+            assert_method_not_made(&Method::of("apollo-mini", apollo), told);
         }
+    }
+
+    #[test]
+    fn targets_that_match_no_matrix_are_refused_by_a_plan_in_the_words_of_the_optimizer() {
+        let method = ApolloMethod {
+            targets: vec!["mlp".into(), "attn".into()],
+            ..ApolloMethod::mini(1)
+        };
+        assert_refused_alike(&Method::of("apollo-mini", method), "attn");
     }
 }

@@ -48,7 +48,7 @@ impl BlockMethod {
 mod tests {
     use super::*;
     use crate::method::testing::{
-        assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
+        assert_counts, assert_method_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
         planned, planned_with, rates, state_bytes, with_patience,
     };
     use crate::method::{FineTuning, Method};
@@ -143,7 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_no_step_is_refused_by_plan_and_optimizer() {
-        assert_not_made("badam+patience=0", "`interval` is 0: use 1 or more");
+    fn an_interval_of_no_step_is_refused_by_name_plan_and_optimizer() {
+        assert_refused("badam+patience=0", "patience=0: use 1 or more");
+        let method = Method::of("badam", layers(0, CyclicOrder::Random, 1));
+        assert_method_not_made(&method, "`interval` is 0: use 1 or more");
+        assert_refused("badam+policy=blocks:0", "`blocks` is 0: use 1 or more");
     }
 }

@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn settings_that_do_not_go_together_or_are_out_of_range_are_refused() {
-        assert_not_made("blockllm-sgd+patience=0", "`patience` is 0: use 1 or more");
-        assert_not_made("blockllm-sgd+inactive=0", "`inactive.scale` is 0");
+        assert_refused("blockllm-sgd+patience=0", "patience=0: use 1 or more");
+        assert_refused("blockllm-sgd+inactive=0", "inactive=0: use a positive number");
         assert_not_made("blockllm-sgd+recovery=1.01", "moves masked-out entries already");
     }
 }

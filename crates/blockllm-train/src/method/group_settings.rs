@@ -1,7 +1,7 @@
 //! The settings that every method has: learning-rate multipliers by groups of parameters, weight decay, and which weights decay.
-use super::Setting;
+use super::{Given, Setting};
 use crate::TrainError;
-use blockllm_optim::{Decay, Groups};
+use blockllm_optim::{BlockOptimizerConfig, Decay, Groups};
 
 /// A method with groups of parameters and a weight decay.
 pub(super) trait Grouped {
@@ -19,22 +19,22 @@ pub(super) fn table<T: Grouped>() -> Vec<Setting<T>> {
             "embedding-rate",
             "X",
             "what the learning rate is multiplied with for embeddings",
-            |method, given| given.number_into(&mut method.groups().embeddings),
+            |method, given| multiply(method, given, |groups| &mut groups.embeddings),
         ),
         Setting::new("head-rate", "X", "the same for the head", |method, given| {
-            given.number_into(&mut method.groups().head)
+            multiply(method, given, |groups| &mut groups.head)
         }),
         Setting::new(
             "vector-rate",
             "X",
             "the same for norms and biases",
-            |method, given| given.number_into(&mut method.groups().vectors),
+            |method, given| multiply(method, given, |groups| &mut groups.vectors),
         ),
         Setting::new(
             "matrix-rate",
             "X",
             "the same for all other matrices",
-            |method, given| given.number_into(&mut method.groups().matrices),
+            |method, given| multiply(method, given, |groups| &mut groups.matrices),
         ),
         Setting::new(
             "weight-decay",
@@ -56,6 +56,20 @@ pub(super) fn table<T: Grouped>() -> Vec<Setting<T>> {
             |method, given| given.name_into(&mut method.groups().decay),
         ),
     ]
+}
+
+/// Takes a multiplier for a group, as far as an optimizer would.
+fn multiply(
+    method: &mut impl Grouped,
+    given: Given<'_>,
+    of_group: fn(&mut Groups) -> &mut f64,
+) -> Result<(), String> {
+    let multiplier = given.number()?;
+    let mut alone = Groups::default();
+    *of_group(&mut alone) = multiplier;
+    given.checked(BlockOptimizerConfig::new(0.0).with_groups(alone).validate(&[]))?;
+    *of_group(method.groups()) = multiplier;
+    Ok(())
 }
 
 /// Refuses to let all weights decay where none does: where the `rate`, the method's own or else the run's, is known to be 0.

@@ -1,7 +1,7 @@
 //! LISA (arXiv 2403.17919): random decoder layers, whole, and what lies around them always; the block optimizer with a
 //! random policy.
 use super::number::count;
-use super::{BlockMethod, NamedMethod, preset_paths};
+use super::{BlockMethod, NamedMethod, PresetPaths};
 use blockllm_policy::{PolicyConfig, RandomSettings};
 
 /// Steps between selections, until the run's scale sets its own.
@@ -37,7 +37,7 @@ impl BlockMethod {
         });
         Self {
             partition: "decoder-layer".into(),
-            always: preset_paths::around_layers(),
+            always_of_preset: PresetPaths::AroundLayers,
             ..Self::new(policy, 0.0)
         }
     }
@@ -46,13 +46,26 @@ impl BlockMethod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrainConfig;
+    use crate::memory::plan::Assumed;
     use crate::method::testing::{
-        assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
-        planned, planned_tied, planned_with, rates, state_bytes, with_patience,
+        assert_counts, assert_method_not_made, assert_not_made, assert_refused, fine_tuned, for_run, heeded,
+        named, optimizer, parameters, plan, planned, planned_tied, planned_with, rates, state_bytes,
+        with_patience,
     };
     use crate::method::{FineTuning, Method};
+    use blockllm_model::llama::LlamaConfig;
     use blockllm_optim::BlockOptimizer;
     use blockllm_policy::Role;
+    use burn::tensor::Device;
+
+    /// The same beside what the preset always trains.
+    fn preset(interval: u64, blocks: usize) -> BlockMethod {
+        BlockMethod {
+            always_of_preset: PresetPaths::AroundLayers,
+            ..layers(interval, blocks, &[])
+        }
+    }
 
     /// `blocks` layers, drawn every `interval` steps, beside what is trained `always`.
     fn layers(interval: u64, blocks: usize, always: &[&str]) -> BlockMethod {
@@ -68,12 +81,10 @@ mod tests {
         }
     }
 
-    const AROUND: [&str; 3] = ["embed_tokens", "model.norm", "lm_head"];
-
     #[test]
     fn the_number_is_that_of_layers_and_2_without_one() {
-        assert_eq!(named::<BlockMethod>("lisa:1"), layers(100, 1, &AROUND));
-        assert_eq!(named::<BlockMethod>("lisa"), layers(100, 2, &AROUND));
+        assert_eq!(named::<BlockMethod>("lisa:1"), preset(100, 1));
+        assert_eq!(named::<BlockMethod>("lisa"), preset(100, 2));
         assert_counts("lisa", "number of layers");
     }
 
@@ -96,10 +107,10 @@ mod tests {
         assert_eq!(heeded("lisa"), ["never"]);
         let expected = BlockMethod {
             never: vec!["model.norm".into()],
-            ..layers(40, 2, &AROUND)
+            ..preset(40, 2)
         };
         assert_eq!(for_run::<BlockMethod>("lisa"), expected);
-        assert_eq!(with_patience::<BlockMethod>("lisa"), layers(40, 2, &AROUND));
+        assert_eq!(with_patience::<BlockMethod>("lisa"), preset(40, 2));
     }
 
     #[test]
@@ -137,6 +148,32 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_its_own_list_are_refused_in_one_that_is_named_where_a_model_has_not_all_of_them() {
+        let by_name = Method::parse("lisa:1+always=embed_tokens/model.norm/lm_head").unwrap();
+        let mut tied = parameters();
+        tied.pop();
+        let on_paper = plan(&by_name, tied, &Assumed::Typical).map(drop);
+        let config = LlamaConfig::new(12, 8, 12, 2, 2).with_tie_word_embeddings(true);
+        let model = config.init(0, &Device::flex().autodiff());
+        let made = by_name.optimizer(&model, &TrainConfig::default()).map(drop);
+        for refused in [on_paper, made] {
+            let message = refused.unwrap_err().to_string();
+            assert!(
+                message.contains("the role pattern `lm_head` matches none of the"),
+                "{message}"
+            );
+            assert!(
+                message.contains("modules are called embed_tokens, q_proj"),
+                "{message}"
+            );
+        }
+        let of_preset = Method::parse("lisa:1").unwrap();
+        assert!(of_preset.optimizer(&model, &TrainConfig::default()).is_ok());
+        let told = |name: &str| named::<BlockMethod>(name).always_of_preset;
+        assert_eq!(told("lisa+always=lm_head"), PresetPaths::None);
+    }
+
+    #[test]
     fn its_optimizer_has_a_block_for_each_layer_and_always_trains_the_others() {
         let made = optimizer(&Method::parse("lisa").unwrap()).unwrap();
         let found: &BlockOptimizer = made.get().unwrap();
@@ -151,7 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_no_step_is_refused_by_plan_and_optimizer() {
-        assert_not_made("lisa+patience=0", "`interval` is 0: use 1 or more");
+    fn an_interval_of_no_step_is_refused_by_name_plan_and_optimizer() {
+        assert_refused("lisa+patience=0", "patience=0: use 1 or more");
+        let method = Method::of("lisa", layers(0, 2, &[]));
+        assert_method_not_made(&method, "`interval` is 0: use 1 or more");
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn plan(
 ) -> Result<Scheme, TrainError> {
     let config = config.into();
     config.validate()?;
+    let matrices = parameters.iter().filter(|parameter| parameter.shape.len() == 2);
+    let paths: Vec<_> = matrices.map(|matrix| matrix.path.as_str()).collect();
+    config.check_targets(&paths)?;
     for parameter in &parameters {
         if let ([rows, columns], true) = (&*parameter.shape, is_target(targets, parameter)) {
             config.check_rank(&parameter.path, [*rows, *columns])?;

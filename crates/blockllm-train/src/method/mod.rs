@@ -38,6 +38,7 @@ pub use lora::LoraMethod;
 pub use methods::Methods;
 pub use named_method::NamedMethod;
 pub use number::{count, share};
+pub use preset_paths::PresetPaths;
 pub use run_settings::RunSettings;
 pub use setting::{Given, Setting};
 pub use training_method::{LearningRates, MethodObject, TrainingMethod};

@@ -35,7 +35,12 @@ impl Methods {
             settings: parts.map(setting).collect::<Result<_, _>>()?,
             learning_rate,
         };
-        method.with_own_settings()
+        let method = method.with_own_settings()?;
+        method
+            .algorithm
+            .check()
+            .map_err(|error| refuse(text, &error.to_string()))?;
+        Ok(method)
     }
 }
 

@@ -1,5 +1,5 @@
 //! `scale`: SCALE (arXiv 2506.16659), normalised SGD on all matrices, the head along a momentum, Adam on norms and biases.
-use super::{BlockMethod, NamedMethod, preset_paths};
+use super::{BlockMethod, NamedMethod, PresetPaths};
 use blockllm_optim::InactiveRule;
 use blockllm_policy::{Nothing, PolicyConfig};
 
@@ -26,7 +26,7 @@ impl BlockMethod {
     /// biases are always trained. One rate for all, as its paper has it.
     pub fn scale() -> Self {
         let mut method = Self::new(PolicyConfig::Nothing(Nothing), 0.0);
-        method.always = preset_paths::vectors();
+        method.always_of_preset = PresetPaths::Vectors;
         method.inactive = Some(InactiveRule::normalised().with_momentum([InactiveRule::HEAD]));
         method
     }
@@ -45,15 +45,8 @@ mod tests {
 
     /// The method with all that it brings.
     fn whole() -> BlockMethod {
-        let vectors = [
-            "input_layernorm",
-            "post_attention_layernorm",
-            "norm",
-            "LayerNorm",
-            "bias",
-        ];
         BlockMethod {
-            always: vectors.map(String::from).to_vec(),
+            always_of_preset: PresetPaths::Vectors,
             inactive: Some(InactiveRule {
                 direction: Direction::Normalised,
                 scale: 1.0,
@@ -149,5 +142,11 @@ mod tests {
             "`weight_decay` is 0.1: here it would act on",
         );
         assert_not_made("scale+direction=sign", "`inactive.masked_out` is true");
+    }
+
+    #[test]
+    fn the_words_of_its_own_list_are_refused_in_one_that_is_named_where_a_model_has_not_all_of_them() {
+        let words = PresetPaths::Vectors.patterns().join("/");
+        assert_not_made(&format!("scale+always={words}"), "matches none of the");
     }
 }

@@ -1,4 +1,7 @@
 //! The settings that follow a method's name, `+KEY=VALUE`: one table per method, which is read, told in errors and printed.
+use crate::TrainError;
+use blockllm_optim::OptimError;
+use blockllm_policy::PolicyError;
 use serde::de::DeserializeOwned;
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
@@ -83,6 +86,18 @@ impl Given<'_> {
     /// The error of a value that is none of those that may stand there.
     pub fn refused(self, use_one_of: &str) -> String {
         format!("{}={}: use {use_one_of}", self.key, self.value)
+    }
+
+    /// What a plan or an optimizer `found` of the value, told as an error of this setting.
+    pub(super) fn checked<V>(self, found: Result<V, impl Into<TrainError>>) -> Result<V, String> {
+        found.map_err(|error| {
+            let mend = match error.into() {
+                TrainError::Policy(PolicyError::Setting { mend, .. }) => mend,
+                TrainError::Optim(OptimError::Setting { mend, .. }) => mend.to_owned(),
+                error => error.to_string(),
+            };
+            format!("{}={}: {mend}", self.key, self.value)
+        })
     }
 }
 

@@ -2,7 +2,10 @@
 #![cfg(test)]
 
 use super::{FineTuning, LearningRates, Method, RunSettings, TrainingMethod};
-use crate::memory::plan::{Assumed, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
+use crate::memory::plan::{
+    Assumed, MemoryPlan, ModelShape, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace,
+    Workload,
+};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
 use blockllm_model::ParameterKind;
 use blockllm_model::llama::{LlamaConfig, LlamaForCausalLM};
@@ -187,9 +190,14 @@ pub(super) fn state_bytes(text: &str, scheme: &Scheme) -> u64 {
     trained.map(state).sum::<u64>() + scheme.momenta
 }
 
+/// A Llama of two layers.
+fn llama() -> LlamaConfig {
+    LlamaConfig::new(12, 8, 12, 2, 2)
+}
+
 /// The optimizer of `method` for a Llama of two layers: 21 parameters, 14 of them matrices of attention and MLP.
 pub(super) fn optimizer(method: &Method) -> Result<Box<dyn TrainingOptimizer<LlamaForCausalLM>>, TrainError> {
-    let model = LlamaConfig::new(12, 8, 12, 2, 2).init(0, &Device::flex().autodiff());
+    let model = llama().init(0, &Device::flex().autodiff());
     let config = TrainConfig::default();
     let model = method.adapt(model, &config)?;
     method.optimizer(&model, &config)
@@ -204,11 +212,25 @@ pub(super) fn trainable(method: &Method) -> Vec<String> {
 
 /// Checks that the method is read, and refused by a plan as by the making of its optimizer with an error that says `told`.
 pub(super) fn assert_not_made(text: &str, told: &str) {
-    let method = Method::parse(text).unwrap();
-    let planned = plan(&method, parameters(), &Assumed::Typical).map(|_| ());
-    let made = optimizer(&method).map(|_| ());
+    assert_method_not_made(&Method::parse(text).unwrap(), told);
+}
+
+/// The same of a method whose settings need not come from a name.
+pub(super) fn assert_method_not_made(method: &Method, told: &str) {
+    let planned = plan(method, parameters(), &Assumed::Typical).map(|_| ());
+    let made = optimizer(method).map(|_| ());
     for (place, refused) in [("plan", planned), ("optimizer", made)] {
         let message = refused.expect_err(place).to_string();
-        assert!(message.contains(told), "{text}, {place}: {message}");
+        assert!(message.contains(told), "{}, {place}: {message}", method.label);
     }
+}
+
+/// Checks that a plan of a Llama refuses the method by the very words of its optimizer, which are of the `pattern`.
+pub(super) fn assert_refused_alike(method: &Method, pattern: &str) {
+    let model = ModelShape::Llama(llama());
+    let planned = MemoryPlan::estimate(&Workload::new(&model, method, 1, 8)).unwrap_err();
+    let made = optimizer(method).map(|_| ()).unwrap_err();
+    assert_eq!(planned.to_string(), made.to_string());
+    let told = format!("the target pattern `{pattern}` matches none of the");
+    assert!(made.to_string().contains(&told), "{made}");
 }

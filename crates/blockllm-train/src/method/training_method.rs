@@ -94,6 +94,15 @@ pub trait TrainingMethod: MethodObject + Debug + Send + Sync {
     where
         Self: Sized;
 
+    /// Checks its settings as far as they are wrong whatever the model and the run are. Asked once its name is read; a plan and the
+    /// optimizer refuse the same.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or does not go with another.
+    fn check(&self) -> Result<(), TrainError> {
+        Ok(())
+    }
+
     /// What changes when it fine-tunes instead of training from scratch; settings in its name win over this.
     fn fine_tune(&mut self, parts: &FineTuning) {
         let _ = parts;
@@ -130,8 +139,13 @@ pub trait TrainingMethod: MethodObject + Debug + Send + Sync {
         let _ = sparsity;
     }
 
-    /// Whether it trains every entry at every step by `AdamW`: what others are compared with.
-    fn is_full(&self) -> bool {
+    /// Whether an update rule trains every entry at every step.
+    fn trains_all(&self) -> bool {
+        true
+    }
+
+    /// Whether it is what others are compared with: full training by the block optimizer, as `adamw` names it.
+    fn is_baseline(&self) -> bool {
         false
     }
 

@@ -2,7 +2,7 @@
 use super::policy::PolicySettings;
 use crate::TrainError;
 use crate::method::group_settings::{self, Grouped};
-use crate::method::preset_paths;
+use crate::method::preset_paths::PresetPaths;
 use blockllm_optim::{
     BlockOptimizerConfig, CarriedMoments, Groups, HalfWeights, InactiveRule, MaskRefresh, MaskScope,
     MaskScore, MaskThreshold, MaskUnit, Measured, MomentPrecision, NormKind, Recovery, SweepMode, Update,
@@ -23,8 +23,11 @@ pub struct BlockMethod<P = PolicyConfig> {
     pub sparsity: f64,
     /// `tensor`, `module` or `decoder-layer`.
     pub partition: String,
-    /// Path patterns of the always-trained parameters.
+    /// Path patterns of the always-trained parameters; each must match.
     pub always: Vec<String>,
+    /// What is always trained beside these, as far as it is there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub always_of_preset: PresetPaths,
     /// Path patterns of the never-trained parameters.
     pub never: Vec<String>,
     /// The norm that the policy ranks by.
@@ -84,6 +87,7 @@ impl<P> BlockMethod<P> {
             sparsity,
             partition: "tensor".into(),
             always: vec![],
+            always_of_preset: PresetPaths::default(),
             never: vec![],
             norm: NormKind::default(),
             probes: 2,
@@ -112,19 +116,19 @@ impl<P> BlockMethod<P> {
         self.sparsity > 0.0
     }
 
-    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of a preset's own list, what
+    /// The roles in a model with parameters at `paths`. What is asked for by name must be there; of what the preset brings, what
     /// is not there, such as the head of a model whose head is the embedding, is left out.
     fn roles(&self, paths: &[&str]) -> Roles {
-        let mut always = self.always.clone();
-        for preset in [preset_paths::around_layers(), preset_paths::vectors()] {
-            if always.starts_with(&preset) {
-                always.retain(|pattern| {
-                    !preset.contains(pattern) || paths.iter().any(|path| path_matches(pattern, path))
-                });
-            }
-        }
+        self.roles_with(|pattern| paths.iter().any(|path| path_matches(pattern, path)))
+    }
+
+    /// The roles with those patterns of the preset that are `kept`.
+    pub(super) fn roles_with(&self, kept: impl Fn(&str) -> bool) -> Roles {
+        let patterns = self.always_of_preset.patterns().iter();
+        let of_preset = patterns.filter(|pattern| kept(pattern));
+        let of_preset = of_preset.map(|pattern| (*pattern).to_owned());
         Roles {
-            always,
+            always: of_preset.chain(self.always.iter().cloned()).collect(),
             never: self.never.clone(),
         }
     }

@@ -8,7 +8,7 @@ pub use block_method::BlockMethod;
 pub use policy::PolicySettings;
 
 use super::{
-    FineTuning, LearningRates, NamedMethod, RunSettings, Setting, TrainingMethod, preset_paths, share,
+    FineTuning, LearningRates, NamedMethod, PresetPaths, RunSettings, Setting, TrainingMethod, share,
 };
 use crate::memory::plan::{Change, ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
@@ -16,7 +16,7 @@ use blockllm_optim::{
     BlockOptimizer, BlockOptimizerConfig, Groups, HalfWeights, MaskRefresh, MaskScope, MaskThreshold,
     MomentPrecision, parameters,
 };
-use blockllm_policy::{Role, Roles};
+use blockllm_policy::Role;
 use burn::module::Module;
 
 /// From this sparsity on a method takes, and needs, the higher learning rates of the sparse ones.
@@ -88,7 +88,8 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
     /// A checkpoint's embeddings and matrices have learnt already: no group is ahead of the others. Nor has the head a
     /// momentum at such a rate: it is the largest matrix of a small model, tied or not, and its state would be the larger part.
     fn fine_tune(&mut self, parts: &FineTuning) {
-        if self.always == preset_paths::around_layers() {
+        if self.always_of_preset == PresetPaths::AroundLayers {
+            self.always_of_preset = PresetPaths::None;
             self.always.clone_from(&parts.embeddings);
         }
         self.groups = Groups {
@@ -108,10 +109,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         if self.policy.is_all() {
             return;
         }
-        let roles = Roles {
-            always: self.always.clone(),
-            never: self.never.clone(),
-        };
+        let roles = self.roles_with(|_| true);
         let missing = paths.iter().filter(|path| roles.role(path) == Role::Candidate);
         self.always.extend(missing.cloned());
     }
@@ -128,6 +126,7 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         if self.chooses() {
             settings.partition.clone_into(&mut self.partition);
             self.always = settings.always.to_vec();
+            self.always_of_preset = PresetPaths::None;
             self.norm = settings.norm;
             self.probes = settings.probes;
         }
@@ -150,8 +149,12 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
         self.sparsity = sparsity;
     }
 
-    fn is_full(&self) -> bool {
+    fn trains_all(&self) -> bool {
         self.policy.is_all() && self.sparsity == 0.0
+    }
+
+    fn is_baseline(&self) -> bool {
+        self.trains_all()
     }
 
     fn never(&self) -> &[String] {
@@ -179,6 +182,11 @@ impl<P: PolicySettings> TrainingMethod for BlockMethod<P> {
             },
             _ => sparse,
         }
+    }
+
+    fn check(&self) -> Result<(), TrainError> {
+        self.policy.build()?;
+        Ok(())
     }
 
     fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {

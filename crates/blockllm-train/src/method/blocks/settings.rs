@@ -1,8 +1,11 @@
 //! The settings of methods that train blocks, one row each: key, values, help, how it is taken.
 use super::{BlockMethod, PolicySettings};
-use crate::method::{Given, Setting, group_settings};
-use blockllm_optim::{InactiveRule, MaskScore, MaskThreshold, Recovery, SweepMode, Update};
-use std::sync::LazyLock;
+use crate::method::{Given, PresetPaths, Setting, group_settings};
+use blockllm_optim::{
+    BlockOptimizerConfig, InactiveRule, MaskScore, MaskThreshold, Recovery, SweepMode, Update,
+};
+use blockllm_policy::{BlockLlmPolicy, Partition};
+use std::sync::{Arc, LazyLock};
 
 /// All of them, in the order of `--help`.
 pub(super) fn table<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
@@ -25,6 +28,7 @@ fn choosing<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "tensor|module|decoder-layer",
             "how parameters are grouped",
             |blocks, given| {
+                given.checked(Partition::from_name(given.value))?;
                 given.value.clone_into(&mut blocks.partition);
                 Ok(())
             },
@@ -35,6 +39,7 @@ fn choosing<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "parameters trained at every step, by parts of their paths with a slash between",
             |blocks, given| {
                 blocks.always = given.paths();
+                blocks.always_of_preset = PresetPaths::None;
                 Ok(())
             },
         ),
@@ -64,7 +69,10 @@ fn choosing<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "N",
             "steps without a falling loss, or steps between selections",
             |blocks, given| {
-                blocks.policy.set_patience(given.number()?);
+                let patience = given.number()?;
+                // Every policy's patience, or interval, is checked as this one's.
+                given.checked(BlockLlmPolicy::new(patience))?;
+                blocks.policy.set_patience(patience);
                 Ok(())
             },
         ),
@@ -100,10 +108,12 @@ fn measuring<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "N|full",
             "blocks per backward pass of the first measurement",
             |blocks, given| {
-                blocks.sweep = match given.value {
+                let sweep = match given.value {
                     "full" => SweepMode::Full,
                     _ => SweepMode::Grouped(given.number()?),
                 };
+                check(given, |config| config.sweep = sweep)?;
+                blocks.sweep = sweep;
                 Ok(())
             },
         ),
@@ -125,10 +135,12 @@ fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "exact|N",
             "exact top k, or the quantile of N sampled gradients",
             |blocks, given| {
-                blocks.threshold = match given.value {
+                let threshold = match given.value {
                     "exact" => MaskThreshold::Exact,
                     _ => MaskThreshold::Sampled(given.number()?),
                 };
+                check(given, |config| config.threshold = threshold)?;
+                blocks.threshold = threshold;
                 Ok(())
             },
         ),
@@ -143,7 +155,7 @@ fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "gradient|smallest-weights|principal-weights:RANK",
             "what entries are ranked by: |g|, 1 / |w| (NanoAdam), or the weights' approximation of this rank (LIFT)",
             |blocks, given| {
-                blocks.score = match given.value.split_once(':') {
+                let score = match given.value.split_once(':') {
                     Some(("principal-weights", rank)) => {
                         let rank = rank
                             .parse()
@@ -154,6 +166,8 @@ fn masking<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
                     None if given.value == "smallest-weights" => MaskScore::SmallestWeights,
                     _ => return Err(given.refused("gradient, smallest-weights or principal-weights:RANK")),
                 };
+                check(given, |config| config.score = Arc::new(score))?;
+                blocks.score = score;
                 Ok(())
             },
         ),
@@ -215,13 +229,17 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "none|SCALE",
             "SGD without state at SCALE times the learning rate on all other blocks",
             |blocks, given| {
-                blocks.inactive = match given.value {
-                    "none" => None,
-                    _ => Some(InactiveRule {
-                        scale: given.number()?,
-                        ..blocks.inactive.take().unwrap_or_default()
-                    }),
+                if given.value == "none" {
+                    blocks.inactive = None;
+                    return Ok(());
+                }
+                let scale = given.number()?;
+                let alone = InactiveRule {
+                    scale,
+                    ..InactiveRule::default()
                 };
+                check(given, |config| config.inactive = Some(alone))?;
+                blocks.inactive.get_or_insert_default().scale = scale;
                 Ok(())
             },
         ),
@@ -255,12 +273,14 @@ fn resting<P: PolicySettings>() -> Vec<Setting<BlockMethod<P>>> {
             "none|GROWTH",
             "masked-out entries follow their column's trained ones (Fira); GROWTH, such as 1.01, bounds the step's norm",
             |blocks, given| {
-                blocks.recovery = match given.value {
+                let recovery = match given.value {
                     "none" => None,
                     _ => Some(Recovery {
                         growth: given.number()?,
                     }),
                 };
+                check(given, |config| config.recovery = recovery)?;
+                blocks.recovery = recovery;
                 Ok(())
             },
         ),
@@ -288,6 +308,13 @@ fn one_of(names: &[&str]) -> String {
         [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
         _ => names.concat(),
     }
+}
+
+/// Refuses a value that the block optimizer refuses in settings that are else its own.
+fn check(given: Given<'_>, change: impl FnOnce(&mut BlockOptimizerConfig)) -> Result<(), String> {
+    let mut config = BlockOptimizerConfig::new(0.0);
+    change(&mut config);
+    given.checked(config.validate(&[]))
 }
 
 /// The inactive rule, of which a setting is given.

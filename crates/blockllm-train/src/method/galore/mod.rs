@@ -2,10 +2,10 @@
 use super::fine_tuning::decoder_matrices;
 use super::group_settings::{self, Grouped};
 use super::low_rank;
-use super::{FineTuning, LearningRates, NamedMethod, Setting, TrainingMethod, count};
+use super::{FineTuning, Given, LearningRates, NamedMethod, Setting, TrainingMethod, count};
 use crate::memory::plan::{ParameterState, PlannedParameter, PlannedStep, Scheme, StatePlace};
 use crate::{TrainConfig, TrainError, TrainingOptimizer};
-use blockllm_optim::{GaLoreConfig, Groups, LowRankOptimizer, SvdMethod};
+use blockllm_optim::{GaLoreConfig, Groups, LowRankConfig, LowRankOptimizer, SvdMethod};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -111,13 +111,21 @@ impl TrainingMethod for GaLoreMethod {
                 },
             ),
             Setting::new("gap", "N", "steps between new projections", |galore, given| {
-                given.number_into(&mut galore.update_proj_gap)
+                let gap = given.number()?;
+                check(given, GaLoreConfig::new(1).with_update_proj_gap(gap))?;
+                galore.update_proj_gap = gap;
+                Ok(())
             }),
             Setting::new(
                 "scale",
                 "X",
                 "the factor of projected updates",
-                |galore, given| given.number_into(&mut galore.scale),
+                |galore, given| {
+                    let scale = given.number()?;
+                    check(given, GaLoreConfig::new(1).with_scale(scale))?;
+                    galore.scale = scale;
+                    Ok(())
+                },
             ),
         ];
         [own, group_settings::table()].concat()
@@ -163,6 +171,11 @@ impl TrainingMethod for GaLoreMethod {
     fn waits_for_all(&self, _: &Scheme, is_first: bool) -> bool {
         is_first && self.svd == SvdMethod::Exact
     }
+}
+
+/// Refuses a value that the optimizer refuses in `config`, which has it beside its defaults.
+fn check(given: Given<'_>, config: GaLoreConfig) -> Result<(), String> {
+    given.checked(LowRankConfig::from(config).validate())
 }
 
 mod tests;

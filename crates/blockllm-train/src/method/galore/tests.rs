@@ -4,8 +4,8 @@
 use super::GaLoreMethod;
 use crate::memory::plan::{ParameterState, Part, PlannedParameter};
 use crate::method::testing::{
-    FULL, assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named, optimizer,
-    parameter, planned, planned_state, rates, state_bytes, with_patience,
+    FULL, assert_counts, assert_method_not_made, assert_refused, assert_refused_alike, fine_tuned, for_run,
+    heeded, named, optimizer, parameter, planned, planned_state, rates, state_bytes, with_patience,
 };
 use crate::method::{FineTuning, LearningRates, Method};
 use blockllm_model::ParameterKind;
@@ -47,6 +47,9 @@ fn its_settings_are_read_and_a_wrong_one_is_told() {
         ("svd=quick", "svd=quick: use exact or randomized"),
         ("gap=often", "gap=often: invalid digit found in string"),
         ("scale=large", "scale=large: invalid float literal"),
+        ("gap=0", "gap=0: refresh after at least 1 step"),
+        ("scale=-1", "scale=-1: use a number of 0 or more"),
+        ("scale=nan", "scale=nan: use a number of 0 or more"),
     ] {
         assert_refused(&format!("galore:4+{setting}"), told);
     }
@@ -141,10 +144,32 @@ fn its_optimizer_trains_all_and_projects_the_matrices_of_attention_and_mlp() {
 
 #[test]
 fn a_setting_out_of_its_range_is_refused_by_plan_and_optimizer() {
-    for (setting, told) in [
-        ("gap=0", "`update_proj_gap` is 0: refresh after at least 1 step"),
-        ("scale=-1", "`scale` is -1: use a number of 0 or more"),
+    let without_gap = GaLoreMethod {
+        update_proj_gap: 0,
+        ..GaLoreMethod::new(2)
+    };
+    let backwards = GaLoreMethod {
+        scale: -1.0,
+        ..GaLoreMethod::new(2)
+    };
+    for (method, told) in [
+        (
+            without_gap,
+            "`update_proj_gap` is 0: refresh after at least 1 step",
+        ),
+        (backwards, "`scale` is -1: use a number of 0 or more"),
     ] {
-        assert_not_made(&format!("galore:2+{setting}"), told);
+        assert_method_not_made(&Method::of("galore", method), told);
+    }
+}
+
+#[test]
+fn targets_that_match_no_matrix_are_refused_by_a_plan_in_the_words_of_the_optimizer() {
+    for (targets, wrong) in [(["mlp", "attn"], "attn"), (["norm", "mlp"], "norm")] {
+        let method = GaLoreMethod {
+            targets: targets.map(String::from).to_vec(),
+            ..GaLoreMethod::new(2)
+        };
+        assert_refused_alike(&Method::of("galore", method), wrong);
     }
 }

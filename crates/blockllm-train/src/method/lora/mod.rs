@@ -55,13 +55,41 @@ impl LoraMethod {
             .with_targets(self.targets.clone())
     }
 
-    /// Refuses a pattern of `always` that matches none of `parameters`.
-    fn check_always(&self, parameters: &[ParamInfo]) -> Result<(), TrainError> {
+    /// Refuses patterns of `always` that change nothing: those that match none of `parameters`, the model's before any is adapted, or
+    /// only what is adapted, and any of them where all the rest is trained.
+    fn check_always(
+        &self,
+        parameters: &[ParamInfo],
+        is_adapted: impl Fn(&str) -> bool,
+    ) -> Result<(), TrainError> {
         let roles = Roles {
             always: self.always.clone(),
             never: Vec::new(),
         };
-        Ok(roles.check(parameters)?)
+        roles.check(parameters)?;
+        let refuse = |value: String, mend: &str| {
+            Err(TrainError::Setting {
+                field: "always",
+                value,
+                mend: mend.to_owned(),
+            })
+        };
+        if self.train_rest && !self.always.is_empty() {
+            let mend = "LoRA from random weights trains all that it does not adapt already, so that this changes nothing: leave it out; \
+                        in fine-tuning it says what is trained beside the adapters";
+            return refuse(self.always.join("/"), mend);
+        }
+        let paths = || parameters.iter().map(|info| info.path.as_str());
+        let is_idle =
+            |pattern: &&String| !paths().any(|path| path_matches(pattern, path) && !is_adapted(path));
+        match self.always.iter().find(is_idle) {
+            Some(pattern) => {
+                let mend = "all that it matches is adapted, and trained by its adapters alone: leave it out, or name what has none, such as \
+                            norms or a head";
+                refuse(pattern.clone(), mend)
+            }
+            None => Ok(()),
+        }
     }
 
     /// `AdamW` of the factors and of what is trained beside them.
@@ -119,12 +147,17 @@ impl TrainingMethod for LoraMethod {
                 "alpha",
                 "X",
                 "the product of the factors is multiplied with X / rank",
-                |lora, given| given.number_into(&mut lora.alpha),
+                |lora, given| {
+                    let alpha = given.number()?;
+                    given.checked(LoraConfig::new(1).with_alpha(alpha).validate())?;
+                    lora.alpha = alpha;
+                    Ok(())
+                },
             ),
             Setting::new(
                 "always",
                 "PATHS",
-                "what is trained whole beside the adapters (PEFT's modules_to_save), by parts of its path: always=pooler",
+                "what fine-tuning trains whole beside the adapters (PEFT's modules_to_save), by parts of its path: always=pooler",
                 |lora, given| {
                     lora.always = given.paths();
                     Ok(())
@@ -136,7 +169,7 @@ impl TrainingMethod for LoraMethod {
 
     fn adapt<M: Module + 'static>(&self, module: M, config: &TrainConfig) -> Result<M, TrainError> {
         let infos = parameters(&module).into_iter().map(|parameter| parameter.info);
-        self.check_always(&infos.collect::<Vec<_>>())?;
+        let infos: Vec<_> = infos.collect();
         let module = self.config().with_seed(config.seed).apply(module)?;
         let parameters = parameters(&module);
         let paths: BTreeSet<_> = parameters
@@ -144,6 +177,7 @@ impl TrainingMethod for LoraMethod {
             .map(|parameter| parameter.info.path.clone())
             .collect();
         let is_base = |path: &str| paths.contains(&format!("{path}.lora.a"));
+        self.check_always(&infos, is_base)?;
         let is_trained = |path: &str| {
             let is_factor = path.ends_with(".lora.a") || path.ends_with(".lora.b");
             is_factor || (!is_base(path) && self.trains_beside(path))
@@ -166,6 +200,10 @@ impl TrainingMethod for LoraMethod {
         self.dense().optimizer(module, config)
     }
 
+    fn trains_all(&self) -> bool {
+        false
+    }
+
     /// Factors and head alone, with `alpha = 2 rank`.
     fn fine_tune(&mut self, parts: &FineTuning) {
         self.train_rest = false;
@@ -174,6 +212,9 @@ impl TrainingMethod for LoraMethod {
     }
 
     fn train_always(&mut self, paths: &[String]) {
+        if self.train_rest {
+            return;
+        }
         let missing = paths.iter().filter(|path| !matches(&self.always, path));
         self.always.extend(missing.cloned().collect::<Vec<_>>());
     }
@@ -193,13 +234,20 @@ impl TrainingMethod for LoraMethod {
     fn plan(&self, parameters: Vec<PlannedParameter>, step: &PlannedStep<'_>) -> Result<Scheme, TrainError> {
         let config = self.config();
         config.validate()?;
+        let linear = parameters
+            .iter()
+            .filter(|parameter| parameter.kind == ParameterKind::Linear);
+        let linear: Vec<_> = linear.map(|parameter| parameter.path.as_str()).collect();
+        config.check_targets(&linear)?;
+        let adapted = linear.into_iter().filter(|path| matches(&self.targets, path));
+        let adapted: BTreeSet<String> = adapted.map(ToOwned::to_owned).collect();
         let info =
             |parameter: &PlannedParameter| ParamInfo::shaped(parameter.path.clone(), parameter.shape.clone());
-        self.check_always(&parameters.iter().map(info).collect::<Vec<_>>())?;
+        let infos: Vec<_> = parameters.iter().map(info).collect();
+        self.check_always(&infos, |path| adapted.contains(path))?;
         let mut list = Vec::new();
         for mut parameter in parameters {
-            let is_adapted =
-                parameter.kind == ParameterKind::Linear && matches(&self.targets, &parameter.path);
+            let is_adapted = adapted.contains(&parameter.path);
             if is_adapted {
                 config.check_rank(&parameter.path, &parameter.shape)?;
             }

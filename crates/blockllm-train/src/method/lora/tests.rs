@@ -4,10 +4,11 @@
 use super::LoraMethod;
 use crate::memory::plan::{Assumed, ParameterState, Part};
 use crate::method::testing::{
-    FULL, HALF, assert_counts, assert_not_made, assert_refused, fine_tuned, for_run, heeded, named,
-    parameters, plan, planned, planned_state, rates, state_bytes, trainable, with_patience,
+    FULL, HALF, assert_counts, assert_method_not_made, assert_not_made, assert_refused, assert_refused_alike,
+    fine_tuned, for_run, heeded, named, parameters, plan, planned, planned_state, rates, state_bytes,
+    trainable, with_patience,
 };
-use crate::method::{FineTuning, LearningRates, Method};
+use crate::method::{FineTuning, LearningRates, Method, TrainingMethod};
 use blockllm_optim::Groups;
 
 #[test]
@@ -40,7 +41,13 @@ fn its_settings_and_its_rate_are_read_and_a_wrong_one_is_told() {
         ..LoraMethod::new(8)
     };
     assert_eq!(method.algorithm.get(), Some(&expected));
-    assert_refused("lora:8+alpha=much", "alpha=much: invalid float literal");
+    for (alpha, told) in [
+        ("much", "alpha=much: invalid float literal"),
+        ("0", "alpha=0: use a positive number"),
+        ("inf", "alpha=inf: use a positive number"),
+    ] {
+        assert_refused(&format!("lora:8+alpha={alpha}"), told);
+    }
 }
 
 #[test]
@@ -66,7 +73,8 @@ fn nothing_that_a_run_sets_for_all_its_methods_is_heeded() {
     assert_eq!(for_run::<LoraMethod>("lora:4"), LoraMethod::new(4));
     assert_eq!(with_patience::<LoraMethod>("lora:4"), LoraMethod::new(4));
     let method = Method::parse("lora:4").unwrap().algorithm;
-    assert_eq!((method.sparsity(), method.is_full()), (None, false));
+    assert_eq!(method.sparsity(), None);
+    assert!(!method.trains_all() && !method.is_baseline());
 }
 
 #[test]
@@ -143,11 +151,52 @@ fn its_optimizer_trains_factors_and_the_rest_but_no_adapted_matrix() {
 
 #[test]
 fn a_setting_out_of_its_range_is_refused_by_plan_and_module() {
-    assert_not_made("lora:2+alpha=0", "`alpha` is 0: use a positive number");
-    assert_not_made("lora:2+alpha=inf", "`alpha` is inf: use a positive number");
-    assert_not_made("lora:2+embedding-rate=0", "`groups.embeddings` is 0");
-    assert_not_made(
-        "lora:2+always=poolr",
-        "the role pattern `poolr` matches none of the",
-    );
+    let with_alpha = |alpha| LoraMethod {
+        alpha,
+        ..LoraMethod::new(2)
+    };
+    for (alpha, told) in [
+        (0.0, "`alpha` is 0: use a positive number"),
+        (f64::INFINITY, "`alpha` is inf: use a positive number"),
+    ] {
+        assert_method_not_made(&Method::of("lora", with_alpha(alpha)), told);
+    }
+    let mut slow = LoraMethod::new(2);
+    slow.groups.embeddings = 0.0;
+    assert_method_not_made(&Method::of("lora", slow), "`groups.embeddings` is 0");
+}
+
+#[test]
+fn what_is_always_trained_is_refused_where_it_is_not_there_or_changes_nothing() {
+    let typo = "the role pattern `poolr` matches none of the";
+    assert_not_made("lora:2+always=poolr", typo);
+    let from_random_weights = "`always` is model.norm/lm_head: LoRA from random weights trains all";
+    assert_not_made("lora:2+always=model.norm/lm_head", from_random_weights);
+    let tuned = |text: &str| {
+        let method = Method::parse(text).unwrap();
+        method.fine_tuning(&FineTuning::language_model())
+    };
+    assert_method_not_made(&tuned("lora:2+always=poolr"), typo);
+    let adapted = "`always` is q_proj: all that it matches is adapted";
+    assert_method_not_made(&tuned("lora:2+always=model.norm/q_proj"), adapted);
+    // A layer has norms too, which have no adapters.
+    assert_eq!(trainable(&tuned("lora:2+always=layers.0")).len(), 2 * 14 + 2);
+    let mut pretraining = LoraMethod::new(2);
+    pretraining.train_always(&["lm_head.weight".to_owned()]);
+    assert_eq!(pretraining, LoraMethod::new(2));
+}
+
+#[test]
+fn targets_that_match_no_linear_layer_are_refused_by_a_plan_in_the_words_of_the_module() {
+    let lora = |targets: &[&str]| {
+        let targets = targets.iter().copied().map(String::from).collect();
+        let method = LoraMethod {
+            targets,
+            ..LoraMethod::new(2)
+        };
+        Method::of("lora", method)
+    };
+    assert_refused_alike(&lora(&["mlp", "attn"]), "attn");
+    // A table is no linear layer.
+    assert_refused_alike(&lora(&["embed_tokens"]), "embed_tokens");
 }

@@ -7,11 +7,11 @@ mod settings;
 use super::BlockMethod;
 use crate::memory::plan::Change;
 use crate::method::testing::{
-    assert_not_made, assert_sparsities, fine_tuned, for_run, heeded, named, optimizer, planned, rates,
-    with_patience,
+    assert_method_not_made, assert_not_made, assert_sparsities, fine_tuned, for_run, heeded, named,
+    optimizer, planned, rates, with_patience,
 };
 use crate::method::{FineTuning, LearningRates, Method};
-use blockllm_optim::NormKind;
+use blockllm_optim::{MaskScore, MaskThreshold, NormKind, Recovery, SweepMode};
 use blockllm_policy::{All, BlockLlmSettings, PolicyConfig, RandomSettings};
 
 /// `blockllm` at `sparsity`, of this patience.
@@ -33,11 +33,19 @@ fn the_number_is_the_sparsity_and_95_percent_without_one_where_not_all_is_taken(
     let all = BlockMethod::new(PolicyConfig::All(All), 0.0);
     assert_eq!(named::<BlockMethod>("all"), all);
     assert_sparsities("blockllm");
-    let is_full = |text: &str| Method::parse(text).unwrap().algorithm.is_full();
-    assert_eq!(
-        ["all", "all:0.5", "blockllm:0"].map(is_full),
-        [true, false, false]
-    );
+}
+
+#[test]
+fn all_at_sparsity_0_trains_everything_and_is_what_others_are_compared_with() {
+    let told = |text: &str| {
+        let method = Method::parse(text).unwrap().algorithm;
+        (method.trains_all(), method.is_baseline())
+    };
+    assert_eq!(told("all"), (true, true));
+    for text in ["all:0.5", "blockllm:0", "badam", "blockllm-sgd"] {
+        assert_eq!(told(text), (false, false), "{text}");
+    }
+    assert_eq!(["galore:4", "apollo-mini"].map(told), [(true, false); 2]);
 }
 
 #[test]
@@ -161,35 +169,70 @@ fn its_optimizer_has_the_blocks_of_its_partition() {
 #[test]
 fn what_does_not_fit_a_model_is_refused_by_plan_and_optimizer() {
     for (settings, told) in [
-        ("partition=layers", "`partition` is layers: use tensor, module or"),
-        ("patience=0", "`patience` is 0: use 1 or more"),
         ("always=heads", "the role pattern `heads` matches none of the"),
         ("always=model", "lower the sparsity or train fewer blocks always"),
         ("decay=all+weight-decay=0", "`decay` is all"),
+        ("never=norms", "modules are called embed_tokens, q_proj"),
     ] {
         assert_not_made(&format!("blockllm:0.9+{settings}"), told);
     }
 }
 
 #[test]
-fn what_is_out_of_its_range_or_does_not_go_together_is_refused_by_plan_and_optimizer() {
-    for (settings, told) in [
-        ("sweep=0", "`sweep` is Grouped(0): unfreeze at least one"),
+fn what_is_out_of_its_range_is_refused_by_plan_and_optimizer_where_no_name_gives_it() {
+    type Edit = fn(&mut BlockMethod);
+    let edits: [(Edit, &str); 8] = [
         (
-            "threshold=255",
+            |blocks| blocks.partition = "layers".into(),
+            "`partition` is layers: use tensor, module or",
+        ),
+        (
+            |blocks| blocks.policy = blockllm(0.9, 0).policy,
+            "`patience` is 0: use 1 or more",
+        ),
+        (
+            |blocks| blocks.sweep = SweepMode::Grouped(0),
+            "`sweep` is Grouped(0): unfreeze at least one",
+        ),
+        (
+            |blocks| blocks.threshold = MaskThreshold::Sampled(255),
             "`threshold` is Sampled(255): sample at least 256",
         ),
-        ("inactive=-1", "`inactive.scale` is -1"),
+        (
+            |blocks| blocks.score = MaskScore::PrincipalWeights { rank: 0 },
+            "`score.rank` is 0",
+        ),
+        (
+            |blocks| blocks.inactive.get_or_insert_default().scale = -1.0,
+            "`inactive.scale` is -1",
+        ),
+        (
+            |blocks| blocks.recovery = Some(Recovery { growth: 0.9 }),
+            "`recovery.growth` is 0.9",
+        ),
+        (
+            |blocks| blocks.groups.embeddings = 0.0,
+            "`groups.embeddings` is 0",
+        ),
+    ];
+    for (edit, told) in edits {
+        let mut blocks = blockllm(0.9, 100);
+        edit(&mut blocks);
+        assert_method_not_made(&Method::of("blockllm", blocks), told);
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_by_plan_and_optimizer() {
+    for (settings, told) in [
         ("inactive=0.1+masked-out=move", "`inactive.masked_out` is true"),
         ("inactive=0.1+momentum=head", "`inactive.momentum` is head"),
-        ("recovery=0.9", "`recovery.growth` is 0.9"),
         ("ramp=5+refresh=each-step", "`ramp` is 5 with refresh=each-step"),
         (
             "ramp=5+moments=carried-over",
             "`ramp` is 5 with moments=carried-over",
         ),
         ("mask=none+unit=input", "`unit` is set for a mask, with mask=none"),
-        ("embedding-rate=0", "`groups.embeddings` is 0"),
     ] {
         assert_not_made(&format!("blockllm:0.9+{settings}"), told);
     }

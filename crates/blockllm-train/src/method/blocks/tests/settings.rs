@@ -64,6 +64,36 @@ fn what_decides_which_blocks_are_trained_is_read() {
 }
 
 #[test]
+fn a_value_that_no_model_could_make_right_is_refused_with_the_setting_and_what_to_use() {
+    assert_wrong(&[
+        (
+            "partition=layers",
+            "partition=layers: use tensor, module or decoder-layer",
+        ),
+        ("patience=0", "patience=0: use 1 or more"),
+        ("sweep=0", "sweep=0: unfreeze at least one block per pass"),
+        ("threshold=255", "threshold=255: sample at least 256 entries"),
+        (
+            "score=principal-weights:0",
+            "score=principal-weights:0: use a rank of 1 or more",
+        ),
+        ("inactive=0", "inactive=0: use a positive number such as 0.1"),
+        ("inactive=-1", "inactive=-1: use a positive number"),
+        ("inactive=nan", "inactive=nan: use a positive number"),
+        ("recovery=0.9", "recovery=0.9: use a number of 1 or more"),
+        ("embedding-rate=0", "embedding-rate=0: use a positive number"),
+        ("head-rate=-1", "head-rate=-1: use a positive number"),
+        ("vector-rate=inf", "vector-rate=inf: use a positive number"),
+        ("matrix-rate=nan", "matrix-rate=nan: use a positive number"),
+    ]);
+    let temperature = "policy setting `temperature` is 0: use a number above 0";
+    assert_refused("importance:0.9+policy=temperature:0", temperature);
+    // What goes with another setting is looked at behind the last one.
+    assert_refused("random:0.9+policy=unbiased:true", "set `blocks` too");
+    named::<BlockMethod>("random:0.9+policy=unbiased:true+policy=blocks:2");
+}
+
+#[test]
 fn what_decides_whose_gradients_are_measured_is_read() {
     assert_read("probes=0", |blocks| blocks.probes = 0);
     assert_read("measured=passed", |blocks| blocks.measured = Measured::Passed);
